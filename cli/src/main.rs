@@ -1,0 +1,2 @@
+//! The memring binary.
+fn main() {}

@@ -1,0 +1,138 @@
+//! What a replica keeps for a key: an item or a tombstone, with its version.
+//!
+//! Must not know how entries are laid out in memory (the store) or on the wire (`frame`).
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::version::Version;
+
+/// A moment in cluster time, in unix milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// Whole unix seconds, rounded down.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+}
+
+/// The longest time, in seconds, that an exptime counts as relative (protocol.txt, "Expiration times").
+pub const RELATIVE_EXPTIME_MAX: i64 = 60 * 60 * 24 * 30;
+
+/// When an item ends, in absolute unix seconds, the same on every copy; or never.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Expiry(Option<NonZeroU32>);
+
+impl Expiry {
+    /// The item lives until it is evicted.
+    pub const NEVER: Self = Self(None);
+
+    /// In the past whatever the clock says.
+    pub const PAST: Self = Self(Some(NonZeroU32::MIN));
+
+    /// At an absolute unix second; 0 counts as 1 (1970 either way). Ends in 2106.
+    pub fn at(unix_seconds: u32) -> Self {
+        Self(Some(NonZeroU32::new(unix_seconds).unwrap_or(NonZeroU32::MIN)))
+    }
+
+    /// memcached's reading of an exptime: 0 never, negative at once, up to 30 days relative, above absolute.
+    /// A relative time is rounded up to a whole second of the cluster's clock, so an item never lives shorter than asked.
+    pub fn from_exptime(exptime: i64, now: UnixMillis) -> Self {
+        match exptime {
+            0 => Self::NEVER,
+            i64::MIN..0 => Self::PAST,
+            1..=RELATIVE_EXPTIME_MAX => {
+                let at = now.0.div_ceil(1000) + exptime as u64;
+                Self::at(u32::try_from(at).unwrap_or(u32::MAX))
+            }
+            _ => Self::at(u32::try_from(exptime).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// Whether an item with this expiry is gone at `now`.
+    pub fn is_past(self, now: UnixMillis) -> bool {
+        self.0.is_some_and(|at| u64::from(at.get()) <= now.seconds())
+    }
+
+    /// The absolute unix second; `None` for never.
+    pub fn unix_seconds(self) -> Option<u32> {
+        self.0.map(NonZeroU32::get)
+    }
+}
+
+/// A value with what memcached keeps beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// The bytes a client stored.
+    pub value: Bytes,
+    /// The client's flags.
+    pub flags: u32,
+    /// The cas token: the stamp of the last change of the value; a touch leaves it.
+    pub cas: u64,
+    /// When it ends.
+    pub expiry: Expiry,
+}
+
+/// What a version of a key says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// The key has this value.
+    Item(Item),
+    /// The key was deleted.
+    Tombstone,
+}
+
+/// One version of one key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its place in the order of writes.
+    pub version: Version,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Entry {
+    /// The item, when there is one and it has not expired at `now`.
+    pub fn live_item(&self, now: UnixMillis) -> Option<&Item> {
+        match &self.body {
+            Body::Item(item) if !item.expiry.is_past(now) => Some(item),
+            Body::Item(_) | Body::Tombstone => None,
+        }
+    }
+
+    /// Bytes of its value; 0 for a tombstone.
+    pub fn value_len(&self) -> usize {
+        match &self.body {
+            Body::Item(item) => item.value.len(),
+            Body::Tombstone => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exptime_is_read_as_memcached_reads_it() {
+        let now = UnixMillis(1_800_000_000_400);
+        let cases: [(i64, Option<u32>); 6] = [
+            (0, None),
+            (-1, Some(1)),
+            (1, Some(1_800_000_002)),
+            (2_592_000, Some(1_802_592_001)),
+            (2_592_001, Some(2_592_001)),
+            (1_900_000_000, Some(1_900_000_000)),
+        ];
+        for (exptime, expected) in cases {
+            assert_eq!(Expiry::from_exptime(exptime, now).unix_seconds(), expected, "exptime {exptime}");
+        }
+        assert!(Expiry::PAST.is_past(now) && !Expiry::NEVER.is_past(now));
+        assert!(!Expiry::from_exptime(1, now).is_past(UnixMillis(now.0 + 999)));
+        assert!(Expiry::from_exptime(1, now).is_past(UnixMillis(now.0 + 2000)));
+    }
+}

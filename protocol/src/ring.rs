@@ -1,0 +1,144 @@
+//! The ring config that members agree on.
+//!
+//! Must not know liveness, addresses or the engine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::version::Slot;
+
+/// A ring's random identity: nodes of different rings never merge.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct RingId(pub u64);
+
+impl fmt::Display for RingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Number of a ring config; 0 means "none yet".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+/// The longest node name, in bytes: a DNS label's limit times four, so that a pod's full name fits.
+pub const NODE_NAME_BYTES_MAX: usize = 253;
+
+/// A node's name: 1 to [`NODE_NAME_BYTES_MAX`] visible ASCII bytes without space or comma. It is its identity on the ring.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeName(Arc<str>);
+
+/// Why a text is not a node name.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a node name is 1 to {NODE_NAME_BYTES_MAX} visible ASCII characters without space or comma")]
+pub struct NodeNameError;
+
+impl NodeName {
+    /// Checks and takes a name.
+    pub fn new(name: &str) -> Result<Self, NodeNameError> {
+        let legal = |byte: u8| byte.is_ascii_graphic() && byte != b',';
+        if name.is_empty() || name.len() > NODE_NAME_BYTES_MAX || !name.bytes().all(legal) {
+            return Err(NodeNameError);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = NodeNameError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(&name)
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+/// How far a member's move into or out of the ring has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Standing {
+    /// Coming: owns partitions only in the next placement, has no vote.
+    Joining,
+    /// In.
+    Active,
+    /// Going: owns partitions only in the current placement; votes until it is gone.
+    Leaving,
+}
+
+/// A node in the ring config. Its address is not here: that is liveness, told by gossip.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RingMember {
+    /// Its identity.
+    pub name: NodeName,
+    /// Its number.
+    pub slot: Slot,
+    /// Its failure domain; empty when there are none.
+    pub zone: String,
+    /// Its share of the ring in hundredths: 100 is one full share of vnodes.
+    pub weight: u32,
+    /// Whether it is coming, in or going.
+    pub standing: Standing,
+}
+
+/// The numbered, agreed list of ring members. Decided by a majority, replaced whole.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RingConfig {
+    /// Which ring.
+    pub ring_id: RingId,
+    /// Which config of it, from 1.
+    pub epoch: Epoch,
+    /// The cluster's name.
+    pub cluster: String,
+    /// N: how many home replicas a partition has when there are enough nodes.
+    pub replicas: u8,
+    /// Vnodes of a node of weight 100.
+    pub vnodes: u16,
+    /// Sorted by name.
+    pub members: Vec<RingMember>,
+}
+
+impl RingConfig {
+    /// The member with this slot.
+    pub fn member(&self, slot: Slot) -> Option<&RingMember> {
+        self.members.iter().find(|member| member.slot == slot)
+    }
+
+    /// The member with this name.
+    pub fn member_named(&self, name: &NodeName) -> Option<&RingMember> {
+        self.members.iter().find(|member| member.name == *name)
+    }
+
+    /// Those who decide the next config: everyone but joiners.
+    pub fn voters(&self) -> impl Iterator<Item = &RingMember> {
+        self.members.iter().filter(|member| member.standing != Standing::Joining)
+    }
+
+    /// Whether a member is coming or going, so that the current and the next placement differ.
+    pub fn is_in_transition(&self) -> bool {
+        self.members.iter().any(|member| member.standing != Standing::Active)
+    }
+}

@@ -1,0 +1,1 @@
+//! The memcached text protocol, once, for server and client.
