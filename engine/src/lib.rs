@@ -1,1 +1,3 @@
 //! memring engine
+
+pub mod now;

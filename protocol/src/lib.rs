@@ -10,6 +10,7 @@
 //! text/ (what clients say)               message, frame, codec, gossip (what nodes say)
 //! ```
 
+pub mod codec;
 pub mod entry;
 pub mod key;
 pub mod level;
