@@ -1,0 +1,255 @@
+//! Recovery: how a restarted or joining home becomes synced again, partition by partition.
+//!
+//! A home is synced for a partition once it has copied it from so many synced homes that one of them must hold any
+//! acknowledged write, and must know any promised ballot: N − majority + 1. If all homes have answered and too few of them
+//! are synced, or the missing ones are gone for good, the synced remainder, possibly empty, is the truth (a re-founding).
+//! Must not know entries or messages: the node fetches and applies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use memring_protocol::key::Partition;
+use memring_protocol::level::majority;
+use memring_protocol::limits::FETCH_PARTITIONS_MAX;
+use memring_protocol::message::{FetchedPartition, Refusal};
+use memring_protocol::version::Slot;
+use smallvec::SmallVec;
+
+use crate::now::Mono;
+
+/// How long to wait before asking a home again that could not answer.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a fetch may take before its home may be asked again.
+const FETCH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a home has given of a partition so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Given {
+    /// Nothing yet, or a part: go on at this cursor.
+    Upto(u64),
+    /// All of it.
+    All,
+    /// It is recovering itself.
+    Nothing,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    slot: Slot,
+    given: Given,
+    ask_at: Mono,
+}
+
+#[derive(Clone, Debug)]
+struct Progress {
+    needed: usize,
+    sources: SmallVec<[Source; 4]>,
+}
+
+/// How a source stands, as the node sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SourceStanding {
+    /// Can be asked.
+    Reachable,
+    /// Cannot be asked now; wait for it.
+    Away,
+    /// Failed for so long that it is not waited for.
+    Gone,
+}
+
+/// A partition that is synced from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Which.
+    pub partition: Partition,
+    /// Whether fewer homes than needed could give it.
+    pub refounded: bool,
+}
+
+/// The partitions of a node that are not synced yet.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    pending: BTreeMap<Partition, Progress>,
+    busy_until: BTreeMap<Slot, Mono>,
+}
+
+impl Recovery {
+    /// How many homes a partition must be copied from, when it has `homes` current homes.
+    pub fn needed(homes: usize) -> usize {
+        homes - majority(homes) + 1
+    }
+
+    /// Starts, or goes on with other sources: `sources` are the current homes without this node. What was copied from a
+    /// home that stays is kept.
+    pub fn begin(&mut self, partition: Partition, sources: &[Slot], needed: usize) {
+        let before = self.pending.remove(&partition);
+        let known =
+            |slot: Slot| before.iter().flat_map(|progress| &progress.sources).find(|source| source.slot == slot);
+        let sources = sources
+            .iter()
+            .map(|slot| known(*slot).cloned().unwrap_or(Source { slot: *slot, given: Given::Upto(0), ask_at: Mono(0) }))
+            .collect();
+        self.pending.insert(partition, Progress { needed, sources });
+    }
+
+    /// The partition is no longer this node's.
+    pub fn forget(&mut self, partition: Partition) {
+        self.pending.remove(&partition);
+    }
+
+    /// How many partitions are not synced.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether all are synced.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// What to fetch now: at most one request a home at a time.
+    pub fn fetches(
+        &mut self,
+        now: Mono,
+        standing: impl Fn(Slot) -> SourceStanding,
+    ) -> Vec<(Slot, Vec<(Partition, u64)>)> {
+        let mut batches: BTreeMap<Slot, Vec<(Partition, u64)>> = BTreeMap::new();
+        for (partition, progress) in &self.pending {
+            for source in &progress.sources {
+                let cursor = match source.given {
+                    Given::Upto(cursor) => cursor,
+                    Given::Nothing => 0,
+                    Given::All => continue,
+                };
+                let busy = self.busy_until.get(&source.slot).is_some_and(|until| *until > now);
+                if busy || source.ask_at > now || standing(source.slot) != SourceStanding::Reachable {
+                    continue;
+                }
+                let batch = batches.entry(source.slot).or_default();
+                if batch.len() < FETCH_PARTITIONS_MAX {
+                    batch.push((*partition, cursor));
+                }
+            }
+        }
+        for slot in batches.keys() {
+            self.busy_until.insert(*slot, now.after(FETCH_PATIENCE));
+        }
+        batches.into_iter().collect()
+    }
+
+    /// A page came.
+    pub fn on_page(&mut self, now: Mono, from: Slot, partitions: &[FetchedPartition]) {
+        self.busy_until.remove(&from);
+        for fetched in partitions {
+            let Some(progress) = self.pending.get_mut(&fetched.partition) else { continue };
+            let Some(source) = progress.sources.iter_mut().find(|source| source.slot == from) else { continue };
+            match (fetched.state, fetched.cursor) {
+                (Ok(_), None) => source.given = Given::All,
+                (Ok(_), Some(cursor)) => source.given = Given::Upto(cursor),
+                (Err(refusal), _) => {
+                    if refusal == Refusal::Recovering {
+                        source.given = Given::Nothing;
+                    }
+                    source.ask_at = now.after(RETRY_AFTER);
+                }
+            }
+        }
+    }
+
+    /// A fetch failed.
+    pub fn on_lost(&mut self, now: Mono, from: Slot) {
+        self.busy_until.insert(from, now.after(RETRY_AFTER));
+    }
+
+    /// Takes out what is synced by now.
+    pub fn settle(&mut self, standing: impl Fn(Slot) -> SourceStanding) -> Vec<Recovered> {
+        let mut recovered = Vec::new();
+        self.pending.retain(|partition, progress| {
+            let complete = progress.sources.iter().filter(|source| source.given == Given::All).count();
+            let none_to_come = progress.sources.iter().all(|source| {
+                matches!(source.given, Given::All | Given::Nothing) || standing(source.slot) == SourceStanding::Gone
+            });
+            let done = complete >= progress.needed || none_to_come;
+            if done {
+                recovered.push(Recovered { partition: *partition, refounded: complete < progress.needed });
+            }
+            !done
+        });
+        recovered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memring_protocol::message::PartitionState;
+    use memring_protocol::version::Ballot;
+
+    use super::*;
+
+    fn slot(number: u16) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    fn partition() -> Partition {
+        Partition::new(7).unwrap()
+    }
+
+    fn page(recovery: &mut Recovery, from: u16, state: Result<(), Refusal>, cursor: Option<u64>) {
+        let state = state.map(|()| PartitionState { promised: Ballot::NONE, digest: 0 });
+        recovery.on_page(Mono(1), slot(from), &[FetchedPartition { partition: partition(), state, cursor }]);
+    }
+
+    fn recovery_of_three() -> Recovery {
+        let mut recovery = Recovery::default();
+        recovery.begin(partition(), &[slot(1), slot(2)], Recovery::needed(3));
+        recovery
+    }
+
+    fn reachable(_: Slot) -> SourceStanding {
+        SourceStanding::Reachable
+    }
+
+    #[test]
+    fn three_homes_need_two_sources() {
+        assert_eq!([1, 2, 3, 4, 5].map(Recovery::needed), [1, 1, 2, 2, 3]);
+        let mut recovery = recovery_of_three();
+        assert_eq!(recovery.fetches(Mono(0), reachable).len(), 2);
+        assert_eq!(recovery.fetches(Mono(0), reachable).len(), 0, "one request a home at a time");
+        page(&mut recovery, 1, Ok(()), Some(9));
+        assert_eq!(recovery.fetches(Mono(2), reachable), [(slot(1), vec![(partition(), 9)])]);
+        page(&mut recovery, 1, Ok(()), None);
+        assert_eq!(recovery.settle(reachable), []);
+        page(&mut recovery, 2, Ok(()), None);
+        assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: false }]);
+    }
+
+    #[test]
+    fn when_all_have_answered_and_too_few_are_synced_the_remainder_is_the_truth() {
+        for first in [Ok(()), Err(Refusal::Recovering)] {
+            let mut recovery = recovery_of_three();
+            page(&mut recovery, 1, first, None);
+            assert_eq!(recovery.settle(reachable), []);
+            page(&mut recovery, 2, Err(Refusal::Recovering), None);
+            assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: true }]);
+        }
+    }
+
+    #[test]
+    fn a_home_that_is_away_is_waited_for_until_it_is_gone() {
+        let mut recovery = recovery_of_three();
+        page(&mut recovery, 1, Ok(()), None);
+        assert_eq!(recovery.settle(|_| SourceStanding::Away), []);
+        let recovered = recovery.settle(|_| SourceStanding::Gone);
+        assert_eq!(recovered, [Recovered { partition: partition(), refounded: true }]);
+    }
+
+    #[test]
+    fn a_refusal_for_another_epoch_says_nothing_about_the_copy() {
+        let mut recovery = recovery_of_three();
+        page(&mut recovery, 1, Err(Refusal::Recovering), None);
+        page(&mut recovery, 2, Err(Refusal::NotHome), None);
+        assert_eq!(recovery.settle(reachable), []);
+        assert_eq!(recovery.fetches(Mono(2), reachable), [], "asked again only after a while");
+    }
+}

@@ -1,0 +1,37 @@
+//! What a node wants done: the only way it touches the world.
+
+use std::net::SocketAddr;
+
+use memring_protocol::message::Message;
+use memring_protocol::text::Response;
+
+/// A client's request on this thread: which connection, and its place in that connection's order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket {
+    /// The connection's number on this thread.
+    pub connection: u64,
+    /// The request's number on the connection.
+    pub sequence: u64,
+}
+
+/// A link that a peer dialled to this thread.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u64);
+
+/// One thing for the server (or the simulator) to perform.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Answer a client's request. Given exactly once a ticket, in any order: the connection restores the order.
+    Respond(Ticket, Response),
+    /// Send a request over this thread's own link to the node that listens on this peer address, dialling if needed.
+    /// When that fails, or the link ends before the reply, report the peer lost.
+    Send(SocketAddr, Message),
+    /// Answer over the link that the request came on; dropped if the link is gone.
+    Answer(LinkId, Message),
+    /// Send a gossip packet by UDP from the peer port. Control thread only.
+    Packet(SocketAddr, Vec<u8>),
+    /// Let each worker run its timers now: something that requests wait for has changed.
+    WakeWorkers,
+    /// Stop the process with this one-line reason. Control thread only.
+    Exit(String),
+}

@@ -1,0 +1,80 @@
+//! What a node is told at its start. Parsed and checked by whoever makes it (the server's config, a test).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use memring_protocol::level::Level;
+use memring_protocol::ring::NodeName;
+
+/// What to answer when too few replicas can answer a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unmet {
+    /// A miss: the truth is at the source.
+    Miss,
+    /// SERVER_ERROR.
+    Error,
+}
+
+/// Levels for the keys that begin with a prefix.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Namespace {
+    /// The keys' prefix; the longest that matches wins.
+    pub prefix: Vec<u8>,
+    /// Instead of the node's read level.
+    pub read: Option<Level>,
+    /// Instead of the node's write level.
+    pub write: Option<Level>,
+}
+
+/// All that a node is told.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Its name on the ring.
+    pub name: NodeName,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its failure domain; may be empty.
+    pub zone: String,
+    /// Its share of the ring in hundredths.
+    pub weight: u32,
+    /// N, when it founds a ring.
+    pub replicas: u8,
+    /// Vnodes of weight 100, when it founds a ring.
+    pub vnodes: u16,
+    /// The read level; `None` by default: quorum, or one where N is 2.
+    pub read: Option<Level>,
+    /// The write level; `None` by default: quorum, or one where N is 2.
+    pub write: Option<Level>,
+    /// Levels by key prefix.
+    pub namespaces: Vec<Namespace>,
+    /// What to answer to unmet reads.
+    pub unmet: Unmet,
+    /// `-m`, in bytes.
+    pub memory_limit_bytes: usize,
+    /// `-I`, in bytes of key and value.
+    pub item_bytes_max: usize,
+    /// Whether a full store evicts; with `-M` it answers an error.
+    pub evict: bool,
+    /// Whether `--join` was given.
+    pub joining: bool,
+    /// `--expect`.
+    pub expect: Option<usize>,
+    /// `--rejoin-empty`.
+    pub rejoin_empty: bool,
+    /// How long a failed home is waited for before the synced remainder is taken for the truth.
+    pub refound_after: Duration,
+    /// The most memory for hints.
+    pub hint_memory_bytes: usize,
+    /// Where peers reach it.
+    pub peer: SocketAddr,
+    /// Where clients reach it.
+    pub client_port: u16,
+    /// Where its admin HTTP is.
+    pub admin_port: u16,
+    /// Its start, in unix milliseconds: a later life has a higher one.
+    pub generation: u64,
+    /// Source of all its randomness.
+    pub seed: u64,
+    /// Worker threads.
+    pub workers: u16,
+}
