@@ -1,12 +1,15 @@
-//! The ring config that members agree on.
+//! The ring config that members agree on; `placement` says which members it makes the homes of each partition.
 //!
 //! Must not know liveness, addresses or the engine.
+
+mod placement;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::placement::{NODE_POINTS_MAX, Placement};
 use crate::version::Slot;
 
 /// A ring's random identity: nodes of different rings never merge.
