@@ -1,0 +1,227 @@
+//! One command line, without its line end, to a command: names, arguments, noreply, and which error is due.
+//!
+//! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
+//! Here a command's name is looked up; meta commands will be further names.
+
+use super::command::{Command, Direction, Keys, StoreVerb, Tokens, tokens};
+use super::error_reply::ErrorReply;
+use super::{names, number};
+use crate::key::KEY_BYTES_MAX;
+
+/// What a line says.
+pub(super) enum Statement<'a> {
+    /// A command that is complete with its line.
+    Whole(Command<'a>),
+    /// A storage command; its data block follows the line.
+    Block(StoreLine<'a>),
+    /// A malformed command.
+    Fault(Fault),
+    /// A web browser or scanner: to be closed without a word.
+    Http,
+}
+
+/// A well-formed storage line.
+pub(super) struct StoreLine<'a> {
+    pub(super) verb: StoreVerb,
+    pub(super) key: &'a [u8],
+    pub(super) flags: u32,
+    pub(super) exptime: i64,
+    /// Bytes of the value, without the CR LF that follows it.
+    pub(super) value_len: usize,
+    pub(super) quiet: bool,
+}
+
+/// A malformed command.
+pub(super) struct Fault {
+    pub(super) error: ErrorReply,
+    /// Bytes after the line that belong to it: its data block with CR LF, when its length was readable.
+    pub(super) swallow: usize,
+    pub(super) quiet: bool,
+}
+
+/// A fault but for its noreply, which the caller knows.
+type Fallible<T> = Result<T, ErrorReply>;
+
+/// Reads a line. A leading space makes the name empty, and an empty name is no command.
+pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
+    let (name, rest) = line.split_at(memchr::memchr(b' ', line).unwrap_or(line.len()));
+    let arguments = tokens(rest);
+    let whole = match name {
+        names::GET => get(arguments, false),
+        names::GETS => get(arguments, true),
+        names::GAT => get_and_touch(arguments, false),
+        names::GATS => get_and_touch(arguments, true),
+        names::SET => return store(StoreVerb::Set, rest),
+        names::ADD => return store(StoreVerb::Add, rest),
+        names::REPLACE => return store(StoreVerb::Replace, rest),
+        names::APPEND => return store(StoreVerb::Append, rest),
+        names::PREPEND => return store(StoreVerb::Prepend, rest),
+        names::CAS => return store(StoreVerb::Cas(0), rest),
+        names::INCR => return with_noreply(rest, |words, quiet| arithmetic(Direction::Increase, words, quiet)),
+        names::DECR => return with_noreply(rest, |words, quiet| arithmetic(Direction::Decrease, words, quiet)),
+        names::TOUCH => return with_noreply(rest, touch),
+        names::DELETE => return delete(rest),
+        names::FLUSH_ALL => return with_noreply(rest, flush_all),
+        names::VERBOSITY => return with_noreply(rest, verbosity),
+        names::VERSION => Ok(Command::Version),
+        names::STATS => Ok(Command::Stats { arguments: trimmed(rest) }),
+        names::QUIT => Ok(Command::Quit),
+        // There is no shutdown over the wire, which is what memcached says without -A.
+        names::SHUTDOWN => Err(ErrorReply::ShutdownDisabled),
+        _ => return unknown(line),
+    };
+    or_fault(whole, false)
+}
+
+/// Reads the arguments of a command that takes noreply, which also silences its errors.
+fn with_noreply<'a>(rest: &'a [u8], read: impl FnOnce(Tokens<'a>, bool) -> Fallible<Command<'a>>) -> Statement<'a> {
+    let quiet = ends_quiet(rest);
+    or_fault(read(tokens(rest), quiet), quiet)
+}
+
+fn or_fault(outcome: Fallible<Command<'_>>, quiet: bool) -> Statement<'_> {
+    match outcome {
+        Ok(command) => Statement::Whole(command),
+        Err(error) => Statement::Fault(Fault { error, swallow: 0, quiet }),
+    }
+}
+
+fn unknown(line: &[u8]) -> Statement<'_> {
+    let is_only_word = tokens(line).nth(1).is_none();
+    let last = last_token(line);
+    if !is_only_word && last.starts_with(b"HTTP/") {
+        return Statement::Http;
+    }
+    let quiet = !is_only_word && last == names::NOREPLY;
+    Statement::Fault(Fault { error: ErrorReply::Unknown, swallow: 0, quiet })
+}
+
+fn get(arguments: Tokens<'_>, with_cas: bool) -> Fallible<Command<'_>> {
+    Ok(Command::Get { keys: keys(arguments)?, with_cas })
+}
+
+fn get_and_touch(mut arguments: Tokens<'_>, with_cas: bool) -> Fallible<Command<'_>> {
+    let exptime = arguments.next().ok_or(ErrorReply::BadLineFormat)?;
+    // Arguments are counted before they are read, so `gat soon` lacks a key before its exptime is wrong.
+    if arguments.clone().next().is_none() {
+        return Err(ErrorReply::BadLineFormat);
+    }
+    let exptime = number::exptime(exptime).ok_or(ErrorReply::InvalidExptime)?;
+    Ok(Command::GetAndTouch { exptime, keys: keys(arguments)?, with_cas })
+}
+
+/// The rest of the line as keys. One key over the limit refuses them all: one error line and no values.
+fn keys(arguments: Tokens<'_>) -> Fallible<Keys<'_>> {
+    let line = arguments.rest();
+    let mut count = 0;
+    for key in arguments {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(ErrorReply::BadLineFormat);
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Err(ErrorReply::BadLineFormat);
+    }
+    Ok(Keys::of_checked_line(line, count))
+}
+
+/// `<verb> <key> <flags> <exptime> <bytes> [<cas>] [noreply]`; further tokens are ignored.
+fn store(verb: StoreVerb, rest: &[u8]) -> Statement<'_> {
+    let quiet = ends_quiet(rest);
+    let fault = |swallow| Statement::Fault(Fault { error: ErrorReply::BadLineFormat, swallow, quiet });
+    let mut arguments = tokens(rest);
+    let (Some(key), Some(flags), Some(exptime), Some(bytes)) =
+        (arguments.next(), arguments.next(), arguments.next(), arguments.next())
+    else {
+        return fault(0);
+    };
+    let Some(value_len) = number::block_len(bytes) else {
+        return fault(0);
+    };
+    // From here on it is known where the data ends; it must never be run as commands, whatever else is wrong.
+    let swallow = value_len + names::CRLF.len();
+    if key.len() > KEY_BYTES_MAX {
+        return fault(swallow);
+    }
+    let (Some(flags), Some(exptime)) = (number::unsigned(flags), number::exptime(exptime)) else {
+        return fault(swallow);
+    };
+    let verb = match verb {
+        StoreVerb::Cas(_) => match arguments.next().and_then(number::unsigned) {
+            Some(cas) => StoreVerb::Cas(cas),
+            None => return fault(swallow),
+        },
+        plain => plain,
+    };
+    // memcached keeps 32 bits of the flags it accepts.
+    Statement::Block(StoreLine { verb, key, flags: flags as u32, exptime, value_len, quiet })
+}
+
+fn arithmetic(direction: Direction, mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let key = key_before_more(&mut arguments)?;
+    let delta = arguments.next().and_then(number::unsigned).ok_or(ErrorReply::InvalidDelta)?;
+    Ok(Command::Arithmetic { direction, key, delta, quiet })
+}
+
+fn touch(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let key = key_before_more(&mut arguments)?;
+    let exptime = arguments.next().and_then(number::exptime).ok_or(ErrorReply::InvalidExptime)?;
+    Ok(Command::Touch { key, exptime, quiet })
+}
+
+/// A key that must be followed by another argument.
+fn key_before_more<'a>(arguments: &mut Tokens<'a>) -> Fallible<&'a [u8]> {
+    let key = arguments.next().filter(|key| key.len() <= KEY_BYTES_MAX).ok_or(ErrorReply::BadLineFormat)?;
+    arguments.clone().next().map(|_| key).ok_or(ErrorReply::BadLineFormat)
+}
+
+/// `delete <key> [0] [noreply]`. memcached ignores one more word; more than that is a mistake worth telling.
+fn delete(rest: &[u8]) -> Statement<'_> {
+    let mut arguments = tokens(rest);
+    let key = arguments.next();
+    let more = arguments.take(3).count();
+    // `delete noreply` deletes a key of that name, and its client waits for the reply.
+    let quiet = more > 0 && ends_quiet(rest);
+    let outcome = match key {
+        Some(_) if more > 2 => Err(ErrorReply::DeleteUsage),
+        Some(key) if key.len() <= KEY_BYTES_MAX => Ok(Command::Delete { key, quiet }),
+        Some(_) | None => Err(ErrorReply::BadLineFormat),
+    };
+    or_fault(outcome, quiet)
+}
+
+fn flush_all(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let first = arguments.next();
+    // Whether the first word is also the last one, and so the noreply itself.
+    let is_bare = first.is_none() || (quiet && arguments.next().is_none());
+    let exptime = match first {
+        Some(word) if !is_bare => Some(number::exptime(word).ok_or(ErrorReply::InvalidExptime)?),
+        Some(_) | None => None,
+    };
+    Ok(Command::FlushAll { exptime, quiet })
+}
+
+fn verbosity(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let level = arguments.next().and_then(number::unsigned).filter(|&level| level <= u64::from(u32::MAX));
+    level.map(|_| Command::Verbosity { quiet }).ok_or(ErrorReply::BadLineFormat)
+}
+
+/// Whether the arguments end in `noreply`. Only the last token counts: anywhere else it is an ordinary word.
+fn ends_quiet(rest: &[u8]) -> bool {
+    last_token(rest) == names::NOREPLY
+}
+
+fn last_token(line: &[u8]) -> &[u8] {
+    let line = trimmed(line);
+    &line[memchr::memrchr(b' ', line).map_or(0, |space| space + 1)..]
+}
+
+/// Without the spaces at either end.
+fn trimmed(line: &[u8]) -> &[u8] {
+    let Some(start) = line.iter().position(|&byte| byte != b' ') else {
+        return &[];
+    };
+    let end = line.iter().rposition(|&byte| byte != b' ').map_or(start, |last| last + 1);
+    &line[start..end]
+}

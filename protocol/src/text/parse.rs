@@ -1,0 +1,169 @@
+//! Framing: where a command starts and ends in the bytes of a connection, and what to do when it never does.
+//!
+//! Must not know the commands (`grammar`) or sockets: the caller owns the buffer, drops what was consumed and swallows
+//! what is to be swallowed.
+
+use super::command::{Command, StoreVerb};
+use super::error_reply::ErrorReply;
+use super::grammar::{self, Statement, StoreLine};
+use super::names;
+
+/// The shortest line, its end included; shorter ones are refused whatever they say.
+const LINE_BYTES_MIN: usize = 4;
+
+/// Bytes that may be waiting for their line end, except for get and gets: what memcached waits for.
+const UNFINISHED_LINE_BYTES_MAX: usize = 2048;
+
+/// The longest line, its end included, except for get and gets: memcached's read buffer. A line above
+/// [`UNFINISHED_LINE_BYTES_MAX`] gets this far only when its end arrived together with it.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// How many leading spaces a get may have and still count as one that may be long.
+const LEADING_SPACES_MAX: usize = 100;
+
+/// Limits the parser needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextLimits {
+    /// `-I`: a value is too large when its bytes and those of its key together are more than this. So at the default of
+    /// 1 MiB a value of 1,048,576 bytes is refused whatever its key, as in memcached.
+    pub item_bytes_max: usize,
+    /// The longest get or gets line, its end included; a longer one closes the connection. 8 MiB holds 30,000 keys of
+    /// the greatest length. Below 16 KiB it bounds only lines that arrive without their end.
+    pub get_line_bytes_max: usize,
+}
+
+/// What the front of the buffer holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// Need more bytes.
+    Incomplete {
+        /// At least this many bytes in the buffer, counted from its front: a hint for its growth. More than there are
+        /// now; at most the line, [`TextLimits::item_bytes_max`] and 2.
+        needed: usize,
+    },
+    /// A whole command.
+    Command {
+        /// Bytes of the buffer that were it.
+        consumed: usize,
+        /// What it asks for.
+        command: Command<'a>,
+    },
+    /// A malformed command.
+    Reject {
+        /// Bytes of the buffer that were it.
+        consumed: usize,
+        /// Bytes of the stream after those that are to be thrown away; they may not have arrived yet.
+        swallow: usize,
+        /// What to answer.
+        error: ErrorReply,
+        /// Whether to keep silent instead.
+        quiet: bool,
+    },
+    /// A value over the limit, told as soon as its line is complete, so that it is never buffered. The answer is
+    /// [`ErrorReply::ObjectTooLarge`]; a set also removes the key's old value, the other verbs keep it.
+    TooLarge {
+        /// Bytes of the buffer that were its line.
+        consumed: usize,
+        /// Bytes of the stream after those that are to be thrown away: the data block.
+        swallow: usize,
+        /// The key.
+        key: &'a [u8],
+        /// Which storage command.
+        verb: StoreVerb,
+        /// Whether to keep silent instead.
+        quiet: bool,
+    },
+    /// Close without a word: an over-long line, or HTTP.
+    Close,
+}
+
+/// Reads one command from the front of `buffer`.
+///
+/// Costs one pass over the line, however long the data block. When a line arrives in pieces each call scans it again:
+/// at most 2 KiB for most commands, but up to [`TextLimits::get_line_bytes_max`] for a get, where a [`LineScanner`]
+/// avoids it.
+pub fn parse<'a>(buffer: &'a [u8], limits: &TextLimits) -> Step<'a> {
+    LineScanner::default().parse(buffer, limits)
+}
+
+/// [`parse`] that remembers how much of an unfinished line it has seen, so that a line in n pieces is scanned once and
+/// not n times. One for each connection.
+///
+/// Between calls the buffer may only grow at its end, until a call returns something other than
+/// [`Step::Incomplete`]; then the consumed front goes and the next command starts afresh.
+#[derive(Clone, Default, Debug)]
+pub struct LineScanner {
+    /// Bytes at the front of the buffer that hold no line end.
+    scanned: usize,
+}
+
+impl LineScanner {
+    /// Reads one command from the front of `buffer`, as [`parse`] does.
+    pub fn parse<'a>(&mut self, buffer: &'a [u8], limits: &TextLimits) -> Step<'a> {
+        let scanned = std::mem::take(&mut self.scanned).min(buffer.len());
+        match memchr::memchr(b'\n', &buffer[scanned..]) {
+            Some(at) => finished(buffer, scanned + at + 1, limits),
+            None => {
+                let step = unfinished(buffer, limits);
+                if matches!(step, Step::Incomplete { .. }) {
+                    self.scanned = buffer.len();
+                }
+                step
+            }
+        }
+    }
+}
+
+/// The buffer holds no line end.
+fn unfinished<'a>(buffer: &[u8], limits: &TextLimits) -> Step<'a> {
+    // Decided by length first: nobody looks at the words of a short line.
+    if buffer.len() > UNFINISHED_LINE_BYTES_MAX && (!may_be_long(buffer) || buffer.len() > limits.get_line_bytes_max) {
+        return Step::Close;
+    }
+    Step::Incomplete { needed: buffer.len() + 1 }
+}
+
+/// The buffer's first line is `buffer[..line_end]`, its LF included.
+fn finished<'a>(buffer: &'a [u8], line_end: usize, limits: &TextLimits) -> Step<'a> {
+    if line_end < LINE_BYTES_MIN {
+        return Step::Reject { consumed: line_end, swallow: 0, error: ErrorReply::BadLineFormat, quiet: false };
+    }
+    if line_end > LINE_BYTES_MAX && (!may_be_long(buffer) || line_end > limits.get_line_bytes_max) {
+        return Step::Close;
+    }
+    let line = &buffer[..line_end - 1];
+    match grammar::read_line(line.strip_suffix(b"\r").unwrap_or(line)) {
+        Statement::Whole(command) => Step::Command { consumed: line_end, command },
+        Statement::Block(line) => block(buffer, line_end, line, limits),
+        Statement::Fault(fault) => {
+            Step::Reject { consumed: line_end, swallow: fault.swallow, error: fault.error, quiet: fault.quiet }
+        }
+        Statement::Http => Step::Close,
+    }
+}
+
+/// The data block after a storage line. Only its length says where it ends, and its end must be CR LF.
+fn block<'a>(buffer: &'a [u8], line_end: usize, line: StoreLine<'a>, limits: &TextLimits) -> Step<'a> {
+    let StoreLine { verb, key, flags, exptime, value_len, quiet } = line;
+    let block_len = value_len + names::CRLF.len();
+    if key.len() + value_len > limits.item_bytes_max {
+        return Step::TooLarge { consumed: line_end, swallow: block_len, key, verb, quiet };
+    }
+    let consumed = line_end + block_len;
+    let Some(block) = buffer.get(line_end..consumed) else {
+        return Step::Incomplete { needed: consumed };
+    };
+    match block.strip_suffix(names::CRLF) {
+        Some(value) => Step::Command { consumed, command: Command::Store { verb, key, flags, exptime, value, quiet } },
+        None => Step::Reject { consumed, swallow: 0, error: ErrorReply::BadDataChunk, quiet },
+    }
+}
+
+/// Whether this is a get or gets, the only lines that may be long.
+fn may_be_long(buffer: &[u8]) -> bool {
+    let spaces = buffer.iter().take(LEADING_SPACES_MAX).take_while(|&&byte| byte == b' ').count();
+    let line = &buffer[spaces..];
+    [names::GET, names::GETS]
+        .iter()
+        .any(|name| line.strip_prefix(*name).is_some_and(|rest| rest.first() == Some(&b' ')))
+}
