@@ -12,6 +12,7 @@
 
 pub mod codec;
 pub mod entry;
+pub mod frame;
 pub mod key;
 pub mod level;
 pub mod limits;

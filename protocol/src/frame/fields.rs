@@ -1,0 +1,274 @@
+//! The fields that hand-written bodies are made of.
+//!
+//! Must not know messages. Layouts: a key is its length (u8) and bytes; a value its length (u32) and bytes; a version its
+//! ballot and stamp (u64 each); an option or a truth a byte 0 or 1; a choice a byte from 1 on, then its fields.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::FrameError;
+use crate::entry::{Body, Entry, Expiry, Item};
+use crate::key::{KEY_BYTES_MAX, Key};
+use crate::limits::FRAME_BYTES_MAX;
+use crate::message::Refusal;
+use crate::ring::Epoch;
+use crate::version::{Ballot, Slot, Stamp, Version};
+
+// A key's length is one byte on the wire.
+const _: () = assert!(KEY_BYTES_MAX <= u8::MAX as usize);
+
+/// Bytes of the shortest key field.
+pub(super) const KEY_FIELD_BYTES_MIN: usize = 1 + 1;
+
+/// Bytes of a version.
+const VERSION_BYTES: usize = 8 + 8;
+
+/// Bytes of a tombstone: the shortest entry.
+pub(super) const ENTRY_BYTES_MIN: usize = VERSION_BYTES + 1;
+
+/// Bytes of an item beside its value.
+const ITEM_FIELDS_BYTES: usize = 4 + 8 + 4 + 4;
+
+const TOMBSTONE: u8 = 1;
+const ITEM: u8 = 2;
+
+const RECOVERING: u8 = 1;
+const EPOCH: u8 = 2;
+const NOT_HOME: u8 = 3;
+const BUSY: u8 = 4;
+
+/// Bytes that [`Writer::key`] writes.
+pub(super) fn key_len(key: &Key) -> usize {
+    1 + key.len()
+}
+
+/// Bytes that [`Writer::entry`] writes.
+pub(super) fn entry_len(entry: &Entry) -> usize {
+    match &entry.body {
+        Body::Tombstone => ENTRY_BYTES_MIN,
+        Body::Item(item) => ENTRY_BYTES_MIN + ITEM_FIELDS_BYTES + item.value.len(),
+    }
+}
+
+/// Appends fields to a body.
+pub(super) struct Writer<'a> {
+    out: &'a mut BytesMut,
+    start: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes a body that begins at the end of `out`.
+    pub(super) fn new(out: &'a mut BytesMut) -> Self {
+        let start = out.len();
+        Self { out, start }
+    }
+
+    pub(super) fn u8(&mut self, number: u8) {
+        self.out.put_u8(number);
+    }
+
+    pub(super) fn u16(&mut self, number: u16) {
+        self.out.put_u16_le(number);
+    }
+
+    pub(super) fn u32(&mut self, number: u32) {
+        self.out.put_u32_le(number);
+    }
+
+    pub(super) fn u64(&mut self, number: u64) {
+        self.out.put_u64_le(number);
+    }
+
+    pub(super) fn truth(&mut self, truth: bool) {
+        self.out.put_u8(u8::from(truth));
+    }
+
+    pub(super) fn key(&mut self, key: &Key) -> Result<(), FrameError> {
+        self.check_room(key_len(key))?;
+        self.out.put_u8(key.len() as u8);
+        self.out.put_slice(key.as_bytes());
+        Ok(())
+    }
+
+    pub(super) fn value(&mut self, value: &Bytes) -> Result<(), FrameError> {
+        self.check_room(4 + value.len())?;
+        self.out.put_u32_le(value.len() as u32);
+        self.out.put_slice(value);
+        Ok(())
+    }
+
+    /// Keys and values are what lets a body grow: refused before they are copied, not after.
+    fn check_room(&self, bytes: usize) -> Result<(), FrameError> {
+        let body_len = self.out.len() - self.start + bytes;
+        if body_len > FRAME_BYTES_MAX { Err(FrameError::TooLong(body_len)) } else { Ok(()) }
+    }
+
+    pub(super) fn version(&mut self, version: Version) {
+        self.u64(version.ballot.0);
+        self.u64(version.stamp.0);
+    }
+
+    pub(super) fn expiry(&mut self, expiry: Expiry) {
+        self.u32(expiry.unix_seconds().unwrap_or(0));
+    }
+
+    pub(super) fn item(&mut self, item: &Item) -> Result<(), FrameError> {
+        self.u32(item.flags);
+        self.u64(item.cas);
+        self.expiry(item.expiry);
+        self.value(&item.value)
+    }
+
+    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), FrameError> {
+        self.version(entry.version);
+        match &entry.body {
+            Body::Tombstone => self.u8(TOMBSTONE),
+            Body::Item(item) => {
+                self.u8(ITEM);
+                self.item(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn refusal(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Recovering => self.u8(RECOVERING),
+            Refusal::Epoch(epoch) => {
+                self.u8(EPOCH);
+                self.u64(epoch.0);
+            }
+            Refusal::NotHome => self.u8(NOT_HOME),
+            Refusal::Busy => self.u8(BUSY),
+        }
+    }
+
+    /// What `codec` writes behind the fields so far.
+    pub(super) fn behind(&mut self) -> &mut BytesMut {
+        self.out
+    }
+}
+
+/// Takes fields from the front of a body.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
+    /// Nothing may be behind the last field.
+    pub(super) fn finish(self) -> Result<(), FrameError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(FrameError::Trailing(self.rest.len())) }
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+        let (chunk, rest) = self.rest.split_first_chunk::<N>().ok_or(FrameError::Short)?;
+        self.rest = rest;
+        Ok(*chunk)
+    }
+
+    pub(super) fn bytes(&mut self, length: usize) -> Result<&'a [u8], FrameError> {
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(FrameError::Short)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, FrameError> {
+        self.chunk::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, FrameError> {
+        self.chunk().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, FrameError> {
+        self.chunk().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, FrameError> {
+        self.chunk().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn truth(&mut self) -> Result<bool, FrameError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(no("truth", other)),
+        }
+    }
+
+    /// An empty list for `count` things of at least `bytes_each` bytes. A count that the rest of the body cannot hold is
+    /// refused before anything is allocated for it.
+    pub(super) fn list<T>(&self, count: usize, bytes_each: usize) -> Result<Vec<T>, FrameError> {
+        if count > self.rest.len() / bytes_each {
+            return Err(FrameError::Short);
+        }
+        Ok(Vec::with_capacity(count))
+    }
+
+    pub(super) fn key(&mut self) -> Result<Key, FrameError> {
+        let length = usize::from(self.u8()?);
+        Ok(Key::copy_from(self.bytes(length)?)?)
+    }
+
+    pub(super) fn value(&mut self) -> Result<Bytes, FrameError> {
+        let length = self.u32()? as usize;
+        self.bytes(length).map(Bytes::copy_from_slice)
+    }
+
+    pub(super) fn version(&mut self) -> Result<Version, FrameError> {
+        Ok(Version { ballot: Ballot(self.u64()?), stamp: Stamp(self.u64()?) })
+    }
+
+    pub(super) fn slot(&mut self) -> Result<Slot, FrameError> {
+        let number = self.u16()?;
+        Slot::new(number).ok_or(FrameError::Value { what: "slot", value: u64::from(number) })
+    }
+
+    pub(super) fn expiry(&mut self) -> Result<Expiry, FrameError> {
+        let seconds = self.u32()?;
+        Ok(if seconds == 0 { Expiry::NEVER } else { Expiry::at(seconds) })
+    }
+
+    pub(super) fn item(&mut self) -> Result<Item, FrameError> {
+        let (flags, cas, expiry) = (self.u32()?, self.u64()?, self.expiry()?);
+        Ok(Item { value: self.value()?, flags, cas, expiry })
+    }
+
+    pub(super) fn entry(&mut self) -> Result<Entry, FrameError> {
+        let version = self.version()?;
+        let body = match self.u8()? {
+            TOMBSTONE => Body::Tombstone,
+            ITEM => Body::Item(self.item()?),
+            other => return Err(no("entry", other)),
+        };
+        Ok(Entry { version, body })
+    }
+
+    pub(super) fn refusal(&mut self) -> Result<Refusal, FrameError> {
+        match self.u8()? {
+            RECOVERING => Ok(Refusal::Recovering),
+            EPOCH => Ok(Refusal::Epoch(Epoch(self.u64()?))),
+            NOT_HOME => Ok(Refusal::NotHome),
+            BUSY => Ok(Refusal::Busy),
+            other => Err(no("refusal", other)),
+        }
+    }
+
+    /// What `codec` reads.
+    pub(super) fn rest(&mut self) -> &mut &'a [u8] {
+        &mut self.rest
+    }
+}
+
+/// The error of a choice that does not exist.
+pub(super) fn no(what: &'static str, choice: u8) -> FrameError {
+    FrameError::Value { what, value: u64::from(choice) }
+}
+
+/// The error of a list that is too long, or empty where it may not be.
+pub(super) fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), FrameError> {
+    if count > max { Err(FrameError::Count { what, count, max }) } else { Ok(()) }
+}

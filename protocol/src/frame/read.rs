@@ -1,0 +1,102 @@
+//! Bodies of reads.
+//!
+//! ```text
+//! request  epoch u64, want u8 (1 value, 2 digest), count u16, keys
+//! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry | 4 refused: refusal
+//! ```
+//!
+//! Must not know how a read is decided.
+
+use super::FrameError;
+use super::fields::{KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, no};
+use crate::limits::READ_KEYS_MAX;
+use crate::message::{ReadRequest, ReadResult, Want};
+use crate::ring::Epoch;
+
+const VALUE: u8 = 1;
+const DIGEST: u8 = 2;
+
+const ABSENT: u8 = 1;
+const DIGEST_ONLY: u8 = 2;
+const FOUND: u8 = 3;
+const REFUSED: u8 = 4;
+
+/// The count is two bytes on the wire.
+const _: () = assert!(READ_KEYS_MAX <= u16::MAX as usize);
+
+pub(super) fn put_request(request: &ReadRequest, writer: &mut Writer<'_>) -> Result<(), FrameError> {
+    check_key_count(request.keys.len())?;
+    writer.u64(request.epoch.0);
+    writer.u8(match request.want {
+        Want::Value => VALUE,
+        Want::Digest => DIGEST,
+    });
+    writer.u16(request.keys.len() as u16);
+    for key in &request.keys {
+        writer.key(key)?;
+    }
+    Ok(())
+}
+
+pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<ReadRequest, FrameError> {
+    let epoch = Epoch(reader.u64()?);
+    let want = match reader.u8()? {
+        VALUE => Want::Value,
+        DIGEST => Want::Digest,
+        other => return Err(no("want", other)),
+    };
+    let count = usize::from(reader.u16()?);
+    check_key_count(count)?;
+    let mut keys = reader.list(count, KEY_FIELD_BYTES_MIN)?;
+    for _ in 0..count {
+        keys.push(reader.key()?);
+    }
+    Ok(ReadRequest { epoch, want, keys })
+}
+
+pub(super) fn put_reply(results: &[ReadResult], writer: &mut Writer<'_>) -> Result<(), FrameError> {
+    check_count("results of a read", results.len(), READ_KEYS_MAX)?;
+    writer.u16(results.len() as u16);
+    for result in results {
+        match result {
+            ReadResult::Absent => writer.u8(ABSENT),
+            ReadResult::Digest(version) => {
+                writer.u8(DIGEST_ONLY);
+                writer.version(*version);
+            }
+            ReadResult::Found(entry) => {
+                writer.u8(FOUND);
+                writer.entry(entry)?;
+            }
+            ReadResult::Refused(refusal) => {
+                writer.u8(REFUSED);
+                writer.refusal(*refusal);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn take_reply(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, FrameError> {
+    let count = usize::from(reader.u16()?);
+    check_count("results of a read", count, READ_KEYS_MAX)?;
+    let mut results = reader.list(count, 1)?;
+    for _ in 0..count {
+        results.push(match reader.u8()? {
+            ABSENT => ReadResult::Absent,
+            DIGEST_ONLY => ReadResult::Digest(reader.version()?),
+            FOUND => ReadResult::Found(reader.entry()?),
+            REFUSED => ReadResult::Refused(reader.refusal()?),
+            other => return Err(no("result of a read", other)),
+        });
+    }
+    Ok(results)
+}
+
+/// A read asks for something.
+fn check_key_count(count: usize) -> Result<(), FrameError> {
+    if count == 0 {
+        return Err(FrameError::Count { what: "keys of a read", count, max: READ_KEYS_MAX });
+    }
+    check_count("keys of a read", count, READ_KEYS_MAX)
+}
