@@ -54,7 +54,7 @@ pub use self::preamble::{PREAMBLE_BYTES_MAX, Preamble, PreambleError, cluster_ha
 pub const WIRE_VERSION: u8 = 1;
 
 /// Why a message is not a frame, or bytes are not a message.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
     /// A body passes [`FRAME_BYTES_MAX`].
     #[error("a body of {0} bytes passes the limit of {FRAME_BYTES_MAX}")]

@@ -1,0 +1,305 @@
+//! Strategies for every message between nodes, in one place for all tests of frames.
+//!
+//! Must not know what the tests check.
+
+use bytes::{Bytes, BytesMut};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::frame::{HEADER_BYTES, encode};
+use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
+use memring_protocol::message::{
+    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, FlushState,
+    Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal,
+    Replicate, Reply, Request, RequestId, Want, WriteReply, WriteRequest,
+};
+use memring_protocol::ring::{Epoch, NODE_NAME_BYTES_MAX, NodeName};
+use memring_protocol::version::{Ballot, SLOTS_MAX, Slot, Stamp, Version};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+/// The longest value made here: a few pages, so that many cases stay cheap.
+const VALUE_BYTES_MAX: usize = 4096;
+
+/// Lists made here; the limits have tests of their own.
+const LIST_MAX: usize = 12;
+
+/// One frame of a message that passes no limit.
+pub(crate) fn encoded(message: &Message) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    encode(message, &mut bytes).expect("within the limits");
+    bytes
+}
+
+/// Makes the header tell the length that the frame has.
+pub(crate) fn set_length(bytes: &mut BytesMut) {
+    let body_len = (bytes.len() - HEADER_BYTES) as u32;
+    bytes[..4].copy_from_slice(&body_len.to_le_bytes());
+}
+
+/// Any message; every variant of every reply and request can come.
+pub(crate) fn message() -> impl Strategy<Value = Message> {
+    let id = any::<u64>().prop_map(RequestId);
+    let either = prop_oneof![request().prop_map(Side::Request), reply().prop_map(Side::Reply)];
+    (id, either).prop_map(|(id, side)| match side {
+        Side::Request(request) => Message::Request(id, request),
+        Side::Reply(reply) => Message::Reply(id, reply),
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Side {
+    Request(Request),
+    Reply(Reply),
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        read_request().prop_map(Request::Read),
+        write_request().prop_map(Request::Write),
+        replicate().prop_map(Request::Replicate),
+        fetch_request().prop_map(Request::Fetch),
+        control_request().prop_map(Request::Control),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        vec(read_result(), 0..LIST_MAX).prop_map(Reply::Read),
+        write_reply().prop_map(Reply::Write),
+        acknowledgement().prop_map(Reply::Replicate),
+        fetch_reply().prop_map(Reply::Fetch),
+        control_reply().prop_map(Reply::Control),
+    ]
+}
+
+fn read_request() -> impl Strategy<Value = ReadRequest> {
+    let want = prop_oneof![Just(Want::Value), Just(Want::Digest)];
+    (epoch(), want, vec(key(), 1..LIST_MAX)).prop_map(|(epoch, want, keys)| ReadRequest { epoch, want, keys })
+}
+
+fn read_result() -> impl Strategy<Value = ReadResult> {
+    prop_oneof![
+        Just(ReadResult::Absent),
+        version().prop_map(ReadResult::Digest),
+        entry().prop_map(ReadResult::Found),
+        refusal().prop_map(ReadResult::Refused),
+    ]
+}
+
+fn write_request() -> impl Strategy<Value = WriteRequest> {
+    (epoch(), key(), mutation(), any::<u8>(), any::<bool>(), any::<u32>()).prop_map(
+        |(epoch, key, mutation, copies, takeover, patience_ms)| WriteRequest {
+            epoch,
+            key,
+            mutation,
+            copies,
+            takeover,
+            patience_ms,
+        },
+    )
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    prop_oneof![
+        new_value().prop_map(Mutation::Set),
+        new_value().prop_map(Mutation::Add),
+        new_value().prop_map(Mutation::Replace),
+        (new_value(), any::<u64>()).prop_map(|(new, token)| Mutation::Cas(new, token)),
+        value().prop_map(Mutation::Append),
+        value().prop_map(Mutation::Prepend),
+        any::<u64>().prop_map(Mutation::Incr),
+        any::<u64>().prop_map(Mutation::Decr),
+        expiry().prop_map(Mutation::Touch),
+        expiry().prop_map(Mutation::GetAndTouch),
+        Just(Mutation::Delete),
+        Just(Mutation::Confirm),
+    ]
+}
+
+fn write_reply() -> impl Strategy<Value = WriteReply> {
+    prop_oneof![
+        4 => outcome().prop_map(WriteReply::Done),
+        1 => slot().prop_map(WriteReply::Redirect),
+        1 => refusal().prop_map(WriteReply::Refused),
+        1 => any::<(u8, u8)>().prop_map(|(acknowledged, needed)| WriteReply::InDoubt { acknowledged, needed }),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Stored),
+        Just(Outcome::NotStored),
+        Just(Outcome::Exists),
+        Just(Outcome::NotFound),
+        Just(Outcome::Deleted),
+        Just(Outcome::Touched),
+        any::<u64>().prop_map(Outcome::Number),
+        item().prop_map(Outcome::Item),
+        Just(Outcome::Miss),
+        Just(Outcome::NonNumeric),
+        Just(Outcome::TooLarge),
+        Just(Outcome::OutOfMemory),
+    ]
+}
+
+fn replicate() -> impl Strategy<Value = Replicate> {
+    (epoch(), option::of(ballot()), key(), option::of(entry())).prop_map(|(epoch, fence, key, entry)| Replicate {
+        epoch,
+        fence,
+        key,
+        entry,
+    })
+}
+
+fn acknowledgement() -> impl Strategy<Value = Acknowledgement> {
+    prop_oneof![
+        any::<bool>().prop_map(|synced| Acknowledgement::Held { synced }),
+        ballot().prop_map(Acknowledgement::Fenced),
+        refusal().prop_map(Acknowledgement::Refused),
+    ]
+}
+
+fn fetch_request() -> impl Strategy<Value = FetchRequest> {
+    let want = (partition(), any::<u64>(), any::<u64>()).prop_map(|(partition, digest, cursor)| FetchWant {
+        partition,
+        digest,
+        cursor,
+    });
+    (epoch(), vec(want, 0..LIST_MAX)).prop_map(|(epoch, wants)| FetchRequest { epoch, wants })
+}
+
+fn fetch_reply() -> impl Strategy<Value = FetchReply> {
+    let state = (ballot(), any::<u64>()).prop_map(|(promised, digest)| PartitionState { promised, digest });
+    let state = prop_oneof![state.prop_map(Ok), refusal().prop_map(Err)];
+    let fetched = (partition(), state, option::of(any::<u64>()))
+        .prop_map(|(partition, state, cursor)| FetchedPartition { partition, state, cursor });
+    (vec(fetched, 0..LIST_MAX), vec((key(), entry()), 0..LIST_MAX), flush())
+        .prop_map(|(partitions, entries, flush)| FetchReply { partitions, entries, flush })
+}
+
+fn control_request() -> impl Strategy<Value = ControlRequest> {
+    let prepare = (epoch(), vec((partition(), ballot()), 0..LIST_MAX))
+        .prop_map(|(epoch, proposals)| ControlRequest::Prepare { epoch, proposals });
+    prop_oneof![
+        status().prop_map(ControlRequest::Ping),
+        prepare,
+        Just(ControlRequest::FlushProbe),
+        flush().prop_map(ControlRequest::FlushCommit),
+    ]
+}
+
+fn control_reply() -> impl Strategy<Value = ControlReply> {
+    let promised = (any::<bool>(), any::<u64>(), stamp()).prop_map(|(synced, digest, stamp)| PromiseReply::Promised {
+        synced,
+        digest,
+        stamp,
+    });
+    let promise =
+        prop_oneof![promised, ballot().prop_map(PromiseReply::Outbid), refusal().prop_map(PromiseReply::Refused)];
+    prop_oneof![
+        status().prop_map(ControlReply::Pong),
+        vec(promise, 0..LIST_MAX).prop_map(ControlReply::Promises),
+        stamp().prop_map(ControlReply::FlushStamp),
+        Just(ControlReply::Done),
+        refusal().prop_map(ControlReply::Refused),
+    ]
+}
+
+fn status() -> impl Strategy<Value = NodeStatus> {
+    (node_name(), any::<u64>(), epoch(), any::<u16>(), any::<u64>(), flush()).prop_map(
+        |(name, generation, epoch, synced_permille, now, flush)| NodeStatus {
+            name,
+            generation,
+            epoch,
+            synced_permille,
+            now: UnixMillis(now),
+            flush,
+        },
+    )
+}
+
+fn flush() -> impl Strategy<Value = FlushState> {
+    let pending = (stamp(), any::<u64>().prop_map(UnixMillis));
+    (stamp(), option::of(pending)).prop_map(|(floor, pending)| FlushState { floor, pending })
+}
+
+/// Any node name.
+pub(crate) fn node_name() -> impl Strategy<Value = NodeName> {
+    let letter = (b'!'..=b'~').prop_filter("a comma separates names", |&letter| letter != b',').prop_map(char::from);
+    vec(letter, 1..=NODE_NAME_BYTES_MAX)
+        .prop_map(|letters| NodeName::new(&letters.into_iter().collect::<String>()).expect("legal"))
+}
+
+/// Any key: of any bytes, and of both extreme lengths.
+pub(crate) fn key() -> impl Strategy<Value = Key> {
+    let bytes = prop_oneof![
+        6 => vec(any::<u8>(), 1..40),
+        1 => vec(any::<u8>(), 1..=1),
+        1 => vec(any::<u8>(), KEY_BYTES_MAX..=KEY_BYTES_MAX),
+    ];
+    bytes.prop_map(|bytes| Key::new(Bytes::from(bytes)).expect("legal"))
+}
+
+/// Any entry.
+pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+    let body = prop_oneof![3 => item().prop_map(Body::Item), 1 => Just(Body::Tombstone)];
+    (version(), body).prop_map(|(version, body)| Entry { version, body })
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    (value(), any::<u32>(), any::<u64>(), expiry()).prop_map(|(value, flags, cas, expiry)| Item {
+        value,
+        flags,
+        cas,
+        expiry,
+    })
+}
+
+fn new_value() -> impl Strategy<Value = NewValue> {
+    (value(), any::<u32>(), expiry()).prop_map(|(value, flags, expiry)| NewValue { value, flags, expiry })
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    // One byte repeated is as good for a codec as random bytes, and a thousand times cheaper to make and to shrink.
+    prop_oneof![
+        vec(any::<u8>(), 0..64).prop_map(Bytes::from),
+        (any::<u8>(), 0..VALUE_BYTES_MAX).prop_map(|(byte, length)| Bytes::from(vec![byte; length])),
+    ]
+}
+
+fn expiry() -> impl Strategy<Value = Expiry> {
+    prop_oneof![Just(Expiry::NEVER), Just(Expiry::PAST), any::<u32>().prop_map(Expiry::at)]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        Just(Refusal::Recovering),
+        epoch().prop_map(Refusal::Epoch),
+        Just(Refusal::NotHome),
+        Just(Refusal::Busy),
+    ]
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    (ballot(), stamp()).prop_map(|(ballot, stamp)| Version { ballot, stamp })
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    any::<u64>().prop_map(Epoch)
+}
+
+fn ballot() -> impl Strategy<Value = Ballot> {
+    any::<u64>().prop_map(Ballot)
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    any::<u64>().prop_map(Stamp)
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    (0..SLOTS_MAX).prop_map(|number| Slot::new(number).expect("below the limit"))
+}
+
+fn partition() -> impl Strategy<Value = Partition> {
+    (0..PARTITIONS).prop_map(|number| Partition::new(number).expect("below the limit"))
+}
