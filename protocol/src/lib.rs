@@ -13,6 +13,7 @@
 pub mod codec;
 pub mod entry;
 pub mod frame;
+pub mod gossip;
 pub mod key;
 pub mod level;
 pub mod limits;
