@@ -17,3 +17,4 @@ pub mod clock;
 pub mod cluster;
 // node: next
 pub mod now;
+pub mod store;

@@ -1,0 +1,312 @@
+//! The store: what this node remembers. Bounded, sharded, evicting by S3-FIFO, the same for one node and for many.
+//!
+//! Must not know wires, clusters, clocks or threads: `now` is an argument and all is done when a call returns. How
+//! records lie in memory is private to this room.
+//!
+//! ```text
+//! Store ── flush register
+//!   └─ Shard (partition mod S, one lock each)
+//!        ├─ index    partition -> slots; digests; promised ballots
+//!        ├─ slab     slot -> record, linked into the small, main and tombstone queues
+//!        └─ ghost    fingerprints of what was evicted unread
+//! ```
+//!
+//! Words: an entry is *held* while its record is in memory. A held entry is *dead* when it has expired or is flushed: no
+//! reader sees it, but it is held until an access, an eviction, a page or a sweep meets and reclaims it.
+
+mod accounting;
+mod evict;
+mod flush;
+mod ghost;
+mod hash;
+mod index;
+mod record;
+mod shard;
+mod slab;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use memring_protocol::entry::{Entry, Item, UnixMillis};
+use memring_protocol::key::{Key, Partition};
+use memring_protocol::message::FlushState;
+use memring_protocol::version::{Ballot, Version};
+use parking_lot::{Mutex, MutexGuard};
+
+pub use self::stats::StoreStats;
+
+use self::flush::FlushRegister;
+use self::shard::{Moment, NoRoom, Shard};
+
+/// How long, in milliseconds, a tombstone is kept, by the stamp of its version: 10 minutes, far longer than any message
+/// is under way, so that a late write cannot bring back what was deleted.
+pub const TOMBSTONE_LIFE_MS: u64 = 10 * 60 * 1000;
+
+/// The smallest memory limit, in bytes: a smaller one counts as this. A third of it is the index of the partitions.
+pub const MEMORY_LIMIT_MIN_BYTES: usize = 1 << 20;
+
+/// Memory for which there is one shard: enough that a tenth of it is a useful small queue.
+const SHARD_BYTES: usize = 16 << 20;
+
+/// More shards than threads could ever wait for.
+const SHARDS_MAX: usize = 256;
+
+/// What a store is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// The limit (`-m`) of all that the store keeps, in bytes: items, index, queues, ghosts, tombstones, with what the
+    /// allocator adds to each. Below [`MEMORY_LIMIT_MIN_BYTES`] it counts as that.
+    pub memory_limit_bytes: usize,
+    /// The most bytes of a key and its value together (`-I`).
+    pub item_bytes_max: usize,
+    /// Whether live items are dropped for room; if not (`-M`), a write that does not fit is an error.
+    pub evict: bool,
+    /// A secret: clients that do not know it cannot choose keys that collide in the tables.
+    pub hash_seed: u64,
+}
+
+/// What became of an entry from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// It is held now.
+    Stored,
+    /// The same or a newer version is held, or it is flushed: nothing was changed.
+    Superseded,
+    /// The partition has promised this ballot, above the fence: nothing was changed.
+    Fenced(Ballot),
+    /// Key and value exceed the item limit. An older version is no longer held: it would be stale.
+    TooLarge,
+    /// There is no room. An older version is no longer held: it would be stale.
+    OutOfMemory,
+}
+
+/// What a read-modify-write wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Nothing.
+    Keep,
+    /// Hold this instead. Its version must be above [`Held::version`] (asserted), and its stamp above the flush floor
+    /// (else it is absent at once).
+    Put(Entry),
+}
+
+/// What became of a [`Change`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Updated {
+    /// It was [`Change::Keep`].
+    Kept,
+    /// The entry is held now.
+    Put,
+    /// Key and value exceed the item limit: what was held is held still.
+    TooLarge,
+    /// There is no room: what was held is held still, if nothing else could go for it.
+    OutOfMemory,
+}
+
+/// What is held for one key, seen under the shard's lock.
+pub struct Held<'a> {
+    shard: &'a Shard,
+    id: Option<u32>,
+    partition: Partition,
+    moment: Moment,
+}
+
+impl Held<'_> {
+    /// The version that is held, also of a tombstone, and also of an expired or flushed entry for as long as its record
+    /// is there: a new version must be above it.
+    pub fn version(&self) -> Option<Version> {
+        self.id.map(|id| self.shard.slab.record(id).version())
+    }
+
+    /// The entry, its value copied: a live item or a tombstone. `None` when it is absent, expired or flushed.
+    pub fn entry(&self) -> Option<Entry> {
+        let record = self.shard.slab.record(self.id?);
+        (!self.moment.is_dead(record)).then(|| record.entry())
+    }
+
+    /// The ballot that the key's partition has promised.
+    pub fn promised(&self) -> Ballot {
+        self.shard.index.promised(self.partition)
+    }
+}
+
+/// See the top of the file. Shared between threads by `Arc`; every call locks at most one shard at a time, and none
+/// returns with a lock held.
+pub struct Store {
+    shards: Box<[Mutex<Shard>]>,
+    flush: FlushRegister,
+    limit_bytes: usize,
+    /// The shard that the next sweep starts from.
+    sweep_from: AtomicUsize,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(config: StoreConfig) -> Self {
+        let limit_bytes = config.memory_limit_bytes.max(MEMORY_LIMIT_MIN_BYTES);
+        let count = 1 << (limit_bytes / SHARD_BYTES).clamp(1, SHARDS_MAX).ilog2();
+        Self {
+            shards: (0..count).map(|_| Mutex::new(Shard::new(&config, limit_bytes, count))).collect(),
+            flush: FlushRegister::new(),
+            limit_bytes,
+            sweep_from: AtomicUsize::new(0),
+        }
+    }
+
+    /// A live item for a client's read: bumps its frequency and counts a hit or a miss.
+    pub fn get(&self, now: UnixMillis, key: &Key) -> Option<Item> {
+        let moment = self.moment(now);
+        let mut shard = self.lock(key.partition());
+        let id = shard.fetch(moment, key)?;
+        shard.slab.record(id).item()
+    }
+
+    /// What is held, a tombstone too, for a peer's read: no bump, no count. Expired and flushed entries are `None`.
+    pub fn peek(&self, now: UnixMillis, key: &Key) -> Option<Entry> {
+        let moment = self.moment(now);
+        let mut shard = self.lock(key.partition());
+        let id = shard.find_live(moment, key)?;
+        Some(shard.slab.record(id).entry())
+    }
+
+    /// The version of what [`Store::peek`] would return, without a copy of the value.
+    pub fn version(&self, now: UnixMillis, key: &Key) -> Option<Version> {
+        let moment = self.moment(now);
+        let mut shard = self.lock(key.partition());
+        let id = shard.find_live(moment, key)?;
+        Some(shard.slab.record(id).version())
+    }
+
+    /// Keeps an entry that another node ordered, if it is newer than what is held and its term still stands.
+    ///
+    /// With a fence it is refused when the partition has promised a ballot above, and raises the promise to the fence
+    /// otherwise, even if the entry is superseded. Without one the version alone decides.
+    pub fn apply(&self, now: UnixMillis, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
+        let moment = self.moment(now);
+        self.lock(key.partition()).apply(moment, key, fence, entry)
+    }
+
+    /// Read-modify-write of one key under its shard's lock: `decide` must be short and must not call the store.
+    ///
+    /// # Panics
+    ///
+    /// When `decide` puts a version that is not above [`Held::version`]: the caller lost the order of writes.
+    pub fn update<R>(&self, now: UnixMillis, key: &Key, decide: impl FnOnce(&Held<'_>) -> (Change, R)) -> (Updated, R) {
+        let moment = self.moment(now);
+        let mut shard = self.lock(key.partition());
+        let held = Held { id: shard.find(key), shard: &shard, partition: key.partition(), moment };
+        let version = held.version();
+        let (change, result) = decide(&held);
+        let Change::Put(entry) = change else { return (Updated::Kept, result) };
+        assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
+        let updated = match shard.put(moment, key, &entry) {
+            Ok(()) => Updated::Put,
+            Err(NoRoom::TooLarge) => Updated::TooLarge,
+            Err(NoRoom::OutOfMemory) => Updated::OutOfMemory,
+        };
+        (updated, result)
+    }
+
+    /// Promises a term: lower ballots are refused from now on. Returns the partition's digest at this moment, also when
+    /// this very ballot was promised before (a duplicate message); or the higher ballot that was.
+    pub fn promise(&self, partition: Partition, ballot: Ballot) -> Result<u64, Ballot> {
+        let mut shard = self.lock(partition);
+        shard.promise(partition, ballot)?;
+        Ok(shard.index.digest(partition))
+    }
+
+    /// The highest ballot that a partition has promised; [`Ballot::NONE`] if none.
+    pub fn promised(&self, partition: Partition) -> Ballot {
+        self.lock(partition).index.promised(partition)
+    }
+
+    /// Makes a partition's promised ballot at least this: what a copying home learns from another.
+    pub fn raise_promised(&self, partition: Partition, ballot: Ballot) {
+        // Already higher is as good.
+        let _ = self.lock(partition).promise(partition, ballot);
+    }
+
+    /// XOR over all that is held of a partition (tombstones and dead entries too) of a mix of key and version: the same
+    /// on every node that holds the same. 0 when nothing is held. [`Store::page`] reclaims the dead ones.
+    pub fn digest(&self, partition: Partition) -> u64 {
+        self.lock(partition).index.digest(partition)
+    }
+
+    /// Entries of a partition, tombstones too, in the order of their key digests from `cursor` on (0 is the start), until
+    /// `limit_bytes` of keys and values (and 32 for each entry) are passed; at least one if there is any. With them the
+    /// next cursor, or `None` at the end.
+    pub fn page(
+        &self,
+        now: UnixMillis,
+        partition: Partition,
+        cursor: u64,
+        limit_bytes: usize,
+    ) -> (Vec<(Key, Entry)>, Option<u64>) {
+        let moment = self.moment(now);
+        let (entries, next) = self.lock(partition).page(moment, partition, cursor, limit_bytes);
+        let with_key = |(bytes, entry)| (Key::new(bytes).expect("the store holds keys only"), entry);
+        (entries.into_iter().map(with_key).collect(), next)
+    }
+
+    /// Forgets a partition: its entries and its promised ballot.
+    pub fn clear_partition(&self, partition: Partition) {
+        self.lock(partition).clear_partition(partition);
+    }
+
+    /// The flush state; a pending flush stays in it until an access or a sweep finds it due.
+    pub fn flush(&self) -> FlushState {
+        self.flush.state()
+    }
+
+    /// Takes in a flush state: the higher floor, and of the pending flushes the one with the later identity, unless that
+    /// one or a later one was applied already. When `now` of some call reaches its moment, the floor rises to the end of
+    /// that millisecond. A flush at once that must also replace a pending one is (its floor, pending: (its floor as
+    /// identity, a moment in the past)).
+    pub fn merge_flush(&self, other: FlushState) {
+        self.flush.merge(other);
+    }
+
+    /// Reclaims expired and flushed entries and tombstones past [`TOMBSTONE_LIFE_MS`] in the background: looks at up to
+    /// `entries_max` places for entries from where the last call stopped, one lap at most, and returns how many entries
+    /// it removed.
+    pub fn sweep(&self, now: UnixMillis, entries_max: usize) -> usize {
+        let moment = self.moment(now);
+        let (mut left, mut removed) = (entries_max, 0);
+        let first = self.sweep_from.load(Ordering::Relaxed);
+        // Once around and, for what the last call left out of the first shard, that one again.
+        for step in 0..=self.shards.len() {
+            let at = (first + step) % self.shards.len();
+            let mut shard = self.shards[at].lock();
+            let swept = shard.sweep(moment, left);
+            left -= swept.examined;
+            removed += swept.removed;
+            let finished = shard.sweep_from == 0;
+            drop(shard);
+            if left == 0 {
+                self.sweep_from.store(if finished { at + 1 } else { at } % self.shards.len(), Ordering::Relaxed);
+                break;
+            }
+        }
+        removed
+    }
+
+    /// Counts and sizes, summed shard by shard: not of one moment while other threads write.
+    pub fn stats(&self) -> StoreStats {
+        let mut sum = StoreStats { limit_maxbytes: self.limit_bytes as u64, ..StoreStats::default() };
+        for shard in &self.shards {
+            sum += shard.lock().stats();
+        }
+        sum
+    }
+
+    fn moment(&self, now: UnixMillis) -> Moment {
+        Moment { now, floor: self.flush.floor(now) }
+    }
+
+    fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {
+        self.shards[partition.index() % self.shards.len()].lock()
+    }
+}

@@ -1,0 +1,293 @@
+//! One shard: the records of its partitions in their queues, and the index that finds them.
+//!
+//! Must not know other shards or locks. `evict` makes room and `walk` pages and sweeps; this file puts, finds, removes.
+
+use memring_protocol::entry::{Body, Entry, UnixMillis};
+use memring_protocol::key::{Key, Partition};
+use memring_protocol::version::{Ballot, Stamp};
+use parking_lot::Mutex;
+
+use super::accounting::allocation;
+use super::ghost::Ghost;
+use super::index::Index;
+use super::record::{Place, Record, record_len};
+use super::slab::{Queue, SLOT_BYTES, Slab};
+use super::stats::StoreStats;
+use super::{Applied, StoreConfig};
+
+/// The part of a shard's memory that tombstones may take: 2 %.
+const TOMBSTONES_SHARE: usize = 50;
+
+/// What decides whether a record is gone.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// Cluster time.
+    pub(super) now: UnixMillis,
+    /// Records stamped at or below it are flushed.
+    pub(super) floor: Stamp,
+}
+
+impl Moment {
+    pub(super) fn is_flushed(self, record: &Record) -> bool {
+        record.version().stamp <= self.floor
+    }
+
+    /// Flushed or expired: absent for every reader, there only until it is reclaimed.
+    pub(super) fn is_dead(self, record: &Record) -> bool {
+        self.is_flushed(record) || record.is_expired(self.now)
+    }
+}
+
+/// Why a record was not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoRoom {
+    /// Key and value exceed the item limit.
+    TooLarge,
+    /// Nothing can be dropped for it.
+    OutOfMemory,
+}
+
+/// See the top of the file.
+pub(super) struct Shard {
+    pub(super) slab: Slab,
+    pub(super) index: Index,
+    pub(super) small: Queue,
+    pub(super) main: Queue,
+    pub(super) tombstones: Queue,
+    pub(super) ghost: Ghost,
+    pub(super) stats: StoreStats,
+    /// The slot that the next sweep starts from.
+    pub(super) sweep_from: u32,
+    /// Bytes that this shard may use.
+    pub(super) budget: usize,
+    /// Whether live items are dropped for room.
+    pub(super) evicts: bool,
+    item_bytes_max: usize,
+}
+
+impl Shard {
+    /// One of `shards` equal shards of a store whose limit is `memory_bytes`.
+    pub(super) fn new(config: &StoreConfig, memory_bytes: usize, shards: usize) -> Self {
+        Self {
+            slab: Slab::new(),
+            index: Index::new(shards, memory_bytes, config.hash_seed),
+            small: Queue::new(),
+            main: Queue::new(),
+            tombstones: Queue::new(),
+            ghost: Ghost::new(),
+            stats: StoreStats::default(),
+            sweep_from: 0,
+            budget: memory_bytes / shards,
+            evicts: config.evict,
+            item_bytes_max: config.item_bytes_max,
+        }
+    }
+
+    /// Everything that the limit covers, in bytes.
+    pub(super) fn used(&self) -> usize {
+        self.overhead() + self.small.bytes() + self.main.bytes() + self.tombstones.bytes()
+    }
+
+    /// What is used beside the records themselves: dropping records does not give all of it back.
+    pub(super) fn overhead(&self) -> usize {
+        size_of::<Mutex<Self>>() + self.slab.bytes() + self.index.bytes() + self.ghost.bytes()
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        StoreStats {
+            curr_items: (self.small.len() + self.main.len()) as u64,
+            tombstones: self.tombstones.len() as u64,
+            used_bytes: self.used() as u64,
+            ..self.stats
+        }
+    }
+
+    /// The record of a key, dead or alive.
+    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+        self.index.find(&self.slab, key)
+    }
+
+    /// The record of a key unless it is dead: then it is reclaimed.
+    pub(super) fn find_live(&mut self, moment: Moment, key: &Key) -> Option<u32> {
+        let id = self.find(key)?;
+        if moment.is_dead(self.slab.record(id)) {
+            self.reclaim(moment, id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// A client's read: counts, and bumps the frequency of what it finds.
+    pub(super) fn fetch(&mut self, moment: Moment, key: &Key) -> Option<u32> {
+        let found = self.find(key).filter(|&id| !self.slab.record(id).is_tombstone());
+        let Some(id) = found else {
+            self.stats.get_misses += 1;
+            return None;
+        };
+        if moment.is_dead(self.slab.record(id)) {
+            self.stats.get_misses += 1;
+            if moment.is_flushed(self.slab.record(id)) {
+                self.stats.get_flushed += 1;
+            } else {
+                self.stats.get_expired += 1;
+            }
+            self.reclaim(moment, id);
+            return None;
+        }
+        self.stats.get_hits += 1;
+        self.slab.record_mut(id).note_fetch();
+        Some(id)
+    }
+
+    /// Keeps an entry if it is newer than what is held and its term still stands.
+    pub(super) fn apply(&mut self, moment: Moment, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
+        if let Some(ballot) = fence
+            && let Err(promised) = self.promise(key.partition(), ballot)
+        {
+            return Applied::Fenced(promised);
+        }
+        let held = self.find(key).map(|id| self.slab.record(id).version());
+        if held >= Some(entry.version) || entry.version.stamp <= moment.floor {
+            return Applied::Superseded;
+        }
+        match self.put(moment, key, entry) {
+            Ok(()) => Applied::Stored,
+            Err(why) => {
+                // What is held is older than a write that others have: absent is right in a cache, stale is not.
+                if let Some(id) = self.find(key) {
+                    self.remove(id);
+                }
+                match why {
+                    NoRoom::TooLarge => Applied::TooLarge,
+                    NoRoom::OutOfMemory => Applied::OutOfMemory,
+                }
+            }
+        }
+    }
+
+    /// Raises a partition's promised ballot, or says the higher one.
+    pub(super) fn promise(&mut self, partition: Partition, ballot: Ballot) -> Result<(), Ballot> {
+        let promised = self.index.promised(partition);
+        if promised > ballot {
+            return Err(promised);
+        }
+        self.index.set_promised(partition, ballot);
+        Ok(())
+    }
+
+    /// Keeps an entry in place of what is held for its key. On an error nothing is changed but what had to go for room.
+    pub(super) fn put(&mut self, moment: Moment, key: &Key, entry: &Entry) -> Result<(), NoRoom> {
+        let is_item = matches!(entry.body, Body::Item(_));
+        if is_item && key.len() + entry.value_len() > self.item_bytes_max {
+            self.stats.too_large += 1;
+            return Err(NoRoom::TooLarge);
+        }
+        let bytes = allocation(record_len(key, entry));
+        if !self.make_room(moment, key, bytes, !is_item) {
+            self.stats.out_of_memory += 1;
+            return Err(NoRoom::OutOfMemory);
+        }
+        let record = Record::encode(key, entry);
+        self.stats.total_items += u64::from(is_item);
+        self.stats.bytes += item_bytes(&record);
+        // Making room may have dropped what was held.
+        match self.find(key) {
+            Some(id) => self.overwrite(id, record),
+            None => self.insert(record),
+        }
+        self.cap_tombstones();
+        assert!(self.used() <= self.budget, "room was made for all that a write adds");
+        Ok(())
+    }
+
+    /// Removes a dead record, and counts it.
+    pub(super) fn reclaim(&mut self, moment: Moment, id: u32) {
+        let record = self.slab.record(id);
+        if !record.is_tombstone() {
+            self.stats.reclaimed += 1;
+            self.stats.expired_unfetched += u64::from(!record.was_fetched() && !moment.is_flushed(record));
+        }
+        self.remove(id);
+    }
+
+    /// Removes a record, whatever it is.
+    pub(super) fn remove(&mut self, id: u32) {
+        let place = self.slab.record(id).place();
+        let (queue, slab) = self.queue_and_slab(place);
+        queue.unlink(slab, id);
+        self.index.remove(&self.slab, id);
+        let record = self.slab.remove(id);
+        self.stats.bytes -= item_bytes(&record);
+    }
+
+    pub(super) fn queue_and_slab(&mut self, place: Place) -> (&mut Queue, &mut Slab) {
+        let queue = match place {
+            Place::Small => &mut self.small,
+            Place::Main => &mut self.main,
+            Place::Tombstones => &mut self.tombstones,
+        };
+        (queue, &mut self.slab)
+    }
+
+    fn insert(&mut self, record: Record) {
+        let place = self.place_for(&record);
+        let id = self.slab.insert(record);
+        self.index.insert(&self.slab, id);
+        self.push(place, id);
+    }
+
+    /// An item that stays an item keeps its place and its frequency: how often it is read says more than when it was
+    /// last written.
+    fn overwrite(&mut self, id: u32, mut record: Record) {
+        let held = self.slab.record(id);
+        let (place, frequency) = (held.place(), held.frequency());
+        self.stats.bytes -= item_bytes(held);
+        self.index.note_change(&self.slab, id);
+        if place == Place::Tombstones || record.is_tombstone() {
+            let place_after = self.place_for(&record);
+            let (queue, slab) = self.queue_and_slab(place);
+            queue.unlink(slab, id);
+            *slab.record_mut(id) = record;
+            self.push(place_after, id);
+        } else {
+            record.put_in(place);
+            record.set_frequency(frequency);
+            let (queue, slab) = self.queue_and_slab(place);
+            queue.replace(slab, id, record);
+        }
+        self.index.note_change(&self.slab, id);
+    }
+
+    fn push(&mut self, place: Place, id: u32) {
+        self.slab.record_mut(id).put_in(place);
+        let (queue, slab) = self.queue_and_slab(place);
+        queue.push(slab, id);
+    }
+
+    /// Where a record starts: an item on probation, unless the ghost queue remembers its key.
+    fn place_for(&mut self, record: &Record) -> Place {
+        if record.is_tombstone() {
+            Place::Tombstones
+        } else if self.ghost.take(self.index.hash(record.token().0)) {
+            Place::Main
+        } else {
+            Place::Small
+        }
+    }
+
+    /// Drops the oldest tombstones over their share; the last one stays.
+    fn cap_tombstones(&mut self) {
+        while self.tombstones.len() > 1
+            && self.tombstones.bytes() + self.tombstones.len() * SLOT_BYTES > self.budget / TOMBSTONES_SHARE
+        {
+            let oldest = self.tombstones.oldest().expect("it has more than one");
+            self.stats.tombstones_dropped += 1;
+            self.remove(oldest);
+        }
+    }
+}
+
+/// Bytes of an item as `stats` tells them; a tombstone is none.
+fn item_bytes(record: &Record) -> u64 {
+    if record.is_tombstone() { 0 } else { (SLOT_BYTES + record.len()) as u64 }
+}
