@@ -1,6 +1,7 @@
 //! Tests of the store as others see it, and the words they are told in. Must not know how records lie in memory.
 
 mod behaviour;
+mod eviction;
 
 use bytes::Bytes;
 use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
