@@ -15,6 +15,6 @@
 
 pub mod clock;
 pub mod cluster;
-// node: next
+pub mod cluster;
 pub mod now;
 pub mod store;

@@ -5,6 +5,7 @@
 
 pub mod health;
 pub mod hints;
+pub mod membership;
 pub mod mutation;
 pub mod quorum;
 pub mod read;
