@@ -80,7 +80,9 @@ proptest! {
     }
 
     #[test]
-    fn a_page_of_a_fetch_can_be_counted(entries in proptest::collection::vec((messages::key(), messages::entry()), 0..8)) {
+    fn a_page_of_a_fetch_can_be_counted(
+        entries in proptest::collection::vec((messages::key(), messages::entry()), 0..8),
+    ) {
         let empty = encoded(&fetch_reply(Vec::new(), Vec::new())).len();
         let counted: usize = entries.iter().map(|(key, entry)| fetched_entry_len(key, entry)).sum();
         prop_assert_eq!(encoded(&fetch_reply(Vec::new(), entries)).len(), empty + counted);

@@ -1,0 +1,80 @@
+//! Frames from a peer: whatever decodes could have been sent, and a split changes nothing.
+//!
+//! Must not know what messages are for.
+#![no_main]
+
+use bytes::BytesMut;
+use libfuzzer_sys::fuzz_target;
+use memring_protocol::frame::{
+    FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, WIRE_VERSION, decode, decode_preamble, encode, encode_preamble,
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    check_preamble(bytes);
+    check_stream(bytes);
+    // Once more with a header that gets past the length and the version, so that most inputs reach a body.
+    if bytes.len() >= HEADER_BYTES {
+        let mut framed = bytes.to_vec();
+        framed[..4].copy_from_slice(&((bytes.len() - HEADER_BYTES) as u32).to_le_bytes());
+        framed[4] = WIRE_VERSION;
+        check_preamble(&framed);
+        check_stream(&framed);
+    }
+});
+
+/// Takes frame after frame, as a link does.
+fn check_stream(bytes: &[u8]) {
+    let mut buffer = BytesMut::from(bytes);
+    loop {
+        let before = buffer.clone();
+        let outcome = decode(&mut buffer);
+        let consumed = before.len() - buffer.len();
+        assert!(before.ends_with(&buffer), "more than the front was taken");
+        match outcome {
+            Ok(Some(message)) => {
+                let mut again = BytesMut::new();
+                encode(&message, &mut again).expect("what was decoded can be encoded");
+                assert!(again.len() <= consumed, "a decoded message grew");
+                assert_eq!(decode(&mut again), Ok(Some(message)));
+                assert!(again.is_empty());
+                check_split(&before, consumed);
+            }
+            Ok(None) => {
+                assert_eq!(consumed, 0);
+                return;
+            }
+            Err(error) => {
+                assert_eq!(error.ends_link(), !matches!(error, FrameError::UnknownRequest { .. }));
+                if error.ends_link() {
+                    return;
+                }
+            }
+        }
+        assert!(consumed >= HEADER_BYTES);
+    }
+}
+
+/// A frame that came in two pieces is the frame that came in one.
+fn check_split(bytes: &[u8], frame_len: usize) {
+    let split = usize::from(bytes[HEADER_BYTES - 1]) * frame_len / 256;
+    let mut buffer = BytesMut::from(&bytes[..split]);
+    assert_eq!(decode(&mut buffer), Ok(None));
+    assert_eq!(&buffer[..], &bytes[..split]);
+    buffer.extend_from_slice(&bytes[split..]);
+    assert_eq!(decode(&mut buffer), decode(&mut BytesMut::from(bytes)));
+    assert_eq!(buffer.len(), bytes.len() - frame_len);
+}
+
+fn check_preamble(bytes: &[u8]) {
+    let mut buffer = BytesMut::from(bytes);
+    match decode_preamble(&mut buffer) {
+        Ok(Some(preamble)) => {
+            let mut again = BytesMut::new();
+            encode_preamble(&preamble, &mut again);
+            assert!(again.len() <= bytes.len() - buffer.len(), "a preamble grew");
+            assert_eq!(decode_preamble(&mut again), Ok(Some(preamble)));
+        }
+        Ok(None) => assert!(buffer == bytes && bytes.len() < PREAMBLE_BYTES_MAX),
+        Err(error) => assert!(error.ends_link()),
+    }
+}
