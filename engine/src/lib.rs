@@ -15,6 +15,5 @@
 
 pub mod clock;
 pub mod cluster;
-pub mod cluster;
 pub mod now;
 pub mod store;

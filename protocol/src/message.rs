@@ -62,6 +62,9 @@ pub enum Want {
     Value,
     /// The version alone: a digest read (Cassandra's term).
     Digest,
+    /// Version and value, after promising this ballot: a serializer's look at a key that its term has not seen yet. What
+    /// an earlier term still has in flight is refused from then on, so it cannot slip in behind the look.
+    Look(Ballot),
 }
 
 /// [`Request::Read`].
@@ -99,6 +102,8 @@ pub enum Refusal {
     NotHome,
     /// Its queues are full.
     Busy,
+    /// It has promised this higher ballot.
+    Fenced(Ballot),
 }
 
 /// [`Request::Write`].

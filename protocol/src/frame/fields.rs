@@ -35,6 +35,7 @@ const RECOVERING: u8 = 1;
 const EPOCH: u8 = 2;
 const NOT_HOME: u8 = 3;
 const BUSY: u8 = 4;
+const FENCED: u8 = 5;
 
 /// Bytes that [`Writer::key`] writes.
 pub(super) fn key_len(key: &Key) -> usize {
@@ -139,6 +140,10 @@ impl<'a> Writer<'a> {
             }
             Refusal::NotHome => self.u8(NOT_HOME),
             Refusal::Busy => self.u8(BUSY),
+            Refusal::Fenced(ballot) => {
+                self.u8(FENCED);
+                self.u64(ballot.0);
+            }
         }
     }
 
@@ -253,6 +258,7 @@ impl<'a> Reader<'a> {
             EPOCH => Ok(Refusal::Epoch(Epoch(self.u64()?))),
             NOT_HOME => Ok(Refusal::NotHome),
             BUSY => Ok(Refusal::Busy),
+            FENCED => Ok(Refusal::Fenced(Ballot(self.u64()?))),
             other => Err(no("refusal", other)),
         }
     }

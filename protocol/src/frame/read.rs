@@ -1,7 +1,7 @@
 //! Bodies of reads.
 //!
 //! ```text
-//! request  epoch u64, want u8 (1 value, 2 digest), count u16, keys
+//! request  epoch u64, want u8 (1 value, 2 digest, 3 look: ballot u64), count u16, keys
 //! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry | 4 refused: refusal
 //! ```
 //!
@@ -12,9 +12,11 @@ use super::fields::{KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, no};
 use crate::limits::READ_KEYS_MAX;
 use crate::message::{ReadRequest, ReadResult, Want};
 use crate::ring::Epoch;
+use crate::version::Ballot;
 
 const VALUE: u8 = 1;
 const DIGEST: u8 = 2;
+const LOOK: u8 = 3;
 
 const ABSENT: u8 = 1;
 const DIGEST_ONLY: u8 = 2;
@@ -27,10 +29,14 @@ const _: () = assert!(READ_KEYS_MAX <= u16::MAX as usize);
 pub(super) fn put_request(request: &ReadRequest, writer: &mut Writer<'_>) -> Result<(), FrameError> {
     check_key_count(request.keys.len())?;
     writer.u64(request.epoch.0);
-    writer.u8(match request.want {
-        Want::Value => VALUE,
-        Want::Digest => DIGEST,
-    });
+    match request.want {
+        Want::Value => writer.u8(VALUE),
+        Want::Digest => writer.u8(DIGEST),
+        Want::Look(ballot) => {
+            writer.u8(LOOK);
+            writer.u64(ballot.0);
+        }
+    }
     writer.u16(request.keys.len() as u16);
     for key in &request.keys {
         writer.key(key)?;
@@ -43,6 +49,7 @@ pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<ReadRequest, Frame
     let want = match reader.u8()? {
         VALUE => Want::Value,
         DIGEST => Want::Digest,
+        LOOK => Want::Look(Ballot(reader.u64()?)),
         other => return Err(no("want", other)),
     };
     let count = usize::from(reader.u16()?);

@@ -73,7 +73,8 @@ fn reply() -> impl Strategy<Value = Reply> {
 }
 
 fn read_request() -> impl Strategy<Value = ReadRequest> {
-    let want = prop_oneof![Just(Want::Value), Just(Want::Digest)];
+    let want =
+        prop_oneof![Just(Want::Value), Just(Want::Digest), any::<u64>().prop_map(|ballot| Want::Look(Ballot(ballot)))];
     (epoch(), want, vec(key(), 1..LIST_MAX)).prop_map(|(epoch, want, keys)| ReadRequest { epoch, want, keys })
 }
 
@@ -277,6 +278,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         epoch().prop_map(Refusal::Epoch),
         Just(Refusal::NotHome),
         Just(Refusal::Busy),
+        any::<u64>().prop_map(|ballot| Refusal::Fenced(Ballot(ballot))),
     ]
 }
 
