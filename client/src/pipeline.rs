@@ -1,0 +1,151 @@
+//! Several requests as one piece of bytes, and how the answer to each will look.
+//!
+//! Must not know sockets. Every request is checked here, before any of it is sent.
+
+use bytes::BytesMut;
+use memring_protocol::text::{
+    Direction, StoreVerb, encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch,
+    encode_stats, encode_store, encode_touch, encode_version, is_sendable_key, is_sendable_line,
+};
+
+use crate::error::Error;
+
+/// How an answer ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expected {
+    /// One line.
+    Line,
+    /// `VALUE` blocks up to `END`.
+    Values,
+    /// `STAT` lines up to `END`.
+    Stats,
+}
+
+/// Requests to be sent together. [`Connection::run`](crate::Connection::run) answers them in the order they were added.
+///
+/// A refused request adds nothing. There is no noreply here: its errors could not be told from the answers to other
+/// requests.
+#[derive(Clone, Default, Debug)]
+pub struct Pipeline {
+    bytes: BytesMut,
+    expected: Vec<Expected>,
+}
+
+impl Pipeline {
+    /// No requests yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many requests there are, and so how many answers there will be.
+    pub fn len(&self) -> usize {
+        self.expected.len()
+    }
+
+    /// Whether there is no request.
+    pub fn is_empty(&self) -> bool {
+        self.expected.is_empty()
+    }
+
+    /// Forgets the requests but keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.expected.clear();
+    }
+
+    /// The values of keys, with cas tokens if asked: get or gets. Answered by
+    /// [`Answer::Values`](crate::Answer::Values).
+    pub fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], with_cas: bool) -> Result<(), Error> {
+        check_keys(keys)?;
+        encode_get(keys.iter().map(AsRef::as_ref), with_cas, &mut self.bytes);
+        self.expected.push(Expected::Values);
+        Ok(())
+    }
+
+    /// The values of keys, which get a new exptime: gat or gats.
+    pub fn get_and_touch<K: AsRef<[u8]>>(&mut self, exptime: i32, keys: &[K], with_cas: bool) -> Result<(), Error> {
+        check_keys(keys)?;
+        encode_get_and_touch(exptime.into(), keys.iter().map(AsRef::as_ref), with_cas, &mut self.bytes);
+        self.expected.push(Expected::Values);
+        Ok(())
+    }
+
+    /// set, add, replace, append, prepend or cas.
+    pub fn store(&mut self, verb: StoreVerb, key: &[u8], value: &[u8], flags: u32, exptime: i32) -> Result<(), Error> {
+        check_key(key)?;
+        encode_store(verb, key, flags, exptime.into(), value, false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+        Ok(())
+    }
+
+    /// incr or decr.
+    pub fn arithmetic(&mut self, direction: Direction, key: &[u8], delta: u64) -> Result<(), Error> {
+        check_key(key)?;
+        encode_arithmetic(direction, key, delta, false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+        Ok(())
+    }
+
+    /// touch.
+    pub fn touch(&mut self, key: &[u8], exptime: i32) -> Result<(), Error> {
+        check_key(key)?;
+        encode_touch(key, exptime.into(), false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+        Ok(())
+    }
+
+    /// delete.
+    pub fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
+        check_key(key)?;
+        encode_delete(key, false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+        Ok(())
+    }
+
+    /// flush_all, now or at an exptime.
+    pub fn flush_all(&mut self, exptime: Option<i32>) {
+        encode_flush_all(exptime.map(i64::from), false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+    }
+
+    /// version.
+    pub fn version(&mut self) {
+        encode_version(&mut self.bytes);
+        self.expected.push(Expected::Line);
+    }
+
+    /// stats, with arguments or an empty string. `reset` is answered by [`Answer::Reset`](crate::Answer::Reset), the
+    /// others by [`Answer::Stats`](crate::Answer::Stats).
+    pub fn stats(&mut self, arguments: &str) -> Result<(), Error> {
+        if !is_sendable_line(arguments.as_bytes()) {
+            return Err(Error::InvalidRequest("control characters in the arguments of stats"));
+        }
+        encode_stats(arguments.as_bytes(), &mut self.bytes);
+        self.expected.push(Expected::Stats);
+        Ok(())
+    }
+
+    /// Bytes of memory held for requests.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn expected(&self) -> &[Expected] {
+        &self.expected
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<(), Error> {
+    if is_sendable_key(key) { Ok(()) } else { Err(Error::InvalidKey) }
+}
+
+fn check_keys<K: AsRef<[u8]>>(keys: &[K]) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Err(Error::InvalidRequest("a read of no keys"));
+    }
+    keys.iter().try_for_each(|key| check_key(key.as_ref()))
+}
