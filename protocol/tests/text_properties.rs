@@ -222,14 +222,7 @@ fn encode_request<'a>(
             Expected::Keys { exptime: Some(exptime), with_cas }
         }
         2..=4 => {
-            let verb = match seeded.below(6) {
-                0 => StoreVerb::Set,
-                1 => StoreVerb::Add,
-                2 => StoreVerb::Replace,
-                3 => StoreVerb::Append,
-                4 => StoreVerb::Prepend,
-                _ => StoreVerb::Cas(seeded.number()),
-            };
+            let verb = store_verb(seeded);
             let flags = seeded.number() as u32;
             encode_store(verb, key, flags, exptime, value, quiet, out);
             Expected::Same(Command::Store { verb, key, flags, exptime, value, quiet })
@@ -271,6 +264,17 @@ fn encode_request<'a>(
                 Expected::Same(Command::Quit)
             }
         },
+    }
+}
+
+fn store_verb(seeded: &mut Seeded) -> StoreVerb {
+    match seeded.below(6) {
+        0 => StoreVerb::Set,
+        1 => StoreVerb::Add,
+        2 => StoreVerb::Replace,
+        3 => StoreVerb::Append,
+        4 => StoreVerb::Prepend,
+        _ => StoreVerb::Cas(seeded.number()),
     }
 }
 
