@@ -1,6 +1,7 @@
 //! What a store does when it is full, and what it costs to hold things. Must not know time beyond "expired or not".
 
 use memring_protocol::entry::{Expiry, UnixMillis};
+use memring_protocol::key::Partition;
 use memring_protocol::version::Ballot;
 
 use super::{at, check_sound, config_of, item, item_of, key, store_of, tombstone, version_at};
@@ -167,7 +168,7 @@ fn an_item_costs_few_bytes_beside_key_and_value() {
 fn promises_of_all_partitions_need_no_room() {
     let store = store_of(1);
     let before = store.stats().used_bytes;
-    for partition in memring_protocol::key::Partition::all() {
+    for partition in Partition::all() {
         store.raise_promised(partition, Ballot(9 << 10));
     }
     assert_eq!(store.stats().used_bytes, before);
