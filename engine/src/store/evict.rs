@@ -4,7 +4,7 @@
 //! once by its end move to the main queue, the others leave their fingerprint in the ghost queue and go. So a scan of
 //! items that nobody reads twice passes through a tenth of the memory and leaves the rest alone.
 
-use memring_protocol::key::Key;
+use memring_protocol::key::Partition;
 
 use super::accounting::allocation;
 use super::record::Place;
@@ -24,21 +24,27 @@ const MOVES_MAX: u32 = 64;
 const SEARCH_MAX: usize = 64;
 
 impl Shard {
-    /// Drops records until `bytes` (as allocated) of a record for `key` fit, with all that keeping it adds elsewhere.
-    /// False when they cannot.
-    pub(super) fn make_room(&mut self, moment: Moment, key: &Key, bytes: usize, for_tombstone: bool) -> bool {
+    /// Drops records until `bytes` (as allocated) of a record fit in place of `held`, with all that keeping it adds
+    /// elsewhere. False when they cannot. `held` is `None` afterwards if it was dropped.
+    pub(super) fn make_room(
+        &mut self,
+        moment: Moment,
+        partition: Partition,
+        held: &mut Option<u32>,
+        bytes: usize,
+        for_tombstone: bool,
+    ) -> bool {
         if self.overhead() + bytes > self.budget {
             return false;
         }
-        let mut held = self.find(key);
         let mut moves = 0;
         let ghost_growth = self.ghost.growth(self.small.len() + self.main.len());
         // The ghost queue doubles at once, but the room for it is freed two items a write: no write drops thousands.
         let mut extra: u32 = if ghost_growth > 0 && self.evicts { 2 } else { 0 };
         loop {
-            let need = match held {
+            let need = match *held {
                 Some(id) => bytes.saturating_sub(allocation(self.slab.record(id).len())),
-                None => bytes + self.slab.growth() + self.index.growth(key.partition()),
+                None => bytes + self.slab.growth() + self.index.growth(partition),
             };
             let free = self.budget.saturating_sub(self.used());
             if need + ghost_growth <= free {
@@ -50,7 +56,7 @@ impl Shard {
             }
             extra = extra.saturating_sub(1);
             let Some(dropped) = self.drop_one(moment, &mut moves, for_tombstone) else { return need <= free };
-            held = held.filter(|&id| id != dropped);
+            *held = held.filter(|&id| id != dropped);
         }
     }
 

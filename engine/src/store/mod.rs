@@ -197,12 +197,13 @@ impl Store {
     pub fn update<R>(&self, now: UnixMillis, key: &Key, decide: impl FnOnce(&Held<'_>) -> (Change, R)) -> (Updated, R) {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let held = Held { id: shard.find(key), shard: &shard, partition: key.partition(), moment };
+        let mut id = shard.find(key);
+        let held = Held { id, shard: &shard, partition: key.partition(), moment };
         let version = held.version();
         let (change, result) = decide(&held);
         let Change::Put(entry) = change else { return (Updated::Kept, result) };
         assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
-        let updated = match shard.put(moment, key, &entry) {
+        let updated = match shard.put(moment, key, &mut id, &entry) {
             Ok(()) => Updated::Put,
             Err(NoRoom::TooLarge) => Updated::TooLarge,
             Err(NoRoom::OutOfMemory) => Updated::OutOfMemory,

@@ -146,15 +146,16 @@ impl Shard {
         {
             return Applied::Fenced(promised);
         }
-        let held = self.find(key).map(|id| self.slab.record(id).version());
-        if held >= Some(entry.version) || entry.version.stamp <= moment.floor {
+        let mut held = self.find(key);
+        let version = held.map(|id| self.slab.record(id).version());
+        if version >= Some(entry.version) || entry.version.stamp <= moment.floor {
             return Applied::Superseded;
         }
-        match self.put(moment, key, entry) {
+        match self.put(moment, key, &mut held, entry) {
             Ok(()) => Applied::Stored,
             Err(why) => {
                 // What is held is older than a write that others have: absent is right in a cache, stale is not.
-                if let Some(id) = self.find(key) {
+                if let Some(id) = held {
                     self.remove(id);
                 }
                 match why {
@@ -175,24 +176,30 @@ impl Shard {
         Ok(())
     }
 
-    /// Keeps an entry in place of what is held for its key. On an error nothing is changed but what had to go for room.
-    pub(super) fn put(&mut self, moment: Moment, key: &Key, entry: &Entry) -> Result<(), NoRoom> {
+    /// Keeps an entry in place of `held`, the record of its key. On an error nothing is changed but what had to go for
+    /// room; if that was `held` itself, it is `None` then.
+    pub(super) fn put(
+        &mut self,
+        moment: Moment,
+        key: &Key,
+        held: &mut Option<u32>,
+        entry: &Entry,
+    ) -> Result<(), NoRoom> {
         let is_item = matches!(entry.body, Body::Item(_));
         if is_item && key.len() + entry.value_len() > self.item_bytes_max {
             self.stats.too_large += 1;
             return Err(NoRoom::TooLarge);
         }
         let bytes = allocation(record_len(key, entry));
-        if !self.make_room(moment, key, bytes, !is_item) {
+        if !self.make_room(moment, key.partition(), held, bytes, !is_item) {
             self.stats.out_of_memory += 1;
             return Err(NoRoom::OutOfMemory);
         }
         let record = Record::encode(key, entry);
         self.stats.total_items += u64::from(is_item);
         self.stats.bytes += item_bytes(&record);
-        // Making room may have dropped what was held.
-        match self.find(key) {
-            Some(id) => self.overwrite(id, record),
+        match held {
+            Some(id) => self.overwrite(*id, record),
             None => self.insert(record),
         }
         self.cap_tombstones();

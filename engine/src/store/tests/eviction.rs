@@ -153,7 +153,7 @@ fn an_item_costs_few_bytes_beside_key_and_value() {
     for (value_len, overhead_max) in [(100, 98), (1000, 112), (10_000, 262)] {
         let store = Store::new(StoreConfig { item_bytes_max: 1 << 20, ..config_of(64 << 20) });
         let value = vec![b'v'; value_len];
-        for n in 0..1_200_000_000 / (value_len * 10 + 1000) {
+        for n in 0..800_000_000 / (value_len * 10 + 1000) {
             store.apply(at(0), &key(&format!("{n:010}")), None, &item(at(0), &value));
         }
         let stats = store.stats();
