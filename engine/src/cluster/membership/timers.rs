@@ -84,6 +84,13 @@ impl Timers {
         self.armed.clear();
     }
 
+    /// How many are armed.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        debug_assert_eq!(self.queue.len(), self.armed.len(), "each has its place");
+        self.armed.len()
+    }
+
     /// What a slot holds, and when it is due.
     pub(super) fn armed(&self, slot: &Slot) -> Option<(Mono, Option<&foca::Timer<NodeId>>)> {
         self.armed.get(slot).map(|((at, _), timer)| (*at, timer.as_ref()))
