@@ -96,6 +96,8 @@ pub struct GossipSummary {
     pub sender: NodeId,
     /// The sender's incarnation.
     pub incarnation: u16,
+    /// Whether it says that the receiver counts as failed.
+    pub turns_undead: bool,
     /// Everyone it has an update on.
     pub mentioned: Vec<NodeId>,
 }
@@ -111,7 +113,8 @@ impl GossipSummary {
                 mentioned.push(member.id().clone());
             }
         }
-        Ok(Self { sender: header.src, incarnation: header.src_incarnation, mentioned })
+        let turns_undead = header.message == foca::Message::TurnUndead;
+        Ok(Self { sender: header.src, incarnation: header.src_incarnation, turns_undead, mentioned })
     }
 }
 

@@ -44,26 +44,33 @@ impl Membership {
         }
     }
 
-    /// Alone, a node greets every address it ever heard of, since foca is idle then. In company it greets join addresses at
-    /// which nobody known is alive: there may be a cluster that started apart.
+    /// While foca takes no part in a cluster it is silent, so the node greets every address it ever heard of. Otherwise it
+    /// greets join addresses at which nobody known is alive: there may be a cluster that started apart.
     pub(super) fn greet(&mut self, now: Mono, out: &mut Vec<MembershipEffect>) {
         let mut addresses: Vec<SocketAddr> = self.join.0.iter().copied().collect();
-        let is_alone = {
+        {
             let roster = self.roster.lock();
-            addresses.retain(|address| roster.active().all(|id| id.peer != *address));
-            let is_alone = roster.active().next().is_none();
-            if is_alone {
-                addresses.extend(roster.down().map(|(id, _)| id.peer));
+            if self.takes_part {
+                addresses.retain(|address| roster.active().all(|id| id.peer != *address));
+            } else {
+                addresses.extend(roster.active().chain(roster.down().map(|(id, _)| id)).map(|id| id.peer));
             }
-            is_alone
-        };
+        }
         addresses.sort_unstable();
         addresses.dedup();
         for address in addresses {
             self.say_hello(address, out);
         }
-        let period = if is_alone { self.config.greet_period } else { self.config.greet_period_in_company };
+        let period = if self.takes_part { self.config.greet_period_in_company } else { self.config.greet_period };
         self.timers.arm(Slot::Greet, now.after(period), None);
+    }
+
+    /// Notes whether foca takes part. When it ceases to, greeting is what brings it back.
+    pub(super) fn take_part(&mut self, now: Mono, takes_part: bool) {
+        self.takes_part = takes_part;
+        if !takes_part {
+            self.timers.arm(Slot::Greet, now.after(self.config.greet_period), None);
+        }
     }
 
     fn say_hello(&self, to: SocketAddr, out: &mut Vec<MembershipEffect>) {
@@ -102,7 +109,7 @@ impl Membership {
             let roster = self.roster.lock();
             roster.is_active(&host.name) && roster.id_of(&host.name) == Some(&host)
         };
-        if is_known {
+        if is_known && self.takes_part {
             return true;
         }
         let mut wishes = Wishes::default();
@@ -114,6 +121,9 @@ impl Membership {
     /// Others know another life by this node's name. If that one would win (it was started by a clock that ran ahead), this
     /// node could never join: so it takes a later generation.
     pub(super) fn outrank(&mut self, now: Mono, rival: &NodeId, out: &mut Vec<MembershipEffect>) {
+        if self.has_just_renewed(now) {
+            return;
+        }
         let Some(generation) = rival.generation.checked_add(1).filter(|_| rival.win_addr_conflict(&self.me)) else {
             return;
         };
@@ -121,6 +131,7 @@ impl Membership {
         let later = NodeId { generation, ..self.me.clone() };
         // Fails only when the identity stays the same.
         let _ = self.foca.change_identity(later, &mut wishes);
+        wishes.takes_part = Some(false);
         self.settle(now, wishes, out);
     }
 }

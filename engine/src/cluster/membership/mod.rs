@@ -18,9 +18,11 @@ mod rumours;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod verdict;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foca::{Foca, Member, State};
 use memring_protocol::gossip::{Envelope, GossipCodec, GossipSummary, NodeId, Packet, Rumour};
@@ -39,6 +41,10 @@ use crate::now::Mono;
 
 /// The most members a node knows, failed ones included: as many as a ring can number.
 pub const MEMBERS_MAX: usize = SLOTS_MAX as usize;
+
+/// Two processes of one name, a mistake of whoever started them, each renew to outrank the other. This is how long a renewed
+/// identity stands before it yields again, so that they do not do so a thousand times a second.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is known of a member's health.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +92,11 @@ pub struct Membership {
     envelope: Envelope,
     timers: Timers,
     join: JoinAddresses,
+    /// Whether foca has live peers that know this identity; without, it does nothing by itself.
+    takes_part: bool,
     /// The identity last told of, to notice that foca has renewed it.
     me: NodeId,
+    renewed_at: Option<Mono>,
     /// The last words of a node that has left; it is deaf from then on, since any answer would call it back.
     farewell: Option<Vec<MembershipEffect>>,
     packets_refused: u64,
@@ -120,7 +129,9 @@ impl Membership {
             envelope: Envelope::new(cluster),
             timers: Timers::default(),
             join: JoinAddresses::default(),
+            takes_part: false,
             me: id,
+            renewed_at: None,
             farewell: None,
             packets_refused: 0,
         }
@@ -212,6 +223,9 @@ impl Membership {
         if !self.has_room_for(&summary) {
             return false;
         }
+        if summary.turns_undead && self.has_just_renewed(now) {
+            return true;
+        }
         let mut wishes = Wishes::default();
         let taken = self.foca.handle_data(body, &mut wishes).is_ok();
         self.settle(now, wishes, out);
@@ -223,6 +237,10 @@ impl Membership {
             self.send(sender.peer, &Packet::Doubt { of: sender, incarnation }, out);
         }
         taken
+    }
+
+    fn has_just_renewed(&self, now: Mono) -> bool {
+        self.renewed_at.is_some_and(|at| now.since(at) < RENEWAL_PAUSE)
     }
 
     /// Whether foca's list stays within [`MEMBERS_MAX`] when it takes in this packet.
@@ -246,32 +264,6 @@ impl Membership {
         let taken = self.foca.apply_many([suspected].into_iter(), true, &mut wishes).is_ok();
         self.settle(now, wishes, out);
         taken
-    }
-
-    /// foca would now count a suspect as down. It is told so only once enough members report the same incarnation.
-    fn on_verdict_due(&mut self, now: Mono, due: Due, out: &mut Vec<MembershipEffect>) {
-        let Some(foca::Timer::ChangeSuspectToDown { member_id, incarnation, .. }) = &due.timer else {
-            return;
-        };
-        let (is_suspect, is_confirmed) = {
-            let roster = self.roster.lock();
-            (
-                roster.is_suspect(member_id, *incarnation),
-                roster.is_confirmed(member_id, *incarnation, self.config.reporters_needed),
-            )
-        };
-        if !is_suspect {
-            // Refuted, in a new life, or down already.
-            return;
-        }
-        if now.since(due.at) > self.config.probe_rtt {
-            // This node slept. What would clear the suspect may wait in its socket: listen first, judge then.
-            self.timers.arm(due.slot, now.after(self.config.probe_period), due.timer);
-        } else if is_confirmed {
-            self.tell_foca(now, due, out);
-        } else {
-            self.timers.arm(due.slot, now.after(self.config.recheck_after), due.timer);
-        }
     }
 
     fn tell_foca(&mut self, now: Mono, due: Due, out: &mut Vec<MembershipEffect>) {
@@ -305,9 +297,13 @@ impl Membership {
                 self.send(to.peer, &Packet::Gossip(&body), out);
             }
         }
+        if let Some(takes_part) = wishes.takes_part {
+            self.take_part(now, takes_part);
+        }
         let rival = self.mirror(now, out);
         if self.me != *self.foca.identity() {
             self.me = self.foca.identity().clone();
+            self.renewed_at = Some(now);
             out.push(MembershipEffect::Renewed(self.me.clone()));
         }
         if let Some(rival) = rival {
@@ -316,25 +312,11 @@ impl Membership {
     }
 
     fn arm_foca(&mut self, at: Mono, timer: foca::Timer<NodeId>) {
-        let Some(slot) = Slot::of(&timer) else {
-            return;
-        };
-        let foca::Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer else {
-            self.timers.arm(slot, at, Some(timer));
-            return;
-        };
-        let report = Rumour::Report {
-            subject: member_id.name.clone(),
-            generation: member_id.generation,
-            incarnation: *incarnation,
-            reporter: self.me.name.clone(),
-        };
-        // Fails only when a rumour of this node's own making is illegal.
-        let _ = self.foca.add_broadcast(&report.to_bytes());
-        // Every probe that fails asks for a verdict anew. The first one's time counts, unless it was of another incarnation,
-        // or of before this node itself was renewed (the token).
-        let earlier = self.timers.armed(&slot).filter(|(_, held)| *held == Some(&timer)).map(|(held_at, _)| held_at);
-        self.timers.arm(slot, earlier.unwrap_or(at), Some(timer));
+        match (Slot::of(&timer), &timer) {
+            (Some(slot), foca::Timer::ChangeSuspectToDown { .. }) => self.suspect(slot, at, timer),
+            (Some(slot), _) => self.timers.arm(slot, at, Some(timer)),
+            (None, _) => {}
+        }
     }
 
     /// Brings the roster up to foca's list. Returns a life of this node's own name that outranks it, if there is one.

@@ -32,11 +32,19 @@ impl BroadcastHandler<NodeId> for Rumours {
 pub(super) struct Wishes {
     pub(super) sends: Vec<(NodeId, Vec<u8>)>,
     pub(super) timers: Vec<(Duration, Timer<NodeId>)>,
+    /// Whether foca came to take part in a cluster, or ceased to, when it said so.
+    pub(super) takes_part: Option<bool>,
 }
 
 impl Runtime<NodeId> for Wishes {
-    // What changed is read from foca's list afterwards: it also holds suspicions, of which foca does not notify.
-    fn notify(&mut self, _notification: Notification<'_, NodeId>) {}
+    // Which members changed is read from foca's list afterwards: it also holds suspicions, of which foca does not notify.
+    fn notify(&mut self, notification: Notification<'_, NodeId>) {
+        match notification {
+            Notification::Active => self.takes_part = Some(true),
+            Notification::Idle | Notification::Defunct | Notification::Rejoin(_) => self.takes_part = Some(false),
+            Notification::MemberUp(_) | Notification::MemberDown(_) | Notification::Rename(..) => {}
+        }
+    }
 
     fn send_to(&mut self, to: NodeId, bytes: &[u8]) {
         self.sends.push((to, bytes.to_vec()));
