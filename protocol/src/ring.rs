@@ -107,6 +107,12 @@ pub struct RingMember {
     pub standing: Standing,
 }
 
+/// The longest name of a zone or a cluster, in bytes: a full domain name fits, a thousand of them fit a control message.
+pub const LABEL_BYTES_MAX: usize = 253;
+
+/// The largest weight: a hundred full shares.
+pub const WEIGHT_MAX: u32 = 10_000;
+
 /// The numbered, agreed list of ring members. Decided by a majority, replaced whole.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RingConfig {
@@ -124,7 +130,35 @@ pub struct RingConfig {
     pub members: Vec<RingMember>,
 }
 
+/// What is wrong with a ring config that came from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("malformed ring config: {0}")]
+pub struct RingConfigError(&'static str);
+
 impl RingConfig {
+    /// Whether it holds together: a config from the network is used only after this.
+    pub fn check(&self) -> Result<(), RingConfigError> {
+        let mut slots: Vec<Slot> = self.members.iter().map(|member| member.slot).collect();
+        slots.sort_unstable();
+        let movers = self.members.iter().filter(|member| member.standing != Standing::Active).count();
+        let weights = 1..=WEIGHT_MAX;
+        let faults = [
+            (self.epoch == Epoch::default(), "epoch 0"),
+            (self.replicas == 0 || self.vnodes == 0, "no replicas or vnodes"),
+            (self.voters().next().is_none(), "nobody votes"),
+            (movers > 1, "more than one member moves"),
+            (slots.windows(2).any(|pair| pair[0] == pair[1]), "two members share a slot"),
+            (self.members.windows(2).any(|pair| pair[0].name >= pair[1].name), "members not sorted by name"),
+            (self.cluster.len() > LABEL_BYTES_MAX, "long cluster name"),
+            (self.members.iter().any(|member| member.zone.len() > LABEL_BYTES_MAX), "long zone name"),
+            (!self.members.iter().all(|member| weights.contains(&member.weight)), "weight out of range"),
+        ];
+        match faults.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, fault)) => Err(RingConfigError(fault)),
+            None => Ok(()),
+        }
+    }
+
     /// The member with this slot.
     pub fn member(&self, slot: Slot) -> Option<&RingMember> {
         self.members.iter().find(|member| member.slot == slot)

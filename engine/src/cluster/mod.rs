@@ -10,3 +10,4 @@ pub mod mutation;
 pub mod quorum;
 pub mod read;
 pub mod recovery;
+pub mod ring;
