@@ -322,9 +322,13 @@ impl World {
 
 /// A ring of these nodes, founded together.
 fn ring_of(seed: u64, nodes: &[&str]) -> World {
+    founded(seed, nodes, false)
+}
+
+fn founded(seed: u64, nodes: &[&str], rejoin_empty: bool) -> World {
     let mut world = World::new(seed);
     for node in nodes {
-        world.start(KeeperConfig { expect: Some(nodes.len()), ..config(node, true) });
+        world.start(KeeperConfig { expect: Some(nodes.len()), rejoin_empty, ..config(node, true) });
     }
     world.run_until(30 * SECOND, "founding", |world| world.is_one_ring(nodes));
     world.run_until(5 * SECOND, "founders vote", |world| nodes.iter().all(|node| world.may_vote(node)));
@@ -523,8 +527,15 @@ fn a_node_of_another_cluster_is_refused() {
 fn chaos(seed: u64) -> World {
     let founders = ["n1", "n2", "n3", "n4", "n5"];
     let count = 3 + (seed % 3) as usize;
-    let mut world = ring_of(seed, &founders[..count]);
-    world.start(config("n6", true));
+    let mut world = founded(seed, &founders[..count], true);
+    for joiner in ["n6", "n7"] {
+        world.start(KeeperConfig { rejoin_empty: true, ..config(joiner, true) });
+    }
+    world.loss_percent = 5 + 10 * (seed % 4);
+    // A restarted node that is cut off for longer than the silence founds a ring of its own, by design. In even seeds no
+    // split lasts that long and there must be one ring for ever; in odd seeds it gives way in the end.
+    let split_max = if seed.is_multiple_of(2) { 6 * SECOND } else { u64::MAX };
+    let mut split_at = 0;
     let mut gone = Vec::new();
     for _ in 0..40 {
         let nodes: Vec<String> = world.hosts.keys().map(ToString::to_string).collect();
@@ -541,19 +552,32 @@ fn chaos(seed: u64) -> World {
             4 => {
                 let apart: Vec<String> = nodes.into_iter().filter(|_| world.random.next_u64() % 3 == 0).collect();
                 world.split(&apart.iter().map(String::as_str).collect::<Vec<_>>());
+                split_at = world.now;
             }
             5 | 6 => world.heal(),
+            _ if world.now - split_at > split_max => world.heal(),
             7 if up && gone.is_empty() => {
                 world.act(&node, RingKeeper::leave);
                 gone.push(node);
             }
-            8 if up => world.act(&node, |keeper, now, out| keeper.remove(now, name("n6"), out)),
+            // Two who want different things at the same time; the removed ones come back.
+            8 => {
+                for voter in
+                    nodes.iter().filter(|node| world.hosts[&name(node)].keeper.is_some()).cloned().collect::<Vec<_>>()
+                {
+                    let other = name(&nodes[world.below(nodes.len() as u64) as usize]);
+                    if world.below(2) == 0 {
+                        world.act(&voter, |keeper, now, out| keeper.remove(now, other, out));
+                    }
+                }
+            }
             _ => {}
         }
         let pause = world.below(1500 * MS);
         world.run(pause);
     }
     world.heal();
+    world.loss_percent = 10;
     let down: Vec<String> =
         world.hosts.iter().filter(|(_, host)| host.keeper.is_none()).map(|(name, _)| name.to_string()).collect();
     down.iter().for_each(|node| world.restart(node));
@@ -562,7 +586,9 @@ fn chaos(seed: u64) -> World {
 
 /// Whether a majority of the newest config's voters remains that has forgotten nothing.
 fn can_lose(world: &World, node: &str) -> bool {
-    let Some(newest) = world.decided.values().max_by_key(|config| config.epoch) else { return false };
+    let Some(newest) = world.decided.values().max_by_key(|config| (config.epoch, config.members.len())) else {
+        return false;
+    };
     let voters: Vec<&str> = newest.voters().map(|member| member.name.as_str()).collect();
     let remembers = |voter: &&&str| {
         **voter != node
@@ -582,7 +608,7 @@ fn one_config_is_decided_per_epoch_whatever_happens() {
 #[test]
 #[ignore = "minutes; for the nightly run"]
 fn one_config_is_decided_per_epoch_whatever_happens_for_long() {
-    survive(300..10_000);
+    survive(300..3_000);
 }
 
 fn survive(seeds: Range<u64>) {
@@ -593,7 +619,7 @@ fn survive(seeds: Range<u64>) {
             let members: Vec<&str> = world
                 .decided
                 .values()
-                .max_by_key(|config| config.epoch)
+                .max_by_key(|config| (config.epoch, config.members.len()))
                 .map(|config| config.members.iter().map(|member| member.name.as_str()).collect())
                 .unwrap_or_default();
             world.is_one_ring(&members) && members.iter().all(|node| world.may_vote(node))
@@ -601,7 +627,7 @@ fn survive(seeds: Range<u64>) {
         slowest = slowest.max(world.run_until(120 * SECOND, "it settles", settled));
         epochs += world.decided.len();
         let rings = world.decided.keys().map(|(ring, _)| ring).collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!(rings, 1, "seed {seed}: {}", world.describe());
+        assert!(rings == 1 || !seed.is_multiple_of(2), "seed {seed}: {}", world.describe());
     }
     println!("{seeds:?}: {epochs} configs decided, settled at most {} ms after the last fault", slowest / MS);
 }
