@@ -2,6 +2,8 @@
 //!
 //! Every config that anyone adopts goes through one check: per ring and epoch there is one config.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -550,7 +552,8 @@ fn chaos(seed: u64) -> World {
                 }
             }
             4 => {
-                let apart: Vec<String> = nodes.into_iter().filter(|_| world.random.next_u64() % 3 == 0).collect();
+                let apart: Vec<String> =
+                    nodes.into_iter().filter(|_| world.random.next_u64().is_multiple_of(3)).collect();
                 world.split(&apart.iter().map(String::as_str).collect::<Vec<_>>());
                 split_at = world.now;
             }
@@ -630,4 +633,30 @@ fn survive(seeds: Range<u64>) {
         assert!(rings == 1 || !seed.is_multiple_of(2), "seed {seed}: {}", world.describe());
     }
     println!("{seeds:?}: {epochs} configs decided, settled at most {} ms after the last fault", slowest / MS);
+}
+
+/// Slow links, and voters that forget and return while opposite wishes are voted on: what the recovery of voters is for.
+#[test]
+fn forgetful_voters_never_help_to_decide_twice() {
+    let mut decided = 0;
+    for seed in 0..150_u64 {
+        let nodes = ["n1", "n2", "n3", "n4", "n5"];
+        let nodes = &nodes[..if seed.is_multiple_of(2) { 3 } else { 5 }];
+        let mut world = founded(seed, nodes, true);
+        (world.latency_max, world.loss_percent) = (300 * MS, 15);
+        for _ in 0..150 {
+            let node = nodes[world.below(nodes.len() as u64) as usize];
+            let other = nodes[world.below(nodes.len() as u64) as usize];
+            if world.below(2) == 0 && can_lose(&world, node) {
+                world.crash(node);
+                world.restart(node);
+            } else if node != other {
+                world.act(node, |keeper, now, out| keeper.remove(now, name(other), out));
+            }
+            let pause = world.below(250 * MS);
+            world.run(pause);
+        }
+        decided += world.decided.len();
+    }
+    println!("{decided} configs decided by forgetful voters");
 }
