@@ -1,7 +1,7 @@
 //! The fields that hand-written bodies are made of.
 //!
-//! Must not know messages. Layouts: a key is its length (u8) and bytes; a value its length (u32) and bytes; a version its
-//! ballot and stamp (u64 each); an option or a truth a byte 0 or 1; a choice a byte from 1 on, then its fields.
+//! Must not know messages. Layouts: a key is its length (u8) and bytes; a value its length (u32) and bytes; a version
+//! its ballot and stamp (u64 each); an option or a truth a byte 0 or 1; a choice a byte from 1 on, then its fields.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -204,8 +204,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An empty list for `count` things of at least `bytes_each` bytes. A count that the rest of the body cannot hold is
-    /// refused before anything is allocated for it.
+    /// An empty list for `count` things of at least `bytes_each` bytes. A count that the rest of the body cannot hold
+    /// is refused before anything is allocated for it.
     pub(super) fn list<T>(&self, count: usize, bytes_each: usize) -> Result<Vec<T>, FrameError> {
         if count > self.rest.len() / bytes_each {
             return Err(FrameError::Short);

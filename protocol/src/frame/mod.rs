@@ -24,9 +24,9 @@
 //!   unknown one ends the link.
 //! - A new field of a hot body needs a new kind, announced by a feature bit of the [`Preamble`].
 //!
-//! Bodies that carry keys and values (read, write, replicate, the entries of a fetch) are written by hand: fixed fields,
-//! then the bytes as they are. The rest is `codec`'s. Keys and values are copied out of the read buffer: a slice of it
-//! would pin the whole buffer for as long as one small item of it is stored.
+//! Bodies that carry keys and values (read, write, replicate, the entries of a fetch) are written by hand: fixed
+//! fields, then the bytes as they are. The rest is `codec`'s. Keys and values are copied out of the read buffer: a slice
+//! of it would pin the whole buffer for as long as one small item of it is stored.
 
 mod control;
 mod fetch;
