@@ -15,5 +15,6 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod node;
 pub mod now;
 pub mod store;

@@ -56,7 +56,7 @@ pub enum Reply {
 }
 
 /// How much of an entry a reader wants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Want {
     /// Version and value.
     Value,
@@ -317,7 +317,12 @@ pub enum ControlRequest {
     FlushCommit(FlushState),
     /// Membership of the ring: see `ring_message`. Answered by [`ControlReply::Done`] at once; what follows from it comes
     /// as requests of its own.
-    Ring(crate::ring_message::RingMessage),
+    Ring {
+        /// Who says it.
+        from: NodeName,
+        /// What.
+        message: crate::ring_message::RingMessage,
+    },
 }
 
 /// Rare replies, in bincode.

@@ -65,6 +65,8 @@ pub struct Recovered {
     pub partition: Partition,
     /// Whether fewer homes than needed could give it.
     pub refounded: bool,
+    /// How many homes gave it.
+    pub sources: usize,
 }
 
 /// The partitions of a node that are not synced yet.
@@ -172,7 +174,11 @@ impl Recovery {
             });
             let done = complete >= progress.needed || none_to_come;
             if done {
-                recovered.push(Recovered { partition: *partition, refounded: complete < progress.needed });
+                recovered.push(Recovered {
+                    partition: *partition,
+                    refounded: complete < progress.needed,
+                    sources: complete,
+                });
             }
             !done
         });
@@ -221,17 +227,18 @@ mod tests {
         page(&mut recovery, 1, Ok(()), None);
         assert_eq!(recovery.settle(reachable), []);
         page(&mut recovery, 2, Ok(()), None);
-        assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: false }]);
+        assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: false, sources: 2 }]);
     }
 
     #[test]
     fn when_all_have_answered_and_too_few_are_synced_the_remainder_is_the_truth() {
-        for first in [Ok(()), Err(Refusal::Recovering)] {
+        for (first, sources) in [(Ok(()), 1), (Err(Refusal::Recovering), 0)] {
             let mut recovery = recovery_of_three();
             page(&mut recovery, 1, first, None);
             assert_eq!(recovery.settle(reachable), []);
             page(&mut recovery, 2, Err(Refusal::Recovering), None);
-            assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: true }]);
+            let expected = Recovered { partition: partition(), refounded: true, sources };
+            assert_eq!(recovery.settle(reachable), [expected]);
         }
     }
 
@@ -241,7 +248,7 @@ mod tests {
         page(&mut recovery, 1, Ok(()), None);
         assert_eq!(recovery.settle(|_| SourceStanding::Away), []);
         let recovered = recovery.settle(|_| SourceStanding::Gone);
-        assert_eq!(recovered, [Recovered { partition: partition(), refounded: true }]);
+        assert_eq!(recovered, [Recovered { partition: partition(), refounded: true, sources: 1 }]);
     }
 
     #[test]

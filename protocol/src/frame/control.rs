@@ -38,7 +38,7 @@ fn check_request(request: &ControlRequest) -> Result<(), FrameError> {
         ControlRequest::Ping(_)
         | ControlRequest::FlushProbe
         | ControlRequest::FlushCommit(_)
-        | ControlRequest::Ring(_) => Ok(()),
+        | ControlRequest::Ring { .. } => Ok(()),
     }
 }
 

@@ -1,0 +1,68 @@
+//! A new ring config: where partitions lie from now on, and what this node has to copy or can forget.
+
+use std::sync::Arc;
+
+use memring_protocol::key::Partition;
+use memring_protocol::ring::RingConfig;
+
+use super::super::topology::Layout;
+use super::Control;
+use crate::cluster::quorum::Slots;
+use crate::cluster::recovery::Recovery;
+use crate::now::Now;
+
+impl Control {
+    pub(super) fn adopt(&mut self, now: Now, config: Arc<RingConfig>) {
+        let before = self.shared.topology().epoch();
+        let ring_before = self.shared.topology().layout().map(|layout| layout.config.ring_id);
+        if ring_before == Some(config.ring_id) && config.epoch <= before {
+            return;
+        }
+        tracing::info!(epoch = config.epoch.0, members = config.members.len(), ring = %config.ring_id, "ring config adopted");
+        let layout = Arc::new(Layout::of(config));
+        let topology = self.shared.topology().with_layout(Arc::clone(&layout), &self.shared.settings().name);
+        let me = topology.me();
+        self.shared.set_topology(topology);
+        // Slots have moved: peers must be found anew before anyone is asked.
+        let _ = self.refresh_members(now);
+        for partition in Partition::all() {
+            let homes = layout.all_homes(partition);
+            let owned = me.is_some_and(|me| homes.contains(&me));
+            self.note_ownership(&layout, partition, owned);
+        }
+        self.count_synced();
+        self.members_changed = true;
+    }
+
+    fn note_ownership(&mut self, layout: &Layout, partition: Partition, owned: bool) {
+        let before = std::mem::replace(&mut self.owned[partition.index()], owned);
+        let standings = &self.shared.standings;
+        if !owned {
+            self.recovery.forget(partition);
+            if before {
+                standings.set_synced(partition, false);
+                self.shared.store.clear_partition(partition);
+            }
+            return;
+        }
+        if !standings.is_synced(partition) {
+            let me = self.shared.topology().me();
+            let sources: Slots = layout.homes(partition).iter().copied().filter(|slot| Some(*slot) != me).collect();
+            self.recovery.begin(partition, &sources, Recovery::needed(layout.homes(partition).len()));
+        }
+    }
+
+    /// Every copy must be compared again before this node is counted.
+    pub(super) fn distrust_copies(&mut self) {
+        let Some(layout) = self.shared.topology().layout().cloned() else { return };
+        tracing::warn!("out of touch with the ring for long: comparing all copies");
+        for partition in Partition::all() {
+            if self.owned[partition.index()] {
+                self.shared.standings.set_synced(partition, false);
+                self.recovery.forget(partition);
+                self.note_ownership(&layout, partition, true);
+            }
+        }
+        self.count_synced();
+    }
+}

@@ -1,0 +1,168 @@
+//! Who can be asked: gossip's verdicts, and this node's own pings.
+
+use std::time::Duration;
+
+use memring_protocol::level::majority;
+use memring_protocol::message::{ControlRequest, NodeStatus, Request};
+use memring_protocol::version::Slot;
+
+use super::super::effect::Effect;
+use super::super::shared::Heard;
+use super::super::topology::{Liveness, Peer};
+use super::{Asked, Control};
+use crate::cluster::membership::MemberState;
+use crate::cluster::recovery::SourceStanding;
+use crate::cluster::ring::VisibleNode;
+use crate::now::Now;
+
+/// A ring member that has not answered a ping for so long is not in touch.
+const IN_TOUCH: Duration = Duration::from_secs(1);
+
+fn liveness_of(state: MemberState) -> Liveness {
+    match state {
+        MemberState::Alive => Liveness::Alive,
+        MemberState::Suspect => Liveness::Suspect,
+        MemberState::Failed => Liveness::Failed,
+        MemberState::Restarting => Liveness::Restarting,
+    }
+}
+
+impl Control {
+    /// Brings the topology's liveness up to date; returns what the ring keeper is to see.
+    pub(super) fn refresh_members(&mut self, now: Now) -> Vec<VisibleNode> {
+        let members: Vec<_> = self.membership.members().collect();
+        let topology = self.shared.topology();
+        let mut peers = Vec::new();
+        for member in &members {
+            if let Some(mut heard) = self.shared.heard.get_mut(member.id.name.as_str()) {
+                heard.client_port = member.id.client_port;
+                heard.admin_port = member.id.admin_port;
+            } else {
+                let (client_port, admin_port) = (member.id.client_port, member.id.admin_port);
+                let heard = Heard { synced_permille: 0, client_port, admin_port };
+                self.shared.heard.insert(member.id.name.to_string(), heard);
+            }
+            let Some(slot) = topology.layout().and_then(|layout| layout.config.member_named(&member.id.name)) else {
+                continue;
+            };
+            let liveness = liveness_of(member.state);
+            let peer = Peer { name: member.id.name.clone(), address: member.id.peer, liveness };
+            peers.push((slot.slot, peer));
+        }
+        let refreshed = topology.with_peers(&peers);
+        drop(topology);
+        self.shared.set_topology(refreshed);
+        self.note_absent(now);
+        let addresses: std::collections::BTreeSet<_> = members.iter().map(|member| member.id.peer).collect();
+        self.health.retain(|address, _| addresses.contains(address));
+        members
+            .into_iter()
+            .map(|member| VisibleNode {
+                name: member.id.name,
+                peer: member.id.peer,
+                generation: member.id.generation,
+                alive: matches!(member.state, MemberState::Alive | MemberState::Suspect),
+            })
+            .collect()
+    }
+
+    fn note_absent(&mut self, now: Now) {
+        let topology = self.shared.topology();
+        let Some(layout) = topology.layout() else { return };
+        for member in &layout.config.members {
+            if topology.is_up(member.slot) {
+                self.absent_since.remove(&member.slot);
+            } else {
+                self.absent_since.entry(member.slot).or_insert(now.mono);
+            }
+        }
+        self.absent_since.retain(|slot, _| layout.config.member(*slot).is_some());
+        self.answered_at.retain(|slot, _| layout.config.member(*slot).is_some());
+    }
+
+    pub(super) fn ping_peers(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let topology = std::sync::Arc::clone(&self.shared.topology());
+        let Some(layout) = topology.layout() else { return };
+        let status = self.status(now);
+        for member in &layout.config.members {
+            let Some(peer) = topology.peer(member.slot) else { continue };
+            let health = self.health.entry(peer.address).or_default();
+            if matches!(peer.liveness, Liveness::Failed | Liveness::Restarting) || !health.wants_ping(now.mono) {
+                continue;
+            }
+            health.on_ping(now.mono);
+            let request = Request::Control(ControlRequest::Ping(status.clone()));
+            self.call(now, peer.address, Asked::Ping { sent: now.mono }, request, effects);
+        }
+    }
+
+    pub(super) fn on_pong(
+        &mut self,
+        now: Now,
+        from: std::net::SocketAddr,
+        sent: crate::now::Mono,
+        status: &NodeStatus,
+    ) {
+        self.hear(status);
+        if let Some(slot) = self.shared.topology().slot_at(from) {
+            self.answered_at.insert(slot, now.mono);
+        }
+        let health = self.health.entry(from).or_default();
+        health.on_pong(sent);
+        let avoided = health.is_avoided(now.mono);
+        self.shared.set_avoided(from, avoided);
+    }
+
+    /// Marks peers that have been silent for too long.
+    pub(super) fn judge_health(&mut self, now: Now) {
+        for (address, health) in &mut self.health {
+            if health.is_avoided(now.mono) {
+                self.shared.set_avoided(*address, true);
+            }
+        }
+    }
+
+    /// What a peer tells of itself, asked or not.
+    pub(super) fn hear(&mut self, status: &NodeStatus) {
+        if let Some(mut heard) = self.shared.heard.get_mut(status.name.as_str()) {
+            heard.synced_permille = status.synced_permille;
+        }
+        self.shared.clock.observe(status.flush.floor);
+        self.shared.store.merge_flush(status.flush);
+    }
+
+    /// Whether a majority of the ring's members, this node included, has answered lately.
+    fn majority_in_touch(&self, now: Now) -> bool {
+        let topology = self.shared.topology();
+        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return true };
+        let in_touch = layout.config.members.iter().filter(|member| {
+            let answered = self.answered_at.get(&member.slot);
+            member.slot == me || answered.is_some_and(|at| now.mono.since(*at) < IN_TOUCH)
+        });
+        in_touch.count() >= majority(layout.config.members.len())
+    }
+
+    /// A home that comes back after others may have done without it is recovering: it compares its copies before it is
+    /// counted again.
+    pub(super) fn note_isolation(&mut self, now: Now) {
+        if !self.majority_in_touch(now) {
+            self.isolated_since.get_or_insert(now.mono);
+            return;
+        }
+        let Some(since) = self.isolated_since.take() else { return };
+        if now.mono.since(since) + IN_TOUCH >= self.shared.settings().refound_after {
+            self.distrust_copies();
+        }
+    }
+
+    /// How a home stands as a source of copies.
+    pub(super) fn source_standing(&self, now: Now, slot: Slot) -> SourceStanding {
+        let topology = self.shared.topology();
+        if self.shared.is_usable(&topology, slot) {
+            return SourceStanding::Reachable;
+        }
+        let refound_after = self.shared.settings().refound_after;
+        let long_gone = self.absent_since.get(&slot).is_some_and(|since| now.mono.since(*since) >= refound_after);
+        if long_gone && self.majority_in_touch(now) { SourceStanding::Gone } else { SourceStanding::Away }
+    }
+}

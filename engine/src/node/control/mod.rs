@@ -1,0 +1,332 @@
+//! The control thread's machine: membership, the ring, liveness, recovery.
+//!
+//! It turns gossip and ring configs into the topology that all threads work from, pings its peers, and copies what this
+//! node lacks. Must not touch a client's request.
+//!
+//! ```text
+//! gossip, join ── membership ─┐
+//! ring messages ── keeper ────┼── topology (shared with the workers)
+//! pings ── health ────────────┘        └── recovery: fetches, synced
+//! ```
+
+mod layout;
+mod liveness;
+mod recovering;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use memring_protocol::gossip::NodeId;
+use memring_protocol::key::PARTITIONS;
+use memring_protocol::message::{
+    ControlReply, ControlRequest, Message, NodeStatus, Refusal, Reply, Request, RequestId,
+};
+use memring_protocol::ring::{Epoch, NodeName};
+use memring_protocol::version::Slot;
+
+use super::effect::{Effect, LinkId};
+use super::replica;
+use super::shared::Shared;
+use crate::cluster::health::PeerHealth;
+use crate::cluster::membership::{Membership, MembershipConfig, MembershipEffect};
+use crate::cluster::recovery::Recovery;
+use crate::cluster::ring::{KeeperConfig, RingEffect, RingKeeper};
+use crate::now::{Mono, Now};
+
+/// How often the control thread looks after everything that has no deadline of its own.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Entries looked at in one background sweep: bounded work while a shard is locked.
+const SWEEP_ENTRIES: usize = 512;
+
+/// Control threads number their calls apart from all workers.
+const CALLS_FROM: u64 = 0xffff << 48;
+
+/// Calls that may be unanswered at a time; more are not sent.
+const CALLS_MAX: usize = 4096;
+
+/// What an unanswered request was about.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Ping { sent: Mono },
+    Fetch(Slot),
+    Ring,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ControlCall {
+    peer: SocketAddr,
+    asked: Asked,
+    expires: Mono,
+}
+
+/// One process's machine for everything that is not a request.
+pub struct Control {
+    shared: Arc<Shared>,
+    membership: Membership,
+    keeper: RingKeeper,
+    recovery: Recovery,
+    health: BTreeMap<SocketAddr, PeerHealth>,
+    calls: BTreeMap<RequestId, ControlCall>,
+    next_call: u64,
+    tick_at: Mono,
+    /// Partitions that are this node's, in the current or the next placement.
+    owned: Vec<bool>,
+    /// Ring members that are not up, since when.
+    absent_since: BTreeMap<Slot, Mono>,
+    /// The last answer of each ring member to a ping.
+    answered_at: BTreeMap<Slot, Mono>,
+    /// Since when fewer than a majority of the ring has answered.
+    isolated_since: Option<Mono>,
+    /// The config for which the keeper was told that everything is copied.
+    synced_told: Epoch,
+    members_changed: bool,
+    started: bool,
+}
+
+impl Control {
+    /// The machine of a node that starts. Its first turn founds a ring if it was told of no others.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let settings = shared.settings();
+        let id = NodeId {
+            name: settings.name.clone(),
+            generation: settings.generation,
+            peer: settings.peer,
+            client_port: settings.client_port,
+            admin_port: settings.admin_port,
+        };
+        let keeper = KeeperConfig {
+            name: settings.name.clone(),
+            generation: settings.generation,
+            cluster: settings.cluster.clone(),
+            zone: settings.zone.clone(),
+            weight: settings.weight,
+            replicas: settings.replicas,
+            vnodes: settings.vnodes,
+            joining: settings.joining,
+            expect: settings.expect,
+            rejoin_empty: settings.rejoin_empty,
+        };
+        Self {
+            membership: Membership::new(id, &settings.cluster, MembershipConfig::default(), settings.seed),
+            keeper: RingKeeper::new(keeper, Mono(0), settings.seed ^ 0x5eed),
+            recovery: Recovery::default(),
+            health: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            next_call: CALLS_FROM,
+            tick_at: Mono(0),
+            owned: vec![false; usize::from(PARTITIONS)],
+            absent_since: BTreeMap::new(),
+            answered_at: BTreeMap::new(),
+            isolated_since: None,
+            synced_told: Epoch(0),
+            members_changed: true,
+            started: false,
+            shared,
+        }
+    }
+
+    /// The addresses that `--join` names stand for now. To be called again whenever they were resolved anew.
+    pub fn join(&mut self, now: Now, addresses: &[SocketAddr], effects: &mut Vec<Effect>) {
+        let mut out = Vec::new();
+        for address in addresses {
+            self.membership.announce(now.mono, *address, &mut out);
+        }
+        self.take_membership(out, effects);
+        self.settle(now, effects);
+    }
+
+    /// A gossip packet.
+    pub fn on_packet(&mut self, now: Now, from: SocketAddr, packet: &[u8], effects: &mut Vec<Effect>) {
+        let mut out = Vec::new();
+        self.membership.on_packet(now.mono, from, packet, &mut out);
+        self.take_membership(out, effects);
+        self.settle(now, effects);
+    }
+
+    /// A peer's request, come over a control link that it dialled.
+    pub fn on_peer_request(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        let reply = match request {
+            Request::Control(ControlRequest::Ping(status)) => {
+                self.hear(&status);
+                Reply::Control(ControlReply::Pong(self.status(now)))
+            }
+            Request::Control(ControlRequest::Ring { from, message }) => {
+                let mut out = Vec::new();
+                self.keeper.on_message(now.mono, &from, message, &mut out);
+                self.take_ring(now, out, effects);
+                Reply::Control(ControlReply::Done)
+            }
+            request => {
+                let topology = self.shared.topology();
+                replica::answer(&self.shared, &topology, now.cluster, request)
+                    .unwrap_or(Reply::Control(ControlReply::Refused(Refusal::Busy)))
+            }
+        };
+        effects.push(Effect::Answer(link, Message::Reply(id, reply)));
+        self.settle(now, effects);
+    }
+
+    /// A peer's reply, come over the control link to `from`.
+    pub fn on_peer_reply(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        id: RequestId,
+        reply: Reply,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(call) = self.calls.get(&id).copied().filter(|call| call.peer == from) else { return };
+        self.calls.remove(&id);
+        match (call.asked, reply) {
+            (Asked::Ping { sent }, Reply::Control(ControlReply::Pong(status))) => {
+                self.on_pong(now, from, sent, &status)
+            }
+            (Asked::Fetch(slot), Reply::Fetch(page)) => self.on_page(now, slot, page),
+            (Asked::Fetch(slot), _) => self.recovery.on_lost(now.mono, slot),
+            (Asked::Ping { .. } | Asked::Ring, _) => {}
+        }
+        self.settle(now, effects);
+    }
+
+    /// The control link to `peer` was refused, reset, or has ended.
+    pub fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, effects: &mut Vec<Effect>) {
+        let lost: Vec<ControlCall> =
+            self.calls.extract_if(.., |_, call| call.peer == peer).map(|(_, call)| call).collect();
+        for call in lost {
+            if let Asked::Fetch(slot) = call.asked {
+                self.recovery.on_lost(now.mono, slot);
+            }
+        }
+        self.health.entry(peer).or_default().on_lost(now.mono);
+        self.shared.set_avoided(peer, true);
+        self.settle(now, effects);
+    }
+
+    /// Runs what is due.
+    pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if !self.started {
+            self.started = true;
+            if let Some(config) = self.keeper.config().cloned() {
+                self.adopt(now, config);
+            }
+        }
+        let mut out = Vec::new();
+        self.membership.on_timer(now.mono, &mut out);
+        self.take_membership(out, effects);
+        let mut out = Vec::new();
+        self.keeper.on_timer(now.mono, &mut out);
+        self.take_ring(now, out, effects);
+        if self.tick_at <= now.mono {
+            self.tick_at = now.mono.after(TICK);
+            self.ping_peers(now, effects);
+            self.judge_health(now);
+            self.note_isolation(now);
+            self.fetch(now, effects);
+            self.calls.retain(|_, call| call.expires > now.mono);
+            self.shared.store.sweep(now.cluster, SWEEP_ENTRIES);
+        }
+        self.settle(now, effects);
+    }
+
+    /// When [`Control::on_timer`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let others = [self.membership.next_deadline(), self.keeper.next_deadline()];
+        others.into_iter().flatten().chain([self.tick_at]).min()
+    }
+
+    /// The process was told to stop: tells the others that it will be back soon.
+    pub fn stop(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        let mut out = Vec::new();
+        self.membership.leave(now.mono, &mut out);
+        self.take_membership(out, effects);
+    }
+
+    /// Leaves the ring: the others take over this node's share, then it is no member any more.
+    pub fn drain(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut out = Vec::new();
+        self.keeper.leave(now.mono, &mut out);
+        self.take_ring(now, out, effects);
+        self.settle(now, effects);
+    }
+
+    /// What this node tells of itself.
+    fn status(&self, now: Now) -> NodeStatus {
+        NodeStatus {
+            name: self.shared.settings().name.clone(),
+            generation: self.shared.settings().generation,
+            epoch: self.shared.topology().epoch(),
+            synced_permille: self.shared.synced_permille.load(Ordering::Relaxed),
+            now: now.cluster,
+            flush: self.shared.store.flush(),
+        }
+    }
+
+    fn take_membership(&mut self, out: Vec<MembershipEffect>, effects: &mut Vec<Effect>) {
+        for effect in out {
+            match effect {
+                MembershipEffect::Send { to, packet } => effects.push(Effect::Packet(to, packet)),
+                MembershipEffect::Changed(id, state) => {
+                    tracing::info!(member = %id.name, generation = id.generation, ?state, "membership changed");
+                    self.members_changed = true;
+                }
+                MembershipEffect::Renewed(id) => {
+                    tracing::warn!(generation = id.generation, "others counted this node as failed; it lives on");
+                }
+            }
+        }
+    }
+
+    fn take_ring(&mut self, now: Now, out: Vec<RingEffect>, effects: &mut Vec<Effect>) {
+        for effect in out {
+            match effect {
+                RingEffect::Send { to, message } => {
+                    let from = self.shared.settings().name.clone();
+                    if let Some(peer) = self.address_of(&to) {
+                        let request = Request::Control(ControlRequest::Ring { from, message });
+                        self.call(now, peer, Asked::Ring, request, effects);
+                    }
+                }
+                RingEffect::Adopted(config) => self.adopt(now, config),
+                RingEffect::Fatal(reason) => tracing::error!("{reason}"),
+                RingEffect::Warn(reason) => tracing::warn!("{reason}"),
+            }
+        }
+    }
+
+    fn address_of(&self, name: &NodeName) -> Option<SocketAddr> {
+        self.membership.members().find(|member| member.id.name == *name).map(|member| member.id.peer)
+    }
+
+    fn call(&mut self, now: Now, peer: SocketAddr, asked: Asked, request: Request, effects: &mut Vec<Effect>) {
+        if self.calls.len() >= CALLS_MAX {
+            return;
+        }
+        self.next_call += 1;
+        let id = RequestId(self.next_call);
+        self.calls.insert(id, ControlCall { peer, asked, expires: now.mono.after(super::calls::CALL_PATIENCE) });
+        effects.push(Effect::Send(peer, Message::Request(id, request)));
+    }
+
+    /// What follows from a change of members, or from a page: at the end of every turn.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.members_changed) {
+            let visible = self.refresh_members(now);
+            let mut out = Vec::new();
+            self.keeper.on_members(now.mono, &visible, &mut out);
+            self.take_ring(now, out, effects);
+        }
+        self.settle_recovery(now, effects);
+    }
+}

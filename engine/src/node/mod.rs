@@ -1,0 +1,300 @@
+//! Arranges: one request, message or timer in, effects out.
+//!
+//! `Node` is a worker's half of a node: it coordinates its clients' requests, answers peers as a home replica, and
+//! serializes the writes that peers send it. `Control` is the process's other half: membership, the ring, recovery.
+//! Both turn what `cluster` decides into effects. Must not perform anything: the server does, or a simulator.
+//!
+//! ```text
+//! requests ─ reads ────────────┐                       replica (answers at once)
+//!          ├ writes ─ serializer ─ takeover            replay (hints)
+//!          └ flush             └── calls ── peers      control (membership, ring, recovery)
+//! ```
+
+mod calls;
+mod control;
+mod counters;
+mod effect;
+mod flush;
+mod reads;
+mod replay;
+mod replica;
+mod requests;
+mod serializer;
+mod settings;
+mod shared;
+mod stats;
+mod takeover;
+mod topology;
+mod turn;
+mod view;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use memring_protocol::key::{Key, Partition};
+use memring_protocol::message::{
+    Acknowledgement, ControlReply, Message, Refusal, Reply, Request, RequestId, WriteReply,
+};
+use memring_protocol::text::{Command, StoreVerb};
+use memring_protocol::version::{Ballot, Slot};
+
+pub use self::control::Control;
+pub use self::counters::{Counter, Counters};
+pub use self::effect::{Effect, LinkId, Ticket};
+pub use self::requests::VERSION;
+pub use self::settings::{Namespace, Settings, Unmet};
+pub use self::shared::Shared;
+pub use self::stats::ProcessFacts;
+pub use self::topology::{Liveness, Topology};
+pub use self::view::{ClusterView, MemberRow};
+
+use self::calls::{Call, Calls, Purpose};
+use self::reads::Ask;
+use self::serializer::Origin;
+use self::takeover::Takeover;
+use self::turn::Turn;
+use crate::now::{Mono, Now};
+
+/// An operation of this thread.
+pub(crate) type OpId = u64;
+
+/// Whatever takes more than one turn.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Gather(reads::Gather),
+    Read(reads::Read),
+    Write(writes::Write),
+    Order(serializer::Order),
+    Flush(flush::Flush),
+}
+
+/// What wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Timer {
+    Op(OpId),
+    Takeover(Partition, Ballot),
+    Replay,
+}
+
+/// Hints being replayed to one target.
+#[derive(Debug, Default)]
+pub(crate) struct Replaying {
+    count: usize,
+    after: Option<Key>,
+}
+
+/// One worker's machine.
+pub struct Node {
+    shared: Arc<Shared>,
+    worker: u16,
+    ops: BTreeMap<OpId, Op>,
+    next_op: OpId,
+    /// When an operation is woken: one moment each.
+    due: BTreeMap<OpId, Mono>,
+    timers: BTreeSet<(Mono, Timer)>,
+    calls: Calls,
+    takeovers: BTreeMap<Partition, Takeover>,
+    replaying: BTreeMap<Slot, Replaying>,
+    asks: Vec<Ask>,
+    local_replies: VecDeque<(OpId, WriteReply)>,
+    /// Peers that could not be called in this turn.
+    unreachable: Vec<Call>,
+}
+
+impl Node {
+    /// The machine of worker number `worker`.
+    pub fn new(shared: Arc<Shared>, worker: u16) -> Self {
+        let mut timers = BTreeSet::new();
+        if worker == 0 {
+            timers.insert((Mono(0), Timer::Replay));
+        }
+        Self {
+            shared,
+            worker,
+            ops: BTreeMap::new(),
+            next_op: 0,
+            due: BTreeMap::new(),
+            timers,
+            calls: Calls::new(worker),
+            takeovers: BTreeMap::new(),
+            replaying: BTreeMap::new(),
+            asks: Vec::new(),
+            local_replies: VecDeque::new(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    /// A client's command. Gives exactly one [`Effect::Respond`] for the ticket, now or later; none for quit.
+    pub fn on_request(&mut self, now: Now, ticket: Ticket, command: &Command<'_>, effects: &mut Vec<Effect>) {
+        self.turn(now, effects, |node, turn| node.start_command(turn, ticket, command));
+    }
+
+    /// A client's storage command whose value is over the limit. Answered like a request.
+    pub fn on_too_large(&mut self, now: Now, ticket: Ticket, key: &[u8], verb: StoreVerb, effects: &mut Vec<Effect>) {
+        self.turn(now, effects, |node, turn| node.start_too_large(turn, ticket, key, verb));
+    }
+
+    /// A peer's request, come over a link that it dialled.
+    pub fn on_peer_request(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn(now, effects, |node, turn| match request {
+            Request::Write(write) => node.start_order(turn, Origin::Remote(link, id), write),
+            request => {
+                let answer = replica::answer(&node.shared, &turn.topology, turn.cluster(), request);
+                let reply = answer.unwrap_or(Reply::Control(ControlReply::Refused(Refusal::Busy)));
+                turn.effects.push(Effect::Answer(link, Message::Reply(id, reply)));
+            }
+        });
+    }
+
+    /// A peer's reply, come over the link that this thread dialled to `from`.
+    pub fn on_peer_reply(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        id: RequestId,
+        reply: Reply,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn(now, effects, |node, turn| {
+            if let Some(call) = node.calls.answered(from, id) {
+                node.on_answer(turn, call, Some(reply));
+            }
+        });
+    }
+
+    /// This thread's link to `peer` was refused, reset, or has ended: what it asked there will not be answered.
+    pub fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, effects: &mut Vec<Effect>) {
+        self.shared.set_avoided(peer, true);
+        self.turn(now, effects, |node, turn| {
+            for call in node.calls.lost(peer) {
+                node.on_answer(turn, call, None);
+            }
+        });
+    }
+
+    /// A client's connection is gone. Its operations end by themselves; their answers go nowhere.
+    pub fn on_connection_closed(&mut self, _connection: u64) {}
+
+    /// Runs what is due.
+    pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.turn(now, effects, |node, turn| {
+            while let Some((at, timer)) = node.timers.first().copied() {
+                if at > turn.mono() {
+                    break;
+                }
+                node.timers.pop_first();
+                node.on_due(turn, timer);
+            }
+            for call in node.calls.expired(turn.mono()) {
+                node.on_answer(turn, call, None);
+            }
+        });
+    }
+
+    /// When [`Node::on_timer`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.calls.next_deadline()).min()
+    }
+
+    /// How many operations are under way: for tests that wait for quiet.
+    pub fn operations(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// One turn: the step itself, then what it has left to do at once.
+    fn turn(&mut self, now: Now, effects: &mut Vec<Effect>, step: impl FnOnce(&mut Self, &mut Turn<'_>)) {
+        let topology = Arc::clone(&self.shared.topology());
+        let mut turn = Turn { now, topology, effects };
+        step(self, &mut turn);
+        loop {
+            if !self.asks.is_empty() {
+                self.send_asks(&mut turn);
+            } else if let Some((write, reply)) = self.local_replies.pop_front() {
+                let me = turn.topology.me();
+                self.on_local_reply(&mut turn, write, me, reply);
+            } else if let Some(call) = self.unreachable.pop() {
+                self.on_answer(&mut turn, call, None);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn on_local_reply(&mut self, turn: &mut Turn<'_>, write: OpId, me: Option<Slot>, reply: WriteReply) {
+        if let Some(me) = me {
+            self.on_write_reply(turn, write, me, reply);
+        }
+    }
+
+    fn on_due(&mut self, turn: &mut Turn<'_>, timer: Timer) {
+        match timer {
+            Timer::Takeover(partition, ballot) => self.on_takeover_timer(turn, partition, ballot),
+            Timer::Replay => self.on_replay_timer(turn),
+            Timer::Op(id) => {
+                self.due.remove(&id);
+                match self.ops.get(&id) {
+                    Some(Op::Read(_)) => self.on_read_timer(turn, id),
+                    Some(Op::Write(_)) => self.on_write_timer(turn, id),
+                    Some(Op::Order(_)) => self.on_order_timer(turn, id),
+                    Some(Op::Flush(_)) => self.finish_flush(turn, id),
+                    Some(Op::Gather(_)) | None => {}
+                }
+            }
+        }
+    }
+
+    /// What came of a call; `None` when it is lost.
+    fn on_answer(&mut self, turn: &mut Turn<'_>, call: Call, reply: Option<Reply>) {
+        let from = call.slot;
+        match (call.purpose, reply) {
+            (Purpose::Read(ops), Some(reply)) => self.on_read_reply(turn, &ops, from, reply),
+            (Purpose::Read(ops), None) => {
+                for op in ops {
+                    self.on_read_lost(turn, op, from);
+                }
+            }
+            (Purpose::Write(op), Some(Reply::Write(reply))) => self.on_write_reply(turn, op, from, reply),
+            (Purpose::Write(op), _) => self.on_write_lost(turn, op, from, true),
+            (Purpose::Replicate(op), reply) => match reply {
+                Some(Reply::Replicate(ack)) => self.on_acknowledgement(turn, op, from, ack),
+                _ => self.on_acknowledgement(turn, op, from, Acknowledgement::Refused(Refusal::Busy)),
+            },
+            (Purpose::Prepare(partition, ballot), reply) => self.on_promise(turn, partition, ballot, from, reply),
+            (Purpose::FlushProbe(op), reply) => self.on_flush_reply(turn, op, from, false, reply),
+            (Purpose::FlushCommit(op), reply) => self.on_flush_reply(turn, op, from, true, reply),
+            (Purpose::Replay(key, version), reply) => self.on_replay_reply(turn, from, key, version, reply),
+        }
+    }
+
+    /// Sends a request to a member. False if gossip knows no address for it: nothing was sent.
+    fn call(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose, request: Request) -> bool {
+        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return false };
+        let id = self.calls.open(turn.mono(), Call { slot, peer, purpose });
+        turn.effects.push(Effect::Send(peer, Message::Request(id, request)));
+        true
+    }
+
+    fn open(&mut self, op: Op) -> OpId {
+        self.next_op += 1;
+        self.ops.insert(self.next_op, op);
+        self.next_op
+    }
+
+    /// Wakes an operation at `at`, instead of any moment set before.
+    fn set_timer(&mut self, at: Mono, id: OpId) {
+        if let Some(before) = self.due.insert(id, at) {
+            self.timers.remove(&(before, Timer::Op(id)));
+        }
+        self.timers.insert((at, Timer::Op(id)));
+    }
+}

@@ -1,0 +1,281 @@
+//! Client reads: one gather a request, one read operation a key, one message a peer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memring_protocol::entry::{Entry, Item};
+use memring_protocol::key::Key;
+use memring_protocol::limits::{FRAME_BYTES_MAX, READ_KEYS_MAX};
+use memring_protocol::message::{Mutation, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, Want};
+use memring_protocol::text::Response;
+use memring_protocol::version::Slot;
+use smallvec::SmallVec;
+
+use super::calls::Purpose;
+use super::effect::{Effect, Ticket};
+use super::settings::Unmet;
+use super::turn::Turn;
+use super::writes::WriteParent;
+use super::{Node, Op, OpId, replica};
+use crate::cluster::quorum::Slots;
+use crate::cluster::read::{ReadOp, ReadStep, ReadSteps};
+use crate::now::Mono;
+
+/// After this a read asks one more home than it needs.
+const HEDGE_AFTER: Duration = Duration::from_millis(100);
+
+/// After this a read that too few homes have answered is unmet.
+const READ_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The most bytes of values that one reply may have to carry.
+const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
+
+/// A client's get, gets, gat or gats: the keys' results on their way.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    ticket: Ticket,
+    with_cas: bool,
+    touching: bool,
+    keys: Vec<Bytes>,
+    items: Vec<Option<Item>>,
+    waiting: usize,
+    unmet: bool,
+}
+
+/// One key of a gather.
+#[derive(Debug)]
+pub(crate) struct Read {
+    gather: OpId,
+    index: usize,
+    key: Key,
+    op: ReadOp,
+    hedged: bool,
+    deadline: Mono,
+}
+
+/// A question to a home that has not been put into a message yet.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    slot: Slot,
+    want: Want,
+    op: OpId,
+    key: Key,
+}
+
+impl Node {
+    /// get and gets.
+    pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: Vec<Key>, with_cas: bool) {
+        let gather = self.open_gather(ticket, &keys, with_cas, false);
+        for (index, key) in keys.into_iter().enumerate() {
+            match self.read_at_once(turn, &key) {
+                Some(item) => self.set_result(gather, index, Ok(item)),
+                None => self.start_read(turn, gather, index, key),
+            }
+        }
+        self.finish_gather(turn, gather);
+    }
+
+    /// A gather whose keys' results come from elsewhere.
+    pub(crate) fn open_gather(&mut self, ticket: Ticket, keys: &[Key], with_cas: bool, touching: bool) -> OpId {
+        let names = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+        let items = vec![None; keys.len()];
+        let waiting = keys.len();
+        self.open(Op::Gather(Gather { ticket, with_cas, touching, keys: names, items, waiting, unmet: false }))
+    }
+
+    /// At level one a synced home answers by itself. `None`: others must be asked.
+    fn read_at_once(&self, turn: &Turn<'_>, key: &Key) -> Option<Option<Item>> {
+        let (layout, me) = (turn.topology.layout()?, turn.topology.me()?);
+        let homes = layout.homes(key.partition());
+        let level = self.shared.read_level(&turn.topology, key.as_bytes());
+        let alone =
+            level.needed(homes.len()) == 1 && homes.contains(&me) && self.shared.standings.is_synced(key.partition());
+        alone.then(|| self.shared.store.get(turn.cluster(), key))
+    }
+
+    fn start_read(&mut self, turn: &mut Turn<'_>, gather: OpId, index: usize, key: Key) {
+        let needed = turn.topology.layout().map(|layout| {
+            let homes = layout.homes(key.partition()).len();
+            (self.shared.read_level(&turn.topology, key.as_bytes()).needed(homes), homes)
+        });
+        let Some((needed, homes)) = needed.filter(|(needed, homes)| needed <= homes) else {
+            self.set_result(gather, index, Err(()));
+            return;
+        };
+        debug_assert!(homes > 0);
+        let mut op = ReadOp::new(self.candidates(turn, &key), needed);
+        let mut steps = ReadSteps::new();
+        op.advance(&mut steps);
+        let deadline = turn.mono().after(READ_PATIENCE);
+        let id = self.open(Op::Read(Read { gather, index, key, op, hedged: false, deadline }));
+        self.set_timer(turn.mono().after(HEDGE_AFTER), id);
+        self.take_steps(turn, id, steps);
+    }
+
+    /// The homes of a key, best first: this node, then those that are usable, then the rest.
+    fn candidates(&self, turn: &Turn<'_>, key: &Key) -> Slots {
+        let homes = turn.topology.layout().map_or(&[][..], |layout| layout.homes(key.partition()));
+        let mut candidates: Slots = homes.into();
+        candidates.sort_by_key(|slot| {
+            let mine = Some(*slot) == turn.topology.me();
+            (!mine, !self.shared.is_usable(&turn.topology, *slot), !turn.topology.is_up(*slot))
+        });
+        candidates
+    }
+
+    fn take_steps(&mut self, turn: &mut Turn<'_>, id: OpId, steps: ReadSteps) {
+        for step in steps {
+            let Some(Op::Read(read)) = self.ops.get(&id) else { return };
+            let (gather, index) = (read.gather, read.index);
+            match step {
+                ReadStep::Ask(slot, want) => {
+                    let key = read.key.clone();
+                    self.asks.push(Ask { slot, want, op: id, key });
+                }
+                ReadStep::Answer(entry) => {
+                    let item = entry.and_then(|entry: Entry| entry.live_item(turn.cluster()).cloned());
+                    self.ops.remove(&id);
+                    self.set_result(gather, index, Ok(item));
+                }
+                ReadStep::Confirm => {
+                    self.shared.counters.read_repairs.increment();
+                    let (key, deadline) = (read.key.clone(), read.deadline);
+                    self.start_write(turn, key, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
+                }
+                ReadStep::Unmet => {
+                    self.ops.remove(&id);
+                    self.set_result(gather, index, Err(()));
+                }
+            }
+            self.finish_gather(turn, gather);
+        }
+    }
+
+    /// Puts the questions of this turn into one message a peer.
+    pub(crate) fn send_asks(&mut self, turn: &mut Turn<'_>) {
+        let mut batches: BTreeMap<(Slot, Want), Vec<(OpId, Key)>> = BTreeMap::new();
+        for ask in std::mem::take(&mut self.asks) {
+            batches.entry((ask.slot, ask.want)).or_default().push((ask.op, ask.key));
+        }
+        let epoch = turn.topology.epoch();
+        for ((slot, want), batch) in batches {
+            if Some(slot) == turn.topology.me() {
+                for (op, key) in batch {
+                    let result = replica::read_key(&self.shared, &turn.topology, turn.cluster(), epoch, want, &key);
+                    self.on_read_result(turn, op, slot, result);
+                }
+                continue;
+            }
+            for chunk in batch.chunks(self.keys_a_message()) {
+                let ops: SmallVec<[OpId; 4]> = chunk.iter().map(|(op, _)| *op).collect();
+                let keys = chunk.iter().map(|(_, key)| key.clone()).collect();
+                let request = Request::Read(ReadRequest { epoch, want, keys });
+                if !self.call(turn, slot, Purpose::Read(ops.clone()), request) {
+                    for op in ops {
+                        self.on_read_lost(turn, op, slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// So many keys that their values fit in one frame, whatever their size.
+    fn keys_a_message(&self) -> usize {
+        (READ_REPLY_BYTES / self.shared.settings().item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX)
+    }
+
+    pub(crate) fn on_read_reply(&mut self, turn: &mut Turn<'_>, ops: &[OpId], from: Slot, reply: Reply) {
+        let results = match reply {
+            Reply::Read(results) if results.len() == ops.len() => results,
+            _ => {
+                for op in ops {
+                    self.on_read_lost(turn, *op, from);
+                }
+                return;
+            }
+        };
+        for (op, result) in ops.iter().zip(results) {
+            self.on_read_result(turn, *op, from, result);
+        }
+    }
+
+    /// One key's result: for a client's read, or for a serializer that looks.
+    fn on_read_result(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, result: ReadResult) {
+        match self.ops.get_mut(&id) {
+            Some(Op::Read(read)) => {
+                let mut steps = ReadSteps::new();
+                read.op.on_result(from, result, &mut steps);
+                self.take_steps(turn, id, steps);
+            }
+            Some(Op::Order(_)) => self.on_look_result(turn, id, from, result),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn on_read_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot) {
+        self.on_read_result(turn, id, from, ReadResult::Refused(Refusal::Busy));
+    }
+
+    /// The serializer has made the homes agree, or could not.
+    pub(crate) fn on_confirmed(&mut self, turn: &mut Turn<'_>, id: OpId, outcome: Option<Outcome>) {
+        let Some(Op::Read(read)) = self.ops.remove(&id) else { return };
+        let result = match outcome {
+            Some(Outcome::Item(item)) => Ok(Some(item)),
+            Some(_) => Ok(None),
+            None => Err(()),
+        };
+        self.set_result(read.gather, read.index, result);
+        self.finish_gather(turn, read.gather);
+    }
+
+    pub(crate) fn on_read_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
+        if turn.mono() >= read.deadline {
+            let (gather, index) = (read.gather, read.index);
+            self.ops.remove(&id);
+            self.set_result(gather, index, Err(()));
+            self.finish_gather(turn, gather);
+            return;
+        }
+        let deadline = read.deadline;
+        let mut steps = ReadSteps::new();
+        if !read.hedged {
+            read.hedged = true;
+            read.op.on_slow(&mut steps);
+        }
+        self.set_timer(deadline, id);
+        self.take_steps(turn, id, steps);
+    }
+
+    /// One key's result; `Err` when too few homes could answer.
+    pub(crate) fn set_result(&mut self, gather: OpId, index: usize, result: Result<Option<Item>, ()>) {
+        let Some(Op::Gather(gather)) = self.ops.get_mut(&gather) else { return };
+        gather.waiting -= 1;
+        match result {
+            Ok(item) => gather.items[index] = item,
+            Err(()) => {
+                gather.unmet = true;
+                self.shared.counters.reads_unmet.increment();
+            }
+        }
+    }
+
+    /// Answers the client once every key has its result.
+    pub(crate) fn finish_gather(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        match self.ops.get(&id) {
+            Some(Op::Gather(gather)) if gather.waiting == 0 => {}
+            _ => return,
+        }
+        let Some(Op::Gather(gather)) = self.ops.remove(&id) else { return };
+        if gather.unmet && self.shared.settings().unmet == Unmet::Error {
+            let response = Response::ServerError("quorum not reached".to_owned());
+            turn.effects.push(Effect::Respond(gather.ticket, response));
+            return;
+        }
+        let found = gather.items.iter().flatten().count() as u64;
+        self.count_reads(gather.touching, found, gather.keys.len() as u64 - found);
+        let values = gather.keys.into_iter().zip(gather.items).filter_map(|(key, item)| Some((key, item?))).collect();
+        turn.effects.push(Effect::Respond(gather.ticket, Response::Values { with_cas: gather.with_cas, values }));
+    }
+}

@@ -1,0 +1,89 @@
+//! Replaying hints: what a home has missed goes to it as soon as it can be asked again.
+//!
+//! One thread of a process does it. A replay is an ordinary replicated entry, fenced by the entry's own term; where the
+//! target has promised a later term, the key is confirmed through its present serializer instead.
+
+use std::time::Duration;
+
+use memring_protocol::key::Key;
+use memring_protocol::message::{Acknowledgement, Mutation, Replicate, Reply, Request};
+use memring_protocol::version::{Slot, Version};
+
+use super::calls::Purpose;
+use super::turn::Turn;
+use super::writes::WriteParent;
+use super::{Node, Timer};
+
+/// How often targets are looked at.
+pub(crate) const REPLAY_EVERY: Duration = Duration::from_millis(50);
+
+/// Replays in flight to one target: small enough to leave room for clients, and with 10 KB values and a
+/// round of [`REPLAY_EVERY`] at worst, still 25 MB/s.
+const REPLAYS_IN_FLIGHT: usize = 128;
+
+impl Node {
+    pub(crate) fn on_replay_timer(&mut self, turn: &mut Turn<'_>) {
+        self.timers.insert((turn.mono().after(REPLAY_EVERY), Timer::Replay));
+        let targets: Vec<Slot> = self.shared.hints.lock().targets().collect();
+        for target in targets {
+            let known = turn.topology.layout().is_some_and(|layout| layout.config.member(target).is_some());
+            if !known {
+                self.shared.hints.lock().forget(target);
+            } else if self.shared.is_usable(&turn.topology, target) {
+                self.replay_to(turn, target);
+            }
+        }
+    }
+
+    fn replay_to(&mut self, turn: &mut Turn<'_>, target: Slot) {
+        let in_flight = self.replaying.entry(target).or_default();
+        let room = REPLAYS_IN_FLIGHT.saturating_sub(in_flight.count);
+        if room == 0 {
+            return;
+        }
+        let batch = self.shared.hints.lock().batch(target, in_flight.after.as_ref(), room);
+        in_flight.after = batch.last().map(|(key, _)| key.clone());
+        for (key, version) in batch {
+            self.replay(turn, target, key, version);
+        }
+    }
+
+    fn replay(&mut self, turn: &mut Turn<'_>, target: Slot, key: Key, version: Version) {
+        let entry = self.shared.store.peek(turn.cluster(), &key);
+        let Some(entry) = entry.filter(|entry| entry.version >= version) else {
+            // Evicted, expired or flushed meanwhile: nothing is left to give.
+            self.shared.hints.lock().settle(target, &key, version);
+            return;
+        };
+        let (fence, version) = (Some(entry.version.ballot), entry.version);
+        let request = Replicate { epoch: turn.topology.epoch(), fence, key: key.clone(), entry: Some(entry) };
+        if self.call(turn, target, Purpose::Replay(key, version), Request::Replicate(request)) {
+            self.replaying.entry(target).or_default().count += 1;
+        }
+    }
+
+    /// The target's answer; `None` when it is lost, and the hint stays.
+    pub(crate) fn on_replay_reply(
+        &mut self,
+        turn: &mut Turn<'_>,
+        target: Slot,
+        key: Key,
+        version: Version,
+        reply: Option<Reply>,
+    ) {
+        let in_flight = self.replaying.entry(target).or_default();
+        in_flight.count = in_flight.count.saturating_sub(1);
+        match reply {
+            Some(Reply::Replicate(Acknowledgement::Held { .. })) => {
+                self.shared.counters.hints_replayed.increment();
+                self.shared.hints.lock().settle(target, &key, version);
+            }
+            Some(Reply::Replicate(Acknowledgement::Fenced(ballot))) => {
+                self.shared.store.raise_promised(key.partition(), ballot);
+                let parent = WriteParent::Replay { target, version };
+                self.start_write(turn, key, Mutation::Confirm, parent, None);
+            }
+            _ => {}
+        }
+    }
+}

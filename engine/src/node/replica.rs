@@ -1,0 +1,165 @@
+//! What a node answers as a home replica: at once, from what it holds.
+//!
+//! Must not wait for anyone: requests that do (writes) go to the serializer.
+
+use memring_protocol::entry::UnixMillis;
+use memring_protocol::key::{Key, Partition};
+use memring_protocol::limits::FETCH_REPLY_BYTES;
+use memring_protocol::message::{
+    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition,
+    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate, Reply, Request, Want,
+};
+use memring_protocol::ring::Epoch;
+use memring_protocol::version::Ballot;
+
+use super::shared::Shared;
+use super::topology::Topology;
+use crate::store::Applied;
+
+/// Whether this node stands to the partition as the sender thinks.
+fn admit(shared: &Shared, topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
+    let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Refusal::Epoch(Epoch(0))) };
+    if !topology.agrees(epoch, partition) {
+        return Err(Refusal::Epoch(topology.epoch()));
+    }
+    let home =
+        layout.homes(partition).contains(&me) || layout.next_homes(partition).is_some_and(|homes| homes.contains(&me));
+    debug_assert!(shared.settings().replicas > 0);
+    if home { Ok(()) } else { Err(Refusal::NotHome) }
+}
+
+/// The answer to any request but a write, which must be ordered, and pings and ring messages, which are the control
+/// thread's.
+pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, request: Request) -> Option<Reply> {
+    match request {
+        Request::Read(read) => Some(Reply::Read(answer_read(shared, topology, now, &read))),
+        Request::Replicate(replicate) => Some(Reply::Replicate(keep(shared, topology, now, &replicate))),
+        Request::Fetch(fetch) => Some(Reply::Fetch(answer_fetch(shared, topology, now, &fetch))),
+        Request::Control(ControlRequest::Prepare { epoch, proposals }) => {
+            let promise =
+                |(partition, ballot): &(Partition, Ballot)| promise(shared, topology, epoch, *partition, *ballot);
+            Some(Reply::Control(ControlReply::Promises(proposals.iter().map(promise).collect())))
+        }
+        Request::Control(ControlRequest::FlushProbe) => {
+            Some(Reply::Control(ControlReply::FlushStamp(shared.clock.latest())))
+        }
+        Request::Control(ControlRequest::FlushCommit(flush)) => {
+            shared.clock.observe(flush.floor);
+            shared.store.merge_flush(flush);
+            Some(Reply::Control(ControlReply::Done))
+        }
+        Request::Write(_) | Request::Control(ControlRequest::Ping(_) | ControlRequest::Ring { .. }) => None,
+    }
+}
+
+fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
+    read.keys.iter().map(|key| read_key(shared, topology, now, read.epoch, read.want, key)).collect()
+}
+
+/// What this node holds for one key, if it may say so.
+pub(crate) fn read_key(
+    shared: &Shared,
+    topology: &Topology,
+    now: UnixMillis,
+    epoch: Epoch,
+    want: Want,
+    key: &Key,
+) -> ReadResult {
+    if let Err(refusal) = admit(shared, topology, epoch, key.partition()) {
+        return ReadResult::Refused(refusal);
+    }
+    if !shared.standings.is_synced(key.partition()) {
+        return ReadResult::Refused(Refusal::Recovering);
+    }
+    if let Want::Look(ballot) = want {
+        let promised = shared.store.promised(key.partition());
+        if promised > ballot {
+            return ReadResult::Refused(Refusal::Fenced(promised));
+        }
+        shared.store.raise_promised(key.partition(), ballot);
+    }
+    match want {
+        Want::Value | Want::Look(_) => shared.store.peek(now, key).map_or(ReadResult::Absent, ReadResult::Found),
+        Want::Digest => shared.store.version(now, key).map_or(ReadResult::Absent, ReadResult::Digest),
+    }
+}
+
+/// Keeps an entry of another home, or says why not.
+pub(crate) fn keep(shared: &Shared, topology: &Topology, now: UnixMillis, replicate: &Replicate) -> Acknowledgement {
+    let partition = replicate.key.partition();
+    if let Err(refusal) = admit(shared, topology, replicate.epoch, partition) {
+        return Acknowledgement::Refused(refusal);
+    }
+    let held = Acknowledgement::Held { synced: shared.standings.is_synced(partition) };
+    let Some(entry) = &replicate.entry else {
+        let Some(fence) = replicate.fence else { return held };
+        let promised = shared.store.promised(partition);
+        if promised > fence {
+            return Acknowledgement::Fenced(promised);
+        }
+        shared.store.raise_promised(partition, fence);
+        return held;
+    };
+    shared.clock.observe(entry.version.stamp);
+    match shared.store.apply(now, &replicate.key, replicate.fence, entry) {
+        Applied::Stored | Applied::Superseded => held,
+        Applied::Fenced(ballot) => Acknowledgement::Fenced(ballot),
+        // A node with less room keeps what it can: for it the entry is evicted at once.
+        Applied::TooLarge | Applied::OutOfMemory => Acknowledgement::Refused(Refusal::Busy),
+    }
+}
+
+fn promise(shared: &Shared, topology: &Topology, epoch: Epoch, partition: Partition, ballot: Ballot) -> PromiseReply {
+    if let Err(refusal) = admit(shared, topology, epoch, partition) {
+        return PromiseReply::Refused(refusal);
+    }
+    match shared.store.promise(partition, ballot) {
+        Ok(digest) => {
+            let synced = shared.standings.is_synced(partition);
+            PromiseReply::Promised { synced, digest, stamp: shared.clock.latest() }
+        }
+        Err(higher) => PromiseReply::Outbid(higher),
+    }
+}
+
+fn answer_fetch(shared: &Shared, topology: &Topology, now: UnixMillis, fetch: &FetchRequest) -> FetchReply {
+    let mut reply = FetchReply { partitions: Vec::new(), entries: Vec::new(), flush: shared.store.flush() };
+    let mut room = FETCH_REPLY_BYTES;
+    for want in &fetch.wants {
+        let before = reply.entries.len();
+        reply.partitions.push(fetch_partition(shared, topology, now, fetch.epoch, want, room, &mut reply.entries));
+        let bytes: usize = reply.entries[before..].iter().map(|(key, entry)| key.len() + entry.value_len() + 64).sum();
+        room = room.saturating_sub(bytes);
+        if room == 0 {
+            break;
+        }
+    }
+    reply
+}
+
+fn fetch_partition(
+    shared: &Shared,
+    topology: &Topology,
+    now: UnixMillis,
+    epoch: Epoch,
+    want: &FetchWant,
+    room: usize,
+    entries: &mut Vec<(Key, memring_protocol::entry::Entry)>,
+) -> FetchedPartition {
+    let partition = want.partition;
+    let refused = |refusal| FetchedPartition { partition, state: Err(refusal), cursor: None };
+    if let Err(refusal) = admit(shared, topology, epoch, partition) {
+        return refused(refusal);
+    }
+    if !shared.standings.is_synced(partition) {
+        return refused(Refusal::Recovering);
+    }
+    // Promised before the digest is taken: what is written later under this ballot also goes to the fetching home.
+    let state = PartitionState { promised: shared.store.promised(partition), digest: shared.store.digest(partition) };
+    if want.cursor == 0 && want.digest == state.digest {
+        return FetchedPartition { partition, state: Ok(state), cursor: None };
+    }
+    let (page, cursor) = shared.store.page(now, partition, want.cursor, room);
+    entries.extend(page);
+    FetchedPartition { partition, state: Ok(state), cursor }
+}

@@ -1,0 +1,513 @@
+//! The serializer: orders a partition's writes and spreads them to the other homes.
+//!
+//! A write is applied to the newest version under the shard lock, in the term (ballot) that this node leads, and answered
+//! when a majority of the homes (or more, by level) hold it. What changes nothing is answered only after a majority has
+//! said that the term still stands, so a deposed serializer never gives a false answer. Must not know clients.
+
+use std::time::Duration;
+
+use memring_protocol::entry::{Body, Entry, Item};
+use memring_protocol::message::{
+    Acknowledgement, Message, Mutation, NewValue, Outcome, ReadRequest, ReadResult, Refusal, Replicate, Reply, Request,
+    RequestId, Want, WriteReply, WriteRequest,
+};
+use memring_protocol::version::{Ballot, Slot, Stamp, Version};
+
+use super::calls::Purpose;
+use super::effect::{Effect, LinkId};
+use super::shared::Lead;
+use super::turn::Turn;
+use super::{Node, Op, OpId};
+use crate::cluster::mutation::{Change, is_blind, is_repeatable, mutate};
+use crate::cluster::quorum::{Quorum, Verdict};
+use crate::now::Mono;
+use crate::store::{self, Held, Updated};
+
+/// A home that has not acknowledged a write by then gets a hint, whatever the client was told.
+const HINT_AFTER: Duration = Duration::from_millis(1000);
+
+/// How long to wait for another thread of this process that is taking the partition over.
+const TAKEOVER_POLL: Duration = Duration::from_millis(2);
+
+/// How long to wait before looking again when too few homes could be asked.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// How long to wait before spreading again to homes whose ring config differs.
+const SPREAD_AGAIN_AFTER: Duration = Duration::from_millis(15);
+
+/// Who asked for the order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// A write that this thread coordinates.
+    Local(OpId),
+    /// A peer.
+    Remote(LinkId, RequestId),
+}
+
+/// How far an order has come.
+#[derive(Debug)]
+enum Stage {
+    /// Waiting until this node leads the partition.
+    Lead,
+    /// Looking at the key on a majority of the homes: this term has not seen it yet.
+    Look { quorum: Quorum, newest: Option<Entry> },
+    /// Waiting for acknowledgements.
+    Spread(Spread),
+}
+
+/// An ordered write on its way to the other homes.
+#[derive(Debug)]
+struct Spread {
+    quorum: Quorum,
+    fence: Option<Ballot>,
+    outcome: Outcome,
+    entry: Option<Entry>,
+    changed: bool,
+    answered: bool,
+    /// A home has another ring config: spread again as soon as this node knows it too.
+    outdated: bool,
+}
+
+/// A write being ordered.
+#[derive(Debug)]
+pub(crate) struct Order {
+    origin: Origin,
+    request: WriteRequest,
+    stage: Stage,
+    /// What a look found; the inner `None` is "nothing".
+    looked: Option<Option<Entry>>,
+    deadline: Mono,
+}
+
+/// What the shard lock gave.
+enum Applied {
+    /// The term is over.
+    Deposed,
+    /// The key must be looked at first.
+    Look,
+    /// Ordered: the outcome, what the others must hold, and whether anything changed.
+    Ordered(Outcome, Option<Entry>, bool),
+}
+
+impl Node {
+    /// Orders a write, or says who can.
+    pub(crate) fn start_order(&mut self, turn: &mut Turn<'_>, origin: Origin, request: WriteRequest) {
+        let partition = request.key.partition();
+        let admitted = match (turn.topology.layout(), turn.topology.me()) {
+            (Some(layout), Some(me)) if layout.homes(partition).contains(&me) => Ok(()),
+            (Some(_), Some(_)) => Err(Refusal::NotHome),
+            _ => Err(Refusal::Epoch(turn.topology.epoch())),
+        };
+        let refusal = if !turn.topology.agrees(request.epoch, partition) {
+            Some(Refusal::Epoch(turn.topology.epoch()))
+        } else if let Err(refusal) = admitted {
+            Some(refusal)
+        } else if !self.shared.standings.is_synced(partition) {
+            Some(Refusal::Recovering)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.answer_order(turn, origin, WriteReply::Refused(refusal));
+            return;
+        }
+        let deadline = turn.mono().after(Duration::from_millis(u64::from(request.patience_ms)));
+        let unordered = request.copies == 1 && matches!(request.mutation, Mutation::Set(_) | Mutation::Delete);
+        let id = self.open(Op::Order(Order { origin, request, stage: Stage::Lead, looked: None, deadline }));
+        self.set_timer(deadline, id);
+        if unordered { self.order_at_one(turn, id) } else { self.advance_order(turn, id) }
+    }
+
+    /// Goes on with an order that waits for the lead, or has looked.
+    pub(crate) fn advance_order(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+        let partition = order.request.key.partition();
+        for _ in 0..2 {
+            let Some(lead) = self.shared.standings.lead(partition) else { break };
+            let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+            match self.apply_order(turn, order, lead) {
+                Applied::Deposed => self.shared.standings.end_lead(partition, lead.ballot),
+                Applied::Look => return self.start_look(turn, id, lead.ballot),
+                Applied::Ordered(outcome, entry, changed) => {
+                    let fence = Some(lead.ballot);
+                    return self.spread(turn, id, fence, outcome, entry, changed);
+                }
+            }
+        }
+        self.gain_lead(turn, id);
+    }
+
+    /// This node does not lead the partition: name the one that does, or take over.
+    fn gain_lead(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let partition = order.request.key.partition();
+        order.stage = Stage::Lead;
+        let homes = turn.topology.layout().map_or(&[][..], |layout| layout.homes(partition));
+        let holder = self.shared.store.promised(partition).holder();
+        let other = holder.filter(|slot| {
+            Some(*slot) != turn.topology.me() && homes.contains(slot) && self.shared.is_usable(&turn.topology, *slot)
+        });
+        match other {
+            Some(slot) if !order.request.takeover => {
+                let origin = order.origin;
+                self.ops.remove(&id);
+                self.answer_order(turn, origin, WriteReply::Redirect(slot));
+            }
+            _ => {
+                // Once is enough: whoever takes over from this node later must be listened to.
+                order.request.takeover = false;
+                let deadline = order.deadline;
+                let attached = self.take_over(turn, partition, id);
+                let poll = turn.mono().after(TAKEOVER_POLL).min(deadline);
+                self.set_timer(if attached { deadline } else { poll }, id);
+            }
+        }
+    }
+
+    /// Applies the mutation under the shard lock, in the term of `lead`.
+    fn apply_order(&self, turn: &Turn<'_>, order: &Order, lead: Lead) -> Applied {
+        let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
+        let me = turn.topology.me().expect("orders are admitted by members only");
+        let value_bytes_max = shared.settings().item_bytes_max.saturating_sub(request.key.len());
+        let decide = |held: &Held<'_>| -> (store::Change, Applied) {
+            if held.promised() != lead.ballot {
+                return (store::Change::Keep, Applied::Deposed);
+            }
+            let seen = lead.whole || held.version().is_some_and(|version| version.ballot == lead.ballot);
+            let blind = is_blind(&request.mutation);
+            if !seen && !blind && order.looked.is_none() {
+                return (store::Change::Keep, Applied::Look);
+            }
+            let held_entry = if blind { None } else { held.entry() };
+            let looked = order.looked.clone().flatten().filter(|_| !seen);
+            let base = newest(held_entry.clone(), looked);
+            let item = base.as_ref().and_then(|entry| entry.live_item(now));
+            let (outcome, change) = mutate(&request.mutation, item, value_bytes_max);
+            let floor = held.version().max(base.as_ref().map(|entry| entry.version)).unwrap_or_default().stamp;
+            let body = next_body(change, item);
+            let entry = match body {
+                None => base.map(|entry| Entry { version: Version { ballot: lead.ballot, ..entry.version }, ..entry }),
+                Some(body) => {
+                    let stamp = shared.clock.stamp(now, me, floor);
+                    Some(Entry { version: Version { ballot: lead.ballot, stamp }, body: body(stamp) })
+                }
+            };
+            let changed = !matches!(outcome_kind(&outcome), Kind::Unchanged);
+            match entry {
+                Some(entry) if held.version() < Some(entry.version) => {
+                    (store::Change::Put(entry.clone()), Applied::Ordered(outcome, Some(entry), changed))
+                }
+                entry => (store::Change::Keep, Applied::Ordered(outcome, entry, changed)),
+            }
+        };
+        match shared.store.update(now, &request.key, decide) {
+            (Updated::Kept | Updated::Put, applied) => applied,
+            (Updated::TooLarge, _) => Applied::Ordered(Outcome::TooLarge, None, false),
+            (Updated::OutOfMemory, _) => Applied::Ordered(Outcome::OutOfMemory, None, false),
+        }
+    }
+
+    /// A set or delete at level one: stamped here, outside any order but its version's.
+    fn order_at_one(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+        let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
+        let me = turn.topology.me().expect("orders are admitted by members only");
+        let value_bytes_max = shared.settings().item_bytes_max.saturating_sub(request.key.len());
+        let decide = |held: &Held<'_>| {
+            let entry = held.entry();
+            let item = entry.as_ref().and_then(|entry| entry.live_item(now));
+            let (outcome, change) = mutate(&request.mutation, item, value_bytes_max);
+            let Some(body) = next_body(change, item) else { return (store::Change::Keep, (outcome, None)) };
+            let version = held.version().unwrap_or_default();
+            let stamp = shared.clock.stamp(now, me, version.stamp);
+            let version = Version { ballot: held.promised().max(version.ballot), stamp };
+            let entry = Entry { version, body: body(stamp) };
+            (store::Change::Put(entry.clone()), (outcome, Some(entry)))
+        };
+        let (outcome, entry) = match shared.store.update(now, &request.key, decide) {
+            (Updated::Kept | Updated::Put, ordered) => ordered,
+            (Updated::TooLarge, _) => (Outcome::TooLarge, None),
+            (Updated::OutOfMemory, _) => (Outcome::OutOfMemory, None),
+        };
+        let origin = order.origin;
+        self.answer_order(turn, origin, WriteReply::Done(outcome.clone()));
+        let changed = entry.is_some();
+        if changed {
+            self.spread(turn, id, None, outcome, entry, changed);
+        } else {
+            self.ops.remove(&id);
+        }
+    }
+
+    /// Asks the other homes for the key.
+    fn start_look(&mut self, turn: &mut Turn<'_>, id: OpId, ballot: Ballot) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let key = order.request.key.clone();
+        let mut quorum = Quorum::of_promises(layout.homes(key.partition()), None);
+        quorum.yes(me, true);
+        order.stage = Stage::Look { quorum, newest: self.shared.store.peek(turn.cluster(), &key) };
+        let epoch = turn.topology.epoch();
+        for slot in layout.homes(key.partition()).iter().copied().filter(|slot| *slot != me) {
+            let request = Request::Read(ReadRequest { epoch, want: Want::Look(ballot), keys: vec![key.clone()] });
+            let asked =
+                turn.topology.is_up(slot) && self.call(turn, slot, Purpose::Read([id].into_iter().collect()), request);
+            if !asked {
+                self.on_look_result(turn, id, slot, ReadResult::Refused(Refusal::Busy));
+            }
+        }
+        self.finish_look(turn, id);
+    }
+
+    pub(crate) fn on_look_result(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, result: ReadResult) {
+        let Some(Op::Order(Order { stage: Stage::Look { quorum, newest: found }, .. })) = self.ops.get_mut(&id) else {
+            return;
+        };
+        match result {
+            ReadResult::Absent => quorum.yes(from, true),
+            ReadResult::Found(entry) => {
+                *found = newest(found.take(), Some(entry));
+                quorum.yes(from, true);
+            }
+            ReadResult::Digest(_) | ReadResult::Refused(_) => quorum.no(from),
+        }
+        self.finish_look(turn, id);
+    }
+
+    fn finish_look(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let Stage::Look { quorum, newest } = &mut order.stage else { return };
+        match quorum.verdict() {
+            Verdict::Pending => {}
+            Verdict::Reached => {
+                order.looked = Some(newest.take());
+                order.stage = Stage::Lead;
+                self.advance_order(turn, id);
+            }
+            Verdict::Impossible => {
+                // Nothing was done yet; a home may be back in a moment.
+                order.stage = Stage::Lead;
+                let again = turn.mono().after(LOOK_AGAIN_AFTER).min(order.deadline);
+                self.set_timer(again, id);
+            }
+        }
+    }
+
+    /// Sends what was ordered to the other homes.
+    fn spread(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: OpId,
+        fence: Option<Ballot>,
+        outcome: Outcome,
+        entry: Option<Entry>,
+        changed: bool,
+    ) {
+        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let (key, partition) = (order.request.key.clone(), order.request.key.partition());
+        let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
+        let mut quorum = Quorum::of_writes(homes, next, usize::from(order.request.copies));
+        quorum.yes(me, true);
+        let others: Vec<Slot> = quorum.homes().into_iter().filter(|slot| *slot != me).collect();
+        let answered = fence.is_none();
+        let replicate = Replicate { epoch: turn.topology.epoch(), fence, key, entry: entry.clone() };
+        order.stage = Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false });
+        let hint_at = turn.mono().after(HINT_AFTER);
+        let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
+        self.set_timer(timer, id);
+        let (usable, avoided): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|slot| self.shared.is_usable(&turn.topology, *slot));
+        for slot in usable {
+            self.replicate_to(turn, id, slot, replicate.clone());
+        }
+        for slot in avoided {
+            // A home that seems away is bothered only where the others cannot be enough.
+            if turn.topology.is_up(slot) && !self.could_do_without(id, slot) {
+                self.replicate_to(turn, id, slot, replicate.clone());
+            } else {
+                self.on_replicate_lost(turn, id, slot);
+            }
+        }
+        self.judge_spread(turn, id);
+    }
+
+    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, replicate: Replicate) {
+        if !self.call(turn, slot, Purpose::Replicate(id), Request::Replicate(replicate)) {
+            self.on_replicate_lost(turn, id, slot);
+        }
+    }
+
+    fn could_do_without(&self, id: OpId, slot: Slot) -> bool {
+        match self.ops.get(&id) {
+            Some(Op::Order(Order { stage: Stage::Spread(Spread { quorum, answered, .. }), .. })) => {
+                let mut without = quorum.clone();
+                without.no(slot);
+                *answered || without.verdict() != Verdict::Impossible
+            }
+            _ => true,
+        }
+    }
+
+    pub(crate) fn on_acknowledgement(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, ack: Acknowledgement) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let partition = order.request.key.partition();
+        let Stage::Spread(spread) = &mut order.stage else { return };
+        match ack {
+            Acknowledgement::Held { synced } => spread.quorum.yes(from, synced),
+            Acknowledgement::Refused(Refusal::Epoch(_)) if !spread.answered => {
+                spread.outdated = true;
+                let again = turn.mono().after(SPREAD_AGAIN_AFTER).min(order.deadline);
+                self.set_timer(again, id);
+                return;
+            }
+            Acknowledgement::Refused(_) => return self.on_replicate_lost(turn, id, from),
+            Acknowledgement::Fenced(ballot) => {
+                // The lead ends by itself: the store refuses it from now on.
+                spread.quorum.no(from);
+                self.shared.store.raise_promised(partition, ballot);
+            }
+        }
+        self.judge_spread(turn, id);
+    }
+
+    /// A home did not take it: it gets a hint.
+    pub(crate) fn on_replicate_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let Stage::Spread(spread) = &mut order.stage else { return };
+        if spread.quorum.is_held_by(from) {
+            return;
+        }
+        spread.quorum.no(from);
+        if let Some(entry) = &spread.entry {
+            self.shared.hints.lock().keep(from, &order.request.key, entry.version);
+        }
+        self.judge_spread(turn, id);
+    }
+
+    /// Answers when the count is decided; forgets the order when every home has been heard of.
+    fn judge_spread(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let partition = order.request.key.partition();
+        let Stage::Spread(Spread { quorum, outcome, changed, answered, .. }) = &mut order.stage else { return };
+        let (verdict, origin) = (quorum.verdict(), order.origin);
+        let all_heard = quorum.homes().iter().all(|slot| quorum.is_held_by(*slot));
+        let mut reply = None;
+        if !*answered && verdict != Verdict::Pending {
+            *answered = true;
+            reply = Some(match verdict {
+                Verdict::Reached => WriteReply::Done(outcome.clone()),
+                _ => {
+                    let holder = self.shared.store.promised(partition).holder();
+                    let deposed = holder.filter(|slot| Some(*slot) != turn.topology.me());
+                    match deposed {
+                        Some(slot) if !*changed || is_repeatable(&order.request.mutation) => WriteReply::Redirect(slot),
+                        _ => in_doubt(quorum),
+                    }
+                }
+            });
+        }
+        if all_heard {
+            self.ops.remove(&id);
+        }
+        if let Some(reply) = reply {
+            self.answer_order(turn, origin, reply);
+        }
+    }
+
+    pub(crate) fn on_order_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let overdue = turn.mono() >= order.deadline;
+        let origin = order.origin;
+        match &mut order.stage {
+            Stage::Lead | Stage::Look { .. } if overdue => {
+                self.ops.remove(&id);
+                self.answer_order(turn, origin, WriteReply::Refused(Refusal::Busy));
+            }
+            Stage::Lead => self.advance_order(turn, id),
+            Stage::Look { .. } => {}
+            Stage::Spread(_) => self.on_spread_timer(turn, id, overdue),
+        }
+    }
+
+    /// Homes that have kept silent get hints; a client that is still waiting is answered when its time is over.
+    fn on_spread_timer(&mut self, turn: &mut Turn<'_>, id: OpId, overdue: bool) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let (origin, deadline) = (order.origin, order.deadline);
+        let Stage::Spread(spread) = &mut order.stage else { return };
+        if spread.outdated && !spread.answered && !overdue {
+            let (fence, outcome, changed) = (spread.fence, spread.outcome.clone(), spread.changed);
+            let entry = spread.entry.take();
+            return self.spread(turn, id, fence, outcome, entry, changed);
+        }
+        if let Some(entry) = &spread.entry {
+            let mut hints = self.shared.hints.lock();
+            for slot in spread.quorum.homes().into_iter().filter(|slot| !spread.quorum.is_held_by(*slot)) {
+                hints.keep(slot, &order.request.key, entry.version);
+            }
+        }
+        if spread.answered {
+            self.ops.remove(&id);
+        } else if overdue {
+            let reply = in_doubt(&spread.quorum);
+            self.ops.remove(&id);
+            self.answer_order(turn, origin, reply);
+        } else {
+            self.set_timer(deadline, id);
+        }
+    }
+
+    fn answer_order(&mut self, turn: &mut Turn<'_>, origin: Origin, reply: WriteReply) {
+        match origin {
+            Origin::Local(write) => self.local_replies.push_back((write, reply)),
+            Origin::Remote(link, id) => {
+                turn.effects.push(Effect::Answer(link, Message::Reply(id, Reply::Write(reply))));
+            }
+        }
+    }
+}
+
+fn in_doubt(quorum: &Quorum) -> WriteReply {
+    let byte = |count: usize| count.min(usize::from(u8::MAX)) as u8;
+    WriteReply::InDoubt { acknowledged: byte(quorum.acknowledged()), needed: byte(quorum.needed()) }
+}
+
+fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
+    let version = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.version);
+    if version(&other) > version(&one) { other } else { one }
+}
+
+enum Kind {
+    Changed,
+    Unchanged,
+}
+
+fn outcome_kind(outcome: &Outcome) -> Kind {
+    match outcome {
+        Outcome::Stored | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => Kind::Changed,
+        // A gat changes the expiry, but doing it again does no harm.
+        Outcome::Item(_)
+        | Outcome::Miss
+        | Outcome::NotStored
+        | Outcome::Exists
+        | Outcome::NotFound
+        | Outcome::NonNumeric
+        | Outcome::TooLarge
+        | Outcome::OutOfMemory => Kind::Unchanged,
+    }
+}
+
+/// What the key becomes, once its stamp is known. `None`: nothing changes.
+fn next_body(change: Change, held: Option<&Item>) -> Option<impl FnOnce(Stamp) -> Body + use<>> {
+    let (item, keeps_token) = match change {
+        Change::Keep => return None,
+        Change::Delete => (None, false),
+        Change::Value(NewValue { value, flags, expiry }) => (Some(Item { value, flags, expiry, cas: 0 }), false),
+        Change::Expiry(expiry) => (held.map(|item| Item { expiry, ..item.clone() }), true),
+    };
+    Some(move |stamp: Stamp| match item {
+        Some(item) if keeps_token => Body::Item(item),
+        Some(item) => Body::Item(Item { cas: stamp.0, ..item }),
+        None => Body::Tombstone,
+    })
+}

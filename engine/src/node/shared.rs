@@ -1,0 +1,230 @@
+//! What all threads of a process share: store, clock, topology, terms, hints, counters.
+//!
+//! Must not hold a lock while anything else is called. The order of locks is: one at a time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
+use memring_protocol::key::{PARTITIONS, Partition};
+use memring_protocol::level::Level;
+use memring_protocol::version::{Ballot, Slot};
+use parking_lot::Mutex;
+
+use super::counters::Counters;
+use super::settings::{Namespace, Settings};
+use super::stats::ProcessFacts;
+use super::topology::Topology;
+use crate::clock::HybridClock;
+use crate::cluster::hints::Hints;
+use crate::store::{Store, StoreConfig};
+
+/// A map between threads whose order does not depend on the run.
+pub(crate) type SharedMap<K, V> = DashMap<K, V, std::hash::BuildHasherDefault<std::hash::DefaultHasher>>;
+
+/// The term in which this node leads a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lead {
+    pub(crate) ballot: Ballot,
+    /// Whether this node's copy was the same as those of a majority when the term began, so that no key of it needs a
+    /// look at other homes first.
+    pub(crate) whole: bool,
+}
+
+/// Partition by partition: how this node stands to it.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    synced: Box<[AtomicBool]>,
+    lead: Box<[AtomicU64]>,
+    whole: Box<[AtomicBool]>,
+    taking_over: Box<[AtomicBool]>,
+    holder: Box<[AtomicU16]>,
+}
+
+const NO_HOLDER: u16 = u16::MAX;
+
+impl Standings {
+    fn new() -> Self {
+        let flags = || (0..PARTITIONS).map(|_| AtomicBool::new(false)).collect();
+        Self {
+            synced: flags(),
+            lead: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
+            whole: flags(),
+            taking_over: flags(),
+            holder: (0..PARTITIONS).map(|_| AtomicU16::new(NO_HOLDER)).collect(),
+        }
+    }
+
+    /// Whether this node's copy is complete.
+    pub(crate) fn is_synced(&self, partition: Partition) -> bool {
+        self.synced[partition.index()].load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_synced(&self, partition: Partition, synced: bool) {
+        self.synced[partition.index()].store(synced, Ordering::Release);
+    }
+
+    /// The term this node leads, if it does.
+    pub(crate) fn lead(&self, partition: Partition) -> Option<Lead> {
+        let ballot = Ballot(self.lead[partition.index()].load(Ordering::Acquire));
+        let whole = self.whole[partition.index()].load(Ordering::Acquire);
+        (ballot != Ballot::NONE).then_some(Lead { ballot, whole })
+    }
+
+    /// A reader that pairs the old ballot with the new `whole` does no harm: the store has promised the new ballot by
+    /// then, and refuses the old one.
+    pub(crate) fn set_lead(&self, partition: Partition, lead: Lead) {
+        self.whole[partition.index()].store(lead.whole, Ordering::Release);
+        self.lead[partition.index()].store(lead.ballot.0, Ordering::Release);
+    }
+
+    /// The term `ballot` is over; a later one, begun meanwhile by another thread, stays.
+    pub(crate) fn end_lead(&self, partition: Partition, ballot: Ballot) {
+        let lead = &self.lead[partition.index()];
+        let _ = lead.compare_exchange(ballot.0, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// One thread at a time takes a partition over; true for the one that may.
+    pub(crate) fn claim_takeover(&self, partition: Partition) -> bool {
+        !self.taking_over[partition.index()].swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_takeover(&self, partition: Partition) {
+        self.taking_over[partition.index()].store(false, Ordering::Release);
+    }
+
+    /// Who was last heard to hold the ballot of a partition that this node is no home of.
+    pub(crate) fn holder(&self, partition: Partition) -> Option<Slot> {
+        Slot::new(self.holder[partition.index()].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_holder(&self, partition: Partition, slot: Option<Slot>) {
+        self.holder[partition.index()].store(slot.map_or(NO_HOLDER, Slot::number), Ordering::Relaxed);
+    }
+}
+
+/// What the control thread has heard of a node in pings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) synced_permille: u16,
+    pub(crate) client_port: u16,
+    pub(crate) admin_port: u16,
+}
+
+/// Shared by the threads of one process.
+pub struct Shared {
+    settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) clock: HybridClock,
+    pub(crate) standings: Standings,
+    pub(crate) hints: Mutex<Hints>,
+    pub(crate) counters: Counters,
+    topology: ArcSwap<Topology>,
+    /// Peers that this node's own traffic finds best avoided.
+    avoided: SharedMap<SocketAddr, ()>,
+    /// By name.
+    pub(crate) heard: SharedMap<String, Heard>,
+    pub(crate) process: ArcSwap<ProcessFacts>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) synced_permille: AtomicU16,
+}
+
+impl Shared {
+    /// Everything a process needs before its threads start.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let store = Store::new(StoreConfig {
+            memory_limit_bytes: settings.memory_limit_bytes,
+            item_bytes_max: settings.item_bytes_max,
+            evict: settings.evict,
+            hash_seed: settings.seed,
+        });
+        Arc::new(Self {
+            store,
+            clock: HybridClock::default(),
+            standings: Standings::new(),
+            hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
+            counters: Counters::default(),
+            topology: ArcSwap::default(),
+            avoided: SharedMap::default(),
+            heard: SharedMap::default(),
+            process: ArcSwap::default(),
+            stopping: AtomicBool::new(false),
+            synced_permille: AtomicU16::new(0),
+            settings,
+        })
+    }
+
+    /// What the node was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The current view.
+    pub fn topology(&self) -> Guard<Arc<Topology>> {
+        self.topology.load()
+    }
+
+    pub(crate) fn set_topology(&self, topology: Topology) {
+        self.topology.store(Arc::new(topology));
+    }
+
+    /// What the server measures of the process, for `stats`.
+    pub fn set_process_facts(&self, facts: ProcessFacts) {
+        self.process.store(Arc::new(facts));
+    }
+
+    /// Whether this node may be sent requests: it has a topology and is not leaving.
+    pub fn is_ready(&self) -> bool {
+        self.topology().me().is_some() && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether all its partitions are synced.
+    pub fn is_synced(&self) -> bool {
+        self.topology().me().is_some() && self.synced_permille.load(Ordering::Relaxed) == 1000
+    }
+
+    pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {
+        self.avoided.contains_key(&address)
+    }
+
+    pub(crate) fn set_avoided(&self, address: SocketAddr, avoided: bool) {
+        if avoided {
+            self.avoided.insert(address, ());
+        } else {
+            self.avoided.remove(&address);
+        }
+    }
+
+    /// Whether a member is worth asking: up by gossip, and not avoided by this node.
+    pub(crate) fn is_usable(&self, topology: &Topology, slot: Slot) -> bool {
+        Some(slot) == topology.me()
+            || (topology.is_up(slot) && topology.peer(slot).is_some_and(|peer| !self.is_avoided(peer.address)))
+    }
+
+    /// The read level for a key.
+    pub(crate) fn read_level(&self, topology: &Topology, key: &[u8]) -> Level {
+        let namespaced = self.namespace(key).and_then(|namespace| namespace.read);
+        namespaced.or(self.settings.read).unwrap_or_else(|| default_level(topology))
+    }
+
+    /// The write level for a key.
+    pub(crate) fn write_level(&self, topology: &Topology, key: &[u8]) -> Level {
+        let namespaced = self.namespace(key).and_then(|namespace| namespace.write);
+        namespaced.or(self.settings.write).unwrap_or_else(|| default_level(topology))
+    }
+
+    fn namespace(&self, key: &[u8]) -> Option<&Namespace> {
+        let matching = self.settings.namespaces.iter().filter(|namespace| key.starts_with(&namespace.prefix));
+        matching.max_by_key(|namespace| namespace.prefix.len())
+    }
+}
+
+/// Quorum; but one where N is 2, because a quorum of two is two and one crash would stop writes.
+fn default_level(topology: &Topology) -> Level {
+    match topology.layout() {
+        Some(layout) if layout.config.replicas == 2 => Level::One,
+        _ => Level::Quorum,
+    }
+}

@@ -1,0 +1,290 @@
+//! A write from the coordinator's side: find the serializer, hand the write over, try the next one if that is safe.
+//!
+//! Must not order anything itself: see `serializer`.
+
+use std::time::Duration;
+
+use memring_protocol::key::Key;
+use memring_protocol::message::{Mutation, Outcome, Refusal, Request, WriteReply, WriteRequest};
+use memring_protocol::version::{Slot, Version};
+
+use super::calls::Purpose;
+use super::effect::Ticket;
+use super::serializer::Origin;
+use super::turn::Turn;
+use super::{Node, Op, OpId};
+use crate::cluster::mutation::is_repeatable;
+use crate::cluster::quorum::Slots;
+use crate::now::Mono;
+
+/// How long a write is tried before it is given up as in doubt.
+const WRITE_PATIENCE: Duration = Duration::from_millis(3000);
+
+/// After this a silent serializer is passed over, if the write may be repeated.
+const ATTEMPT_PATIENCE: Duration = Duration::from_millis(600);
+
+/// How long to wait when no home can be asked, or the homes do not agree on the ring config yet.
+const RETRY_AFTER: Duration = Duration::from_millis(15);
+
+/// So many redirects are followed at once; then the write waits a little.
+const REDIRECTS_AT_ONCE: u8 = 4;
+
+/// Who waits for a write.
+#[derive(Clone, Debug)]
+pub(crate) enum WriteParent {
+    /// A client's command.
+    Client(Ticket),
+    /// A client's value that was too large: the old value goes, and the answer is about the size.
+    TooLarge(Ticket),
+    /// One key of a gat.
+    Gather(OpId, usize),
+    /// A read whose homes differ.
+    Read(OpId),
+    /// A hint whose target has promised a later term.
+    Replay { target: Slot, version: Version },
+}
+
+/// A write on its way.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) key: Key,
+    pub(crate) mutation: Mutation,
+    pub(crate) parent: WriteParent,
+    copies: usize,
+    asked: Option<Slot>,
+    /// Homes that could not take it; asked again only when no other is left.
+    tried: Slots,
+    /// The home that another one named as the holder of the ballot.
+    named: Option<Slot>,
+    redirects: u8,
+    takeover: bool,
+    /// An earlier attempt may have been applied.
+    in_doubt: bool,
+    deadline: Mono,
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub(crate) enum WriteEnd {
+    Done(Outcome),
+    /// In doubt: so many of so many.
+    Unmet(usize, usize),
+}
+
+impl Node {
+    /// Starts a write at its key's level; `deadline` if the one who waits has its own.
+    pub(crate) fn start_write(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: Key,
+        mutation: Mutation,
+        parent: WriteParent,
+        deadline: Option<Mono>,
+    ) {
+        let homes = turn.topology.layout().map_or(0, |layout| layout.homes(key.partition()).len());
+        let copies = match mutation {
+            Mutation::Confirm => 1,
+            _ => self.shared.write_level(&turn.topology, key.as_bytes()).needed(homes),
+        };
+        let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE));
+        let write = Write {
+            key,
+            mutation,
+            parent,
+            copies,
+            asked: None,
+            tried: Slots::new(),
+            named: None,
+            redirects: 0,
+            takeover: false,
+            in_doubt: false,
+            deadline,
+        };
+        if homes == 0 || copies > homes {
+            self.end_write(turn, write, WriteEnd::Unmet(0, copies));
+            return;
+        }
+        let id = self.open(Op::Write(write));
+        self.attempt_write(turn, id);
+    }
+
+    /// Asks the home that is most likely to hold the ballot; with nobody to ask, waits a little.
+    fn attempt_write(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Write(mut write)) = self.ops.remove(&id) else { return };
+        if turn.mono() >= write.deadline {
+            let needed = write.copies;
+            self.end_write(turn, write, WriteEnd::Unmet(0, needed));
+            return;
+        }
+        let named = write.named.take().filter(|slot| self.shared.is_usable(&turn.topology, *slot));
+        let target = named.map(|slot| (slot, false)).or_else(|| self.serializer_for(turn, &write));
+        let Some((slot, takeover)) = target else {
+            write.tried.clear();
+            write.asked = None;
+            self.set_timer(turn.mono().after(RETRY_AFTER), id);
+            self.ops.insert(id, Op::Write(write));
+            return;
+        };
+        write.asked = Some(slot);
+        let takeover = takeover || write.takeover;
+        let patience = write.deadline.since(turn.mono());
+        let request = WriteRequest {
+            epoch: turn.topology.epoch(),
+            key: write.key.clone(),
+            mutation: write.mutation.clone(),
+            copies: write.copies.min(usize::from(u8::MAX)) as u8,
+            takeover,
+            patience_ms: patience.as_millis() as u32,
+        };
+        self.set_timer(turn.mono().after(ATTEMPT_PATIENCE.min(patience)), id);
+        self.ops.insert(id, Op::Write(write));
+        if Some(slot) == turn.topology.me() {
+            self.start_order(turn, Origin::Local(id), request);
+        } else if !self.call(turn, slot, Purpose::Write(id), Request::Write(request)) {
+            self.on_write_lost(turn, id, slot, false);
+        }
+    }
+
+    /// The home to ask, and whether it is to take over from a holder that this node cannot reach.
+    fn serializer_for(&self, turn: &Turn<'_>, write: &Write) -> Option<(Slot, bool)> {
+        let (layout, partition) = (turn.topology.layout()?, write.key.partition());
+        let homes = layout.homes(partition);
+        let usable = |slot: Slot| self.shared.is_usable(&turn.topology, slot) && !write.tried.contains(&slot);
+        let mine = turn.topology.me().is_some_and(|me| homes.contains(&me));
+        let holder =
+            if mine { self.shared.store.promised(partition).holder() } else { self.shared.standings.holder(partition) };
+        let holder = holder.filter(|slot| homes.contains(slot));
+        if let Some(slot) = holder.filter(|slot| usable(*slot)) {
+            return Some((slot, false));
+        }
+        let slot = homes.iter().copied().find(|slot| usable(*slot))?;
+        Some((slot, holder.is_some()))
+    }
+
+    pub(crate) fn on_write_reply(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, reply: WriteReply) {
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        if write.asked != Some(from) {
+            // An attempt that was passed over has come to its end after all. Its success is a success.
+            if !matches!(reply, WriteReply::Done(_)) {
+                return;
+            }
+        }
+        match reply {
+            WriteReply::Done(outcome) => {
+                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                self.shared.standings.set_holder(write.key.partition(), Some(from));
+                self.end_write(turn, write, WriteEnd::Done(outcome));
+            }
+            WriteReply::Redirect(slot) => self.on_redirect(turn, id, from, slot),
+            WriteReply::Refused(refusal) => {
+                if matches!(refusal, Refusal::Epoch(_)) {
+                    write.asked = None;
+                    self.set_timer(turn.mono().after(RETRY_AFTER), id);
+                    return;
+                }
+                write.tried.push(from);
+                self.attempt_write(turn, id);
+            }
+            WriteReply::InDoubt { acknowledged, needed } => {
+                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                self.end_write(turn, write, WriteEnd::Unmet(usize::from(acknowledged), usize::from(needed)));
+            }
+        }
+    }
+
+    /// `from` says that `holder` holds the ballot. If this node cannot reach it, `from` is to take over.
+    fn on_redirect(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, holder: Slot) {
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        self.shared.standings.set_holder(write.key.partition(), Some(holder));
+        write.redirects = write.redirects.saturating_add(1);
+        write.asked = None;
+        if self.shared.is_usable(&turn.topology, holder) && !write.tried.contains(&holder) {
+            write.takeover = false;
+            write.named = Some(holder);
+        } else {
+            write.takeover = true;
+            write.named = Some(from);
+        }
+        // Two homes that point at each other must not keep a thread busy.
+        if write.redirects.is_multiple_of(REDIRECTS_AT_ONCE) {
+            self.set_timer(turn.mono().after(RETRY_AFTER), id);
+        } else {
+            self.attempt_write(turn, id);
+        }
+    }
+
+    /// The home that was asked is lost. `sent`: it may have got the write.
+    pub(crate) fn on_write_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, sent: bool) {
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        if write.asked != Some(from) {
+            return;
+        }
+        if sent && !is_repeatable(&write.mutation) {
+            let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+            let needed = write.copies;
+            self.end_write(turn, write, WriteEnd::Unmet(0, needed));
+            return;
+        }
+        write.in_doubt |= sent;
+        write.takeover = true;
+        write.asked = None;
+        write.tried.push(from);
+        self.attempt_write(turn, id);
+    }
+
+    pub(crate) fn on_write_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Write(write)) = self.ops.get(&id) else { return };
+        match write.asked {
+            None => self.attempt_write(turn, id),
+            Some(slot) if turn.mono() < write.deadline => {
+                let silent = Some(slot) != turn.topology.me() && !self.shared.is_usable(&turn.topology, slot);
+                if silent && is_repeatable(&write.mutation) {
+                    self.on_write_lost(turn, id, slot, true);
+                } else {
+                    let again = turn.mono().after(ATTEMPT_PATIENCE).min(write.deadline);
+                    self.set_timer(again, id);
+                }
+            }
+            Some(_) => {
+                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                let needed = write.copies;
+                self.end_write(turn, write, WriteEnd::Unmet(0, needed));
+            }
+        }
+    }
+
+    fn end_write(&mut self, turn: &mut Turn<'_>, write: Write, end: WriteEnd) {
+        let end = match end {
+            // An earlier attempt of this very delete has most likely been applied.
+            WriteEnd::Done(Outcome::NotFound) if write.in_doubt && write.mutation == Mutation::Delete => {
+                WriteEnd::Done(Outcome::Deleted)
+            }
+            end => end,
+        };
+        match write.parent {
+            WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
+            WriteParent::TooLarge(ticket) => self.answer_too_large(turn, ticket),
+            WriteParent::Read(read) => {
+                let outcome = match end {
+                    WriteEnd::Done(outcome) => Some(outcome),
+                    WriteEnd::Unmet(..) => None,
+                };
+                self.on_confirmed(turn, read, outcome);
+            }
+            WriteParent::Gather(gather, index) => {
+                let result = match end {
+                    WriteEnd::Done(Outcome::Item(item)) => Ok(Some(item)),
+                    WriteEnd::Done(_) => Ok(None),
+                    WriteEnd::Unmet(..) => Err(()),
+                };
+                self.set_result(gather, index, result);
+                self.finish_gather(turn, gather);
+            }
+            WriteParent::Replay { target, version } => {
+                if matches!(end, WriteEnd::Done(_)) {
+                    self.shared.hints.lock().settle(target, &write.key, version);
+                }
+            }
+        }
+    }
+}
