@@ -1,1 +1,3 @@
-//! memring tests
+//! What memring's whole-cluster tests share: the simulator and its checkers.
+
+pub mod sim;

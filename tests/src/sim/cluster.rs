@@ -1,0 +1,544 @@
+//! The cluster: nodes, their threads' machines, and the queue of what happens next.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use memring_engine::node::{ClusterView, Control, Effect, LinkId, Node, Settings, Shared, Ticket, Unmet};
+use memring_engine::now::{Mono, Now};
+use memring_protocol::entry::UnixMillis;
+use memring_protocol::frame;
+use memring_protocol::message::{Message, Request};
+use memring_protocol::ring::NodeName;
+use memring_protocol::text::{Command, Response};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::network::{Fate, Network};
+
+/// The wall clock when a simulation begins: 2026-01-01.
+const WALL_MS: u64 = 1_767_225_600_000;
+
+/// The control thread's place among a node's threads.
+const CONTROL: usize = usize::MAX;
+
+/// What all nodes of a cluster are told.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// How many nodes there can be.
+    pub nodes: usize,
+    /// Worker threads of each.
+    pub workers: usize,
+    /// N.
+    pub replicas: u8,
+    /// `--expect`.
+    pub expect: Option<usize>,
+    /// `-m`, in bytes.
+    pub memory_limit_bytes: usize,
+    /// `--hint-memory`, in bytes.
+    pub hint_memory_bytes: usize,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            workers: 2,
+            replicas: 3,
+            expect: Some(3),
+            memory_limit_bytes: 4 << 20,
+            hint_memory_bytes: 1 << 20,
+        }
+    }
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    control: Control,
+    workers: Vec<Node>,
+    started_us: u64,
+}
+
+struct Place {
+    life: u64,
+    running: Option<Running>,
+    paused: bool,
+    /// When it will be looked after next, to keep one timer event a node.
+    wakes_us: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Thread {
+    node: usize,
+    life: u64,
+    thread: usize,
+}
+
+enum Event {
+    Wake { node: usize, life: u64 },
+    Frame { link: LinkId, from: Thread, to: usize, to_life: u64, bytes: BytesMut },
+    Answer { to: Thread, from: usize, bytes: BytesMut },
+    Packet { from: usize, to: usize, bytes: Vec<u8> },
+    Lost { to: Thread, peer: usize },
+    Join { node: usize, life: u64 },
+}
+
+/// An answer to a client.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The node that answered.
+    pub node: usize,
+    /// What it was asked, by [`Cluster::request`].
+    pub operation: u64,
+    /// What it said.
+    pub response: Response,
+}
+
+/// A cluster in virtual time.
+pub struct Cluster {
+    options: ClusterOptions,
+    now_us: u64,
+    sequence: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    places: Vec<Place>,
+    links: BTreeMap<Thread, LinkId>,
+    ends: BTreeMap<LinkId, Thread>,
+    /// The network, for faults to play with.
+    pub network: Network,
+    random: StdRng,
+    answers: Vec<Answered>,
+    /// Skew of each node's wall clock, in milliseconds.
+    pub skew_ms: Vec<i64>,
+}
+
+fn address(node: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + node as u8)), 11212)
+}
+
+fn node_at(address: SocketAddr) -> Option<usize> {
+    match address.ip() {
+        IpAddr::V4(ip) => usize::from(ip.octets()[3]).checked_sub(1),
+        IpAddr::V6(_) => None,
+    }
+}
+
+impl Cluster {
+    /// A cluster of which no node runs yet.
+    pub fn new(options: ClusterOptions, seed: u64) -> Self {
+        let place = || Place { life: 0, running: None, paused: false, wakes_us: u64::MAX };
+        Self {
+            now_us: 0,
+            sequence: 0,
+            queue: BTreeMap::new(),
+            places: (0..options.nodes).map(|_| place()).collect(),
+            links: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            network: Network::new(seed ^ 0x006e_6574),
+            random: StdRng::seed_from_u64(seed),
+            answers: Vec::new(),
+            skew_ms: vec![0; options.nodes],
+            options,
+        }
+    }
+
+    /// A cluster whose nodes all run, synced, as one ring.
+    pub fn started(options: ClusterOptions, seed: u64) -> Self {
+        let mut cluster = Self::new(options, seed);
+        for node in 0..cluster.places.len() {
+            cluster.start(node);
+        }
+        let all: Vec<usize> = (0..cluster.places.len()).collect();
+        assert!(
+            cluster.run_until(Duration::from_secs(60), |cluster| cluster.is_whole(&all)),
+            "no whole ring at the start"
+        );
+        cluster
+    }
+
+    /// Microseconds since the simulation began.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// How many nodes there can be.
+    pub fn size(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Starts a node, empty.
+    pub fn start(&mut self, node: usize) {
+        let now_us = self.now_us;
+        let place = &mut self.places[node];
+        assert!(place.running.is_none(), "node {node} runs already");
+        place.life += 1;
+        place.paused = false;
+        place.wakes_us = u64::MAX;
+        let settings = self.settings(node);
+        let shared = Shared::new(settings);
+        let workers = (0..self.options.workers).map(|worker| Node::new(Arc::clone(&shared), worker as u16)).collect();
+        let control = Control::new(Arc::clone(&shared));
+        let place = &mut self.places[node];
+        place.running = Some(Running { shared, control, workers, started_us: now_us });
+        let life = place.life;
+        self.push(0, Event::Join { node, life });
+        self.wake(node, now_us);
+    }
+
+    fn settings(&mut self, node: usize) -> Settings {
+        Settings {
+            name: NodeName::new(&format!("n{}", node + 1)).expect("a legal name"),
+            cluster: "memring".to_owned(),
+            zone: String::new(),
+            weight: 100,
+            replicas: self.options.replicas,
+            vnodes: 64,
+            read: None,
+            write: None,
+            namespaces: Vec::new(),
+            unmet: Unmet::Error,
+            memory_limit_bytes: self.options.memory_limit_bytes,
+            item_bytes_max: 10 * 1024,
+            evict: true,
+            joining: true,
+            expect: self.options.expect,
+            rejoin_empty: false,
+            refound_after: Duration::from_secs(30),
+            hint_memory_bytes: self.options.hint_memory_bytes,
+            peer: address(node),
+            client_port: 11211,
+            admin_port: 11213,
+            generation: WALL_MS + self.now_us / 1000,
+            seed: self.random.random(),
+            workers: self.options.workers as u16,
+        }
+    }
+
+    /// Kills a node: its memory is gone, and its peers' links are reset if they hear it.
+    pub fn crash(&mut self, node: usize) {
+        self.places[node].running = None;
+        let threads: Vec<Thread> = self.links.keys().copied().filter(|thread| thread.node != node).collect();
+        for to in threads {
+            if self.network.hears(node, to.node) {
+                let delay = self.network.delay();
+                self.push(delay, Event::Lost { to, peer: node });
+            }
+        }
+    }
+
+    /// Stops a node as SIGSTOP does: it keeps its memory, and what reaches it waits.
+    pub fn pause(&mut self, node: usize) {
+        self.places[node].paused = true;
+    }
+
+    /// Lets a paused node go on.
+    pub fn resume(&mut self, node: usize) {
+        self.places[node].paused = false;
+        self.wake(node, self.now_us);
+    }
+
+    /// Whether the node runs.
+    pub fn is_running(&self, node: usize) -> bool {
+        self.places[node].running.is_some()
+    }
+
+    /// Whether the node runs and is not paused.
+    pub fn is_up(&self, node: usize) -> bool {
+        self.is_running(node) && !self.places[node].paused
+    }
+
+    /// What all threads of a running node share.
+    pub fn shared(&self, node: usize) -> Option<&Arc<Shared>> {
+        self.places[node].running.as_ref().map(|running| &running.shared)
+    }
+
+    /// A running node's view of the cluster.
+    pub fn view(&self, node: usize) -> Option<ClusterView> {
+        self.shared(node).map(|shared| shared.cluster_view())
+    }
+
+    /// Whether these nodes run as one ring, each sees all others alive, and all are synced.
+    pub fn is_whole(&self, nodes: &[usize]) -> bool {
+        let views: Vec<Option<ClusterView>> = nodes.iter().map(|node| self.view(*node)).collect();
+        let Some(Some(first)) = views.first() else { return false };
+        let (ring, epoch) = (first.ring_id.clone(), first.epoch);
+        views.iter().zip(nodes).all(|(view, node)| {
+            let Some(view) = view else { return false };
+            let alive = view.members.iter().filter(|member| member.state == "alive").count();
+            view.ring_id == ring
+                && view.epoch == epoch
+                && alive == nodes.len()
+                && self.shared(*node).is_some_and(|shared| shared.is_synced())
+        })
+    }
+
+    /// Sends a client's command to a node; the answer comes by [`Cluster::take_answers`], if it comes.
+    pub fn request(&mut self, node: usize, operation: u64, command: &Command<'_>) -> bool {
+        if !self.is_up(node) {
+            return false;
+        }
+        let worker = self.random.random_range(0..self.options.workers);
+        let now = self.node_now(node);
+        let ticket = Ticket { connection: operation, sequence: 0 };
+        let mut effects = Vec::new();
+        let Some(running) = &mut self.places[node].running else { return false };
+        running.workers[worker].on_request(now, ticket, command, &mut effects);
+        self.perform(node, worker, effects);
+        true
+    }
+
+    /// What clients were answered since the last call.
+    pub fn take_answers(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now_us + time.as_micros() as u64;
+        while self.step(until) {}
+        self.now_us = until;
+    }
+
+    /// Lets time pass until `done`, at most so long; false if it never was.
+    pub fn run_until(&mut self, time: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let until = self.now_us + time.as_micros() as u64;
+        let mut look_at = self.now_us;
+        loop {
+            if self.now_us >= look_at {
+                if done(self) {
+                    return true;
+                }
+                look_at = self.now_us + 20_000;
+            }
+            if !self.step(until) {
+                self.now_us = until;
+                return done(self);
+            }
+        }
+    }
+
+    /// The next event up to `until`; false if there is none.
+    pub fn step(&mut self, until: u64) -> bool {
+        let Some(((at, _), _)) = self.queue.first_key_value() else { return false };
+        if *at > until {
+            return false;
+        }
+        let ((at, _), event) = self.queue.pop_first().expect("just looked at");
+        self.now_us = self.now_us.max(at);
+        self.happen(event);
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        let receiver = match &event {
+            Event::Wake { node, .. } | Event::Join { node, .. } => *node,
+            Event::Frame { to, .. } | Event::Packet { to, .. } => *to,
+            Event::Answer { to, .. } | Event::Lost { to, .. } => to.node,
+        };
+        if self.places[receiver].paused {
+            if !matches!(event, Event::Wake { .. } | Event::Packet { .. }) {
+                self.push(5_000, event);
+            }
+            return;
+        }
+        match event {
+            Event::Wake { node, life } => self.on_wake(node, life),
+            Event::Join { node, life } => self.on_join(node, life),
+            Event::Frame { link, from, to, to_life, bytes } => self.on_frame(link, from, to, to_life, bytes),
+            Event::Answer { to, from, mut bytes } => {
+                let Ok(Some(Message::Reply(id, reply))) = frame::decode(&mut bytes) else {
+                    panic!("a reply that does not decode")
+                };
+                self.on_thread(to, |machine, now, effects| match machine {
+                    Machine::Control(control) => control.on_peer_reply(now, address(from), id, reply, effects),
+                    Machine::Worker(node) => node.on_peer_reply(now, address(from), id, reply, effects),
+                });
+            }
+            Event::Packet { from, to, bytes } => {
+                let thread = Thread { node: to, life: self.places[to].life, thread: CONTROL };
+                self.on_thread(thread, |machine, now, effects| {
+                    if let Machine::Control(control) = machine {
+                        control.on_packet(now, address(from), &bytes, effects);
+                    }
+                });
+            }
+            Event::Lost { to, peer } => self.on_thread(to, |machine, now, effects| match machine {
+                Machine::Control(control) => control.on_peer_lost(now, address(peer), effects),
+                Machine::Worker(node) => node.on_peer_lost(now, address(peer), effects),
+            }),
+        }
+    }
+
+    fn on_wake(&mut self, node: usize, life: u64) {
+        if self.places[node].life != life || self.places[node].wakes_us > self.now_us {
+            return;
+        }
+        self.places[node].wakes_us = u64::MAX;
+        for thread in std::iter::once(CONTROL).chain(0..self.options.workers) {
+            self.on_thread(Thread { node, life, thread }, |machine, now, effects| match machine {
+                Machine::Control(control) => {
+                    if control.next_deadline().is_some_and(|at| at <= now.mono) {
+                        control.on_timer(now, effects);
+                    }
+                }
+                Machine::Worker(worker) => {
+                    if worker.next_deadline().is_some_and(|at| at <= now.mono) {
+                        worker.on_timer(now, effects);
+                    }
+                }
+            });
+        }
+    }
+
+    fn on_join(&mut self, node: usize, life: u64) {
+        let all: Vec<SocketAddr> = (0..self.places.len()).map(address).collect();
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.join(now, &all, effects);
+            }
+        });
+    }
+
+    fn on_frame(&mut self, link: LinkId, from: Thread, to: usize, to_life: u64, mut bytes: BytesMut) {
+        if self.places[to].life != to_life || self.places[to].running.is_none() {
+            // The connection died with the process.
+            return;
+        }
+        let Ok(Some(Message::Request(id, request))) = frame::decode(&mut bytes) else {
+            panic!("a request that does not decode")
+        };
+        let thread = if from.thread == CONTROL { CONTROL } else { from.thread % self.options.workers };
+        self.on_thread(Thread { node: to, life: to_life, thread }, |machine, now, effects| match machine {
+            Machine::Control(control) => control.on_peer_request(now, link, id, request, effects),
+            Machine::Worker(node) => node.on_peer_request(now, link, id, request, effects),
+        });
+    }
+
+    fn on_thread(&mut self, thread: Thread, turn: impl FnOnce(Machine<'_>, Now, &mut Vec<Effect>)) {
+        let now = self.node_now(thread.node);
+        let place = &mut self.places[thread.node];
+        let Some(running) = place.running.as_mut().filter(|_| place.life == thread.life) else { return };
+        let mut effects = Vec::new();
+        match thread.thread {
+            CONTROL => turn(Machine::Control(&mut running.control), now, &mut effects),
+            worker => turn(Machine::Worker(&mut running.workers[worker]), now, &mut effects),
+        }
+        self.perform(thread.node, thread.thread, effects);
+    }
+
+    fn node_now(&self, node: usize) -> Now {
+        let started_us = self.places[node].running.as_ref().map_or(0, |running| running.started_us);
+        let wall = WALL_MS + self.now_us / 1000;
+        Now {
+            mono: Mono(self.now_us - started_us),
+            cluster: UnixMillis(wall.saturating_add_signed(self.skew_ms[node])),
+        }
+    }
+
+    fn perform(&mut self, node: usize, thread: usize, effects: Vec<Effect>) {
+        let life = self.places[node].life;
+        let from = Thread { node, life, thread };
+        for effect in effects {
+            match effect {
+                Effect::Respond(ticket, response) => {
+                    self.answers.push(Answered { node, operation: ticket.connection, response });
+                }
+                Effect::Send(peer, message) => self.send(from, peer, &message),
+                Effect::Answer(link, message) => {
+                    let Some(to) = self.ends.get(&link).copied() else { continue };
+                    let bytes = encode(&message);
+                    match self.network.frame(node, to.node) {
+                        Fate::Arrives(delays) => {
+                            for delay in delays {
+                                self.push(delay, Event::Answer { to, from: node, bytes: bytes.clone() });
+                            }
+                        }
+                        Fate::Vanishes => {}
+                        Fate::Resets(delay) => self.push(delay, Event::Lost { to, peer: node }),
+                    }
+                }
+                Effect::Packet(to, bytes) => {
+                    let Some(to) = node_at(to).filter(|to| *to < self.places.len()) else { continue };
+                    if let Fate::Arrives(delays) = self.network.packet(node, to) {
+                        for delay in delays {
+                            self.push(delay, Event::Packet { from: node, to, bytes: bytes.clone() });
+                        }
+                    }
+                }
+                Effect::WakeWorkers => {}
+                Effect::Exit(reason) => panic!("node {node} exits: {reason}"),
+            }
+        }
+        self.schedule(node);
+    }
+
+    fn send(&mut self, from: Thread, peer: SocketAddr, message: &Message) {
+        let Some(to) = node_at(peer).filter(|to| *to < self.places.len()) else { return };
+        let link = self.link(from, to);
+        let fate = self.network.frame(from.node, to);
+        if self.places[to].running.is_none() {
+            // Refused, if the refusal finds its way back.
+            if fate != Fate::Vanishes {
+                let delay = self.network.delay();
+                self.push(delay, Event::Lost { to: from, peer: to });
+            }
+            return;
+        }
+        let to_life = self.places[to].life;
+        match fate {
+            Fate::Arrives(mut delays) => {
+                if matches!(message, Message::Request(_, Request::Write(_))) {
+                    // A TCP stream gives nothing twice, and a write is the one frame that could not bear it.
+                    delays.truncate(1);
+                }
+                for delay in delays {
+                    let bytes = encode(message);
+                    self.push(delay, Event::Frame { link, from, to, to_life, bytes });
+                }
+            }
+            Fate::Vanishes => {}
+            Fate::Resets(delay) => self.push(delay, Event::Lost { to: from, peer: to }),
+        }
+    }
+
+    fn link(&mut self, from: Thread, _to: usize) -> LinkId {
+        let next = LinkId(self.links.len() as u64 + 1);
+        let link = *self.links.entry(from).or_insert(next);
+        self.ends.insert(link, from);
+        link
+    }
+
+    fn schedule(&mut self, node: usize) {
+        let Some(running) = &self.places[node].running else { return };
+        let deadlines = running.workers.iter().map(Node::next_deadline).chain([running.control.next_deadline()]);
+        let Some(at) = deadlines.flatten().min() else { return };
+        let at_us = (running.started_us + at.0).max(self.now_us + 1);
+        if at_us < self.places[node].wakes_us {
+            self.wake(node, at_us);
+        }
+    }
+
+    fn wake(&mut self, node: usize, at_us: u64) {
+        let at_us = at_us.max(self.now_us);
+        self.places[node].wakes_us = at_us;
+        let life = self.places[node].life;
+        self.push(at_us - self.now_us, Event::Wake { node, life });
+    }
+
+    fn push(&mut self, delay_us: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now_us + delay_us, self.sequence), event);
+    }
+}
+
+enum Machine<'a> {
+    Control(&'a mut Control),
+    Worker(&'a mut Node),
+}
+
+fn encode(message: &Message) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    frame::encode(message, &mut bytes).expect("every message of a machine fits its frame");
+    bytes
+}

@@ -1,0 +1,18 @@
+//! The simulator: a whole cluster of production machines on one thread, in virtual time, from one seed.
+//!
+//! `Node` and `Control` are the production types; this room performs their effects on a made-up network with delay, loss,
+//! duplication, reordering and partitions, and crashes and restarts nodes. Nothing here sleeps or reads a clock.
+//!
+//! ```text
+//! cluster   nodes, events, virtual time        network   who hears whom, and how late
+//! workload  clients and what they saw          checks    what they must not have seen
+//! faults    what goes wrong, by seed
+//! ```
+
+pub mod checks;
+pub mod cluster;
+pub mod faults;
+pub mod network;
+pub mod workload;
+
+pub use self::cluster::{Cluster, ClusterOptions};

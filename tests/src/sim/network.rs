@@ -1,0 +1,135 @@
+//! The made-up network: how late a message comes, if it comes.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// What the network does to messages at the moment.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Shortest way, in microseconds.
+    pub delay_min_us: u64,
+    /// Longest ordinary way.
+    pub delay_max_us: u64,
+    /// Chance of a much longer way.
+    pub straggler: f64,
+    /// Chance that a packet of gossip is lost.
+    pub packet_loss: f64,
+    /// Chance that a frame is lost, its link with it.
+    pub reset: f64,
+    /// Chance that a frame silently never arrives.
+    pub frame_loss: f64,
+    /// Chance that a frame arrives twice.
+    pub duplicate: f64,
+}
+
+impl Weather {
+    /// A good day in one data centre.
+    pub fn fair() -> Self {
+        Self {
+            delay_min_us: 100,
+            delay_max_us: 800,
+            straggler: 0.0,
+            packet_loss: 0.0,
+            reset: 0.0,
+            frame_loss: 0.0,
+            duplicate: 0.0,
+        }
+    }
+
+    /// A bad day.
+    pub fn foul() -> Self {
+        Self {
+            delay_min_us: 100,
+            delay_max_us: 4_000,
+            straggler: 0.02,
+            packet_loss: 0.05,
+            reset: 0.001,
+            frame_loss: 0.003,
+            duplicate: 0.01,
+        }
+    }
+}
+
+/// What becomes of one message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It arrives after so many microseconds, once for each.
+    Arrives(Vec<u64>),
+    /// It never arrives, and nobody is told.
+    Vanishes,
+    /// It never arrives, and the sender's link is reset after so many microseconds.
+    Resets(u64),
+}
+
+/// Who hears whom.
+pub struct Network {
+    /// How messages fare.
+    pub weather: Weather,
+    cut: BTreeSet<(usize, usize)>,
+    random: StdRng,
+}
+
+impl Network {
+    /// A network in which everyone hears everyone.
+    pub fn new(seed: u64) -> Self {
+        Self { weather: Weather::fair(), cut: BTreeSet::new(), random: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Node `to` does not hear node `from` any more.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.cut.insert((from, to));
+    }
+
+    /// No node of one side hears one of the other.
+    pub fn split(&mut self, one: &[usize], other: &[usize]) {
+        for from in one {
+            for to in other {
+                self.cut(*from, *to);
+                self.cut(*to, *from);
+            }
+        }
+    }
+
+    /// Everyone hears everyone again.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Whether `to` hears `from`.
+    pub fn hears(&self, from: usize, to: usize) -> bool {
+        !self.cut.contains(&(from, to))
+    }
+
+    /// What becomes of a gossip packet.
+    pub fn packet(&mut self, from: usize, to: usize) -> Fate {
+        if !self.hears(from, to) || self.random.random_bool(self.weather.packet_loss) {
+            return Fate::Vanishes;
+        }
+        Fate::Arrives(vec![self.delay()])
+    }
+
+    /// What becomes of a frame.
+    pub fn frame(&mut self, from: usize, to: usize) -> Fate {
+        let weather = self.weather.clone();
+        if !self.hears(from, to) || self.random.random_bool(weather.frame_loss) {
+            return Fate::Vanishes;
+        }
+        let delay = self.delay();
+        if self.random.random_bool(weather.reset) {
+            return Fate::Resets(delay);
+        }
+        if self.random.random_bool(weather.duplicate) {
+            return Fate::Arrives(vec![delay, self.delay()]);
+        }
+        Fate::Arrives(vec![delay])
+    }
+
+    /// One way's time, in microseconds.
+    pub fn delay(&mut self) -> u64 {
+        let weather = self.weather.clone();
+        let delay = self.random.random_range(weather.delay_min_us..=weather.delay_max_us);
+        if self.random.random_bool(weather.straggler) { delay * 50 } else { delay }
+    }
+}
