@@ -256,6 +256,26 @@ fn an_isolated_node_judges_nobody_and_comes_back_after_the_cut() {
 }
 
 #[test]
+fn the_last_of_three_suspects_until_a_second_reporter_is_back() {
+    for seed in 0..SEEDS_OF_LONG {
+        let mut world = World::new(3, seed, lossless());
+        world.run_until(at(20.0));
+        world.nodes[1].machine = None;
+        world.nodes[2].machine = None;
+        world.run_until(at(50.0));
+        // From here it looks the same as being cut off, and then they would be healthy.
+        assert_eq!(world.state(0, 1), Some(MemberState::Suspect), "seed {seed}");
+        assert_eq!(world.state(0, 2), Some(MemberState::Suspect), "seed {seed}");
+        world.start(1, 9_000, address(2));
+        world.run_until(at(60.0));
+        for node in 0..2 {
+            assert_eq!(world.state(node, 1 - node), Some(MemberState::Alive), "seed {seed}");
+            assert_eq!(world.state(node, 2), Some(MemberState::Failed), "node {node}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn one_reporter_would_let_an_isolated_node_condemn_the_healthy() {
     let config = MembershipConfig { reporters_needed: 1, ..MembershipConfig::default() };
     let cut = at(20.0)..at(50.0);
