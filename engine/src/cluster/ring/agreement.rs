@@ -9,7 +9,7 @@ use memring_protocol::ring::{Epoch, LABEL_BYTES_MAX, NodeName, RingConfig, RingI
 use memring_protocol::ring_message::{Lives, RingBallot, RingMessage, VoteStep};
 use memring_protocol::version::SLOTS_MAX;
 
-use super::acceptor::{Acceptor, Franchise, Memory};
+use super::acceptor::{Acceptor, Franchise};
 use super::change::{self, Move};
 use super::proposal::Proposal;
 use super::standing::Ring;
@@ -17,7 +17,7 @@ use super::{RingEffect, RingKeeper, send};
 use crate::now::Mono;
 
 /// How long to wait for votes before asking again.
-const RESEND_PERIOD: Duration = Duration::from_millis(250);
+pub(super) const RESEND_PERIOD: Duration = Duration::from_millis(250);
 
 /// How long one attempt may take before a higher number is tried.
 const ATTEMPT_TIME: Duration = Duration::from_millis(2000);
@@ -250,6 +250,7 @@ impl RingKeeper {
             VoteStep::Accept { ballot, config } => self.on_accept(from, ballot, &config, out),
             VoteStep::Promise { ballot, accepted, lives } => {
                 self.note_lives(&lives);
+                let accepted = accepted.filter(|(_, config)| self.is_next(config));
                 self.with_proposal(ballot, from, &lives, |proposal, life| {
                     if proposal.value.is_none() {
                         proposal.promise(from.clone(), life, accepted);
@@ -264,10 +265,16 @@ impl RingKeeper {
             VoteStep::Recover { life } => self.on_recover(from, life, out),
             VoteStep::Memory { asked, may_vote, promised, accepted, lives } => {
                 self.note_lives(&lives);
+                let accepted = accepted.filter(|(_, config)| self.is_next(config));
                 let memory = may_vote.then_some(Acceptor { promised, accepted });
                 self.on_memory(from, asked, memory, &lives);
             }
         }
+    }
+
+    /// Whether a config from elsewhere may follow this node's.
+    fn is_next(&self, config: &RingConfig) -> bool {
+        self.ring.as_ref().is_some_and(|ring| change::is_step(&ring.config, config))
     }
 
     fn on_prepare(&mut self, from: &NodeName, ballot: RingBallot, out: &mut Vec<RingEffect>) {
@@ -284,8 +291,9 @@ impl RingKeeper {
     }
 
     fn on_accept(&mut self, from: &NodeName, ballot: RingBallot, config: &RingConfig, out: &mut Vec<RingEffect>) {
+        let is_next = self.is_next(config);
         let Some(ring) = &mut self.ring else { return };
-        if !matches!(ring.franchise, Franchise::Voting { .. }) || !change::is_step(&ring.config, config) {
+        if !is_next || !matches!(ring.franchise, Franchise::Voting { .. }) {
             return;
         }
         let step = match ring.acceptor.accept(ballot, config) {
@@ -319,71 +327,9 @@ impl RingKeeper {
             take(proposal, life);
         }
     }
-
-    /// Takes note of members' lives. A higher life of this very node means that its clock went back between two starts:
-    /// it counts on from there, else nobody would count its votes.
-    pub(super) fn note_lives(&mut self, lives: &Lives) {
-        let Some(ring) = &mut self.ring else { return };
-        for (slot, life) in lives {
-            let Some(name) = ring.config.member(*slot).map(|member| member.name.clone()) else { continue };
-            let known = ring.lives.entry(name.clone()).or_insert(*life);
-            *known = (*known).max(*life);
-            if name == self.own.name && *known > self.life {
-                self.life = known.saturating_add(1);
-                *known = self.life;
-                ring.proposal = None;
-            }
-        }
-    }
-
-    /// Asks the other voters for what an earlier life of this node may have promised.
-    pub(super) fn recover_on(&mut self, now: Mono, out: &mut Vec<RingEffect>) {
-        let Some(ring) = self.ring.as_mut().filter(|ring| ring.recover_at.is_some_and(|at| at <= now)) else { return };
-        let Franchise::Recovering(recovery) = &ring.franchise else {
-            ring.recover_at = None;
-            return;
-        };
-        let step = VoteStep::Recover { life: self.life };
-        let others = ring.voters().into_iter().filter(|name| *name != self.own.name);
-        let missing: Vec<NodeName> = others.filter(|name| !recovery.has(name, &ring.lives)).collect();
-        out.extend(missing.iter().map(|name| vote(ring, name, step.clone())));
-        ring.recover_at = Some(now.after(RESEND_PERIOD));
-        self.regain_franchise();
-    }
-
-    fn on_recover(&mut self, from: &NodeName, life: u64, out: &mut Vec<RingEffect>) {
-        let Some(ring) = &mut self.ring else { return };
-        // Before the answer: from now on whoever counts our votes learns that this voter's earlier ones are void.
-        let known = ring.lives.entry(from.clone()).or_insert(life);
-        *known = (*known).max(life);
-        let Acceptor { promised, accepted } = ring.acceptor.clone();
-        let may_vote = matches!(ring.franchise, Franchise::Voting { .. });
-        let lives = ring.lives_by_slot();
-        out.push(vote(ring, from, VoteStep::Memory { asked: life, may_vote, promised, accepted, lives }));
-    }
-
-    fn on_memory(&mut self, from: &NodeName, asked: u64, acceptor: Option<Acceptor>, lives: &Lives) {
-        let Some(ring) = &mut self.ring else { return };
-        let slot = ring.config.member_named(from).map(|member| member.slot);
-        let life = lives.iter().find(|(of, _)| Some(*of) == slot).map(|(_, life)| *life);
-        if let (Franchise::Recovering(recovery), Some(life), true) = (&mut ring.franchise, life, asked == self.life) {
-            recovery.note(from.clone(), Memory { life, acceptor });
-            self.regain_franchise();
-        }
-    }
-
-    fn regain_franchise(&mut self) {
-        let Some(ring) = &mut self.ring else { return };
-        let others: Vec<NodeName> = ring.voters().into_iter().filter(|name| *name != self.own.name).collect();
-        let Franchise::Recovering(recovery) = &ring.franchise else { return };
-        if let Some(acceptor) = recovery.verdict(&others, &ring.lives) {
-            ring.franchise = Franchise::Voting { for_good: acceptor.accepted.is_none() };
-            ring.acceptor = acceptor;
-            ring.recover_at = None;
-        }
-    }
 }
 
-fn vote(ring: &Ring, to: &NodeName, step: VoteStep) -> RingEffect {
+/// A step of the vote on the config after this ring's.
+pub(super) fn vote(ring: &Ring, to: &NodeName, step: VoteStep) -> RingEffect {
     send(to, RingMessage::Vote { ring: ring.config.ring_id, epoch: ring.config.epoch, step })
 }

@@ -7,6 +7,7 @@
 //! bootstrap   a node without a place in a ring: asks, founds with others' consent, asks to be let in
 //! standing    what a node knows of its ring: hears and tells configs, adopts the newest
 //! agreement   which move is wanted next, and the vote on it
+//! franchise   a voter that forgot asks before it votes again
 //! change, acceptor, proposal    the pure parts of that: one move, one voter, one attempt
 //! ```
 
@@ -14,6 +15,7 @@ mod acceptor;
 mod agreement;
 mod bootstrap;
 mod change;
+mod franchise;
 mod proposal;
 mod standing;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, Standing};
+use memring_protocol::ring::{Epoch, LABEL_BYTES_MAX, NodeName, RingConfig, RingId, Standing};
 use memring_protocol::ring_message::{Lives, RingMessage};
 use memring_protocol::version::Slot;
 
@@ -341,8 +341,9 @@ impl RingKeeper {
             seek.note_stranger(from);
         }
         if self.rivals.len() < NAMES_MAX && self.rivals.insert(from.clone()) {
-            let (theirs, ours) = (cluster.escape_debug(), self.own.cluster.escape_debug());
-            out.push(RingEffect::Fatal(format!("{from} is of cluster \"{theirs}\", this node of \"{ours}\"")));
+            let theirs: String = cluster.chars().take(LABEL_BYTES_MAX).collect();
+            let ours = &self.own.cluster;
+            out.push(RingEffect::Fatal(format!("{from} is of cluster {theirs:?}, this node of {ours:?}")));
         }
     }
 

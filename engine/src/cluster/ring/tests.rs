@@ -488,6 +488,21 @@ fn a_failed_member_can_be_removed() {
     world.run_until(20 * SECOND, "n2 is out", |world| world.is_one_ring(&["n1", "n3"]));
 }
 
+/// Else the ring could neither complete the move nor begin to remove the one that failed.
+#[test]
+fn a_move_does_not_wait_for_ever_for_a_member_that_failed() {
+    let mut world = ring_of(6, &["n1", "n2", "n3"]);
+    world.crash("n2");
+    world.run(5 * SECOND);
+    world.start(config("n4", true));
+    world.run(20 * SECOND);
+    assert!(world.keeper("n1").config().is_some_and(|config| config.is_in_transition()));
+    let is_in = |world: &World| world.keeper("n1").config().is_some_and(|config| !config.is_in_transition());
+    world.run_until(30 * SECOND, "n4 is in", is_in);
+    world.restart("n2");
+    world.run_until(20 * SECOND, "n2 is back", |world| world.is_one_ring(&["n1", "n2", "n3", "n4"]));
+}
+
 #[test]
 fn nodes_of_different_rings_stay_apart_and_say_so_once() {
     let mut world = World::new(7);

@@ -130,6 +130,19 @@ fn a_joiner_consents_to_one_founder_at_a_time_and_only_to_the_smallest_it_sees()
 }
 
 #[test]
+fn only_the_smallest_name_in_sight_tries_to_found() {
+    for (sees, tries) in [("n6", true), ("n3", false)] {
+        let mut keeper = RingKeeper::new(KeeperConfig { expect: Some(2), ..config("n5", true) }, Mono(0), 1);
+        let mut out = Vec::new();
+        keeper.on_members(Mono(SECOND), &visible(&[sees]), &mut out);
+        keeper.on_timer(Mono(SECOND), &mut out);
+        let asks =
+            |effect: &RingEffect| matches!(effect, RingEffect::Send { message: RingMessage::FoundProposal { .. }, .. });
+        assert_eq!(out.iter().any(asks), tries, "sees {sees}");
+    }
+}
+
+#[test]
 fn a_founder_drops_its_attempt_when_it_consents_to_another() {
     let mut keeper = RingKeeper::new(KeeperConfig { expect: Some(2), ..config("n5", true) }, Mono(0), 1);
     let mut out = Vec::new();
