@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# End-to-end tests with foreign clients: scripts/e2e.sh [files|kill|semantics|wire]… [--standin]
+# All parts by default. Builds what it needs; MEMRING_BIN names another binary. See tests/e2e/__main__.py.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install-tools.sh
+export PATH=$PATH:$PWD/.tools/venv/bin PYTHONDONTWRITEBYTECODE=1
+export MEMRING_E2E_GO=$PWD/.tools/e2e-go
+(cd tests/e2e/go && go vet ./... && go build -o "$MEMRING_E2E_GO" .)
+if [ -z "${MEMRING_BIN:-}" ]; then
+  cargo build --release --locked --quiet --package memring-cli
+  MEMRING_BIN=${CARGO_TARGET_DIR:-target}/release/memring
+fi
+export MEMRING_BIN
+exec .tools/venv/bin/python -u tests/e2e "$@"

@@ -1,0 +1,58 @@
+"""End-to-end tests of memring with foreign clients: `python tests/e2e [files|kill|semantics|wire]…`, all by default.
+
+Started by scripts/e2e.sh, which builds what is needed and sets
+  MEMRING_BIN      the memring binary
+  MEMRING_E2E_GO   the built Go program
+With `--standin`, one stock memcached plays all three nodes: tries the stories themselves.
+"""
+
+import signal
+import sys
+import os
+import traceback
+
+import clients
+import files
+import kill
+import semantics
+import wire
+from cluster import Cluster, Standin
+from report import Report, Stopwatch
+
+PARTS = {"files": files.run, "kill": kill.run, "semantics": semantics.run, "wire": wire.run}
+
+
+def main(arguments):
+    standin = "--standin" in arguments
+    chosen = [word for word in arguments if word != "--standin"] or list(PARTS)
+    unknown = [word for word in chosen if word not in PARTS]
+    if unknown:
+        print(f"unknown part {unknown[0]}: one of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    clients.GoMemcache.program = os.environ["MEMRING_E2E_GO"]
+    report, watch = Report(), Stopwatch()
+    for name in chosen:
+        report.part = name
+        tell(report, PARTS[name], Standin if standin else lambda: Cluster(os.environ["MEMRING_BIN"]))
+    print(f"e2e: {watch.seconds():.0f} s\n{report.passed} passed, {report.failed} failed", flush=True)
+    return 1 if report.failed else 0
+
+
+def tell(report, story, make_cluster):
+    """One part on a cluster of its own. What goes wrong outside a check is a failure too."""
+    watch, failed_before = Stopwatch(), report.failed
+    try:
+        with make_cluster() as cluster:
+            story(cluster, report)
+            dead = [node.name for node in cluster.nodes if not node.is_running()]
+            report.check("every node is still running", dead)
+            if report.failed > failed_before:
+                cluster.show_logs()
+    except Exception:
+        report.check("the part runs to its end", [traceback.format_exc()])
+    report.figure(f"{watch.seconds():.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+module memring.dev/e2e
+
+go 1.23
+
+require github.com/grafana/gomemcache v0.0.0-20251127154401-74f93547077b
