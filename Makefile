@@ -1,0 +1,44 @@
+# What a newcomer types: `make run` and `make test`. Each line is a command one could type instead.
+SEEDS ?= 300
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint fmt sim fuzz bench e2e clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops it)
+	$(CARGO) build --release --locked
+	target/release/memring cluster --nodes 3
+
+test: ## every gate a change must pass (installs what the foreign clients need)
+	scripts/test.sh
+
+test-all: ## what is too long for `make test`: more simulated seeds
+	SIM_SEEDS=3000 $(CARGO) test --release --locked --package memring-tests --test sim
+
+lint: ## format check, clippy, documentation, tidy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	$(CARGO) test --locked --package memring-tests --test tidy
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
+	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim -- --nocapture
+
+fuzz: ## fuzz every decoder for a minute
+	scripts/fuzz.sh 60
+
+bench: ## benchmarks
+	$(CARGO) bench --locked --package memring-benches
+
+e2e: ## three real nodes against pymemcache, pylibmc and gomemcache
+	scripts/e2e.sh
+
+clean: ## remove what was built and installed here
+	$(CARGO) clean
+	rm -rf .tools fuzz/target

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# `make test`: every gate that a change must pass, one line a step with its time, and a count at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+logs=$(mktemp -d)
+passed=0 failed=0 began=$SECONDS
+
+# The tests that throw hostile bytes at decoders, as "package:test": a million cases each, in release.
+decoder_tests=${DECODER_TESTS:-"memring-protocol:text_properties memring-protocol:frame_hostile"}
+cases=${MEMRING_CASES:-1000000}
+fuzz_seconds=${FUZZ_SECONDS:-60}
+seeds=${SEEDS:-300}
+
+# step NAME COMMAND…: runs, times, counts; lines that start with a part's name are figures for people and shown; the rest only on failure.
+step() {
+  local name=$1 log="$logs/$((passed + failed)).log" start=$SECONDS
+  shift
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+    printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
+    grep -E '^(ring|sim|files|kill|semantics|wire): ' "$log" | grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
+  else
+    failed=$((failed + 1))
+    printf '%-34s FAILED %4d s\n' "$name" $((SECONDS - start))
+    tail -n 200 "$log"
+  fi
+}
+
+# What a log says in numbers: the sum of cargo's test counts, or the last line of our own scripts.
+figures() {
+  awk '/^test result:/ { tests += $4 } /^[0-9]+ passed, [0-9]+ failed/ { own = $0 }
+       END { if (tests) printf "%d tests passed", tests; else if (own) printf "%s", own }' "$1"
+}
+
+decoders() {
+  local pair
+  for pair in $decoder_tests; do
+    MEMRING_CASES=$cases cargo test --locked --release --package "${pair%%:*}" --test "${pair##*:}" || return 1
+  done
+}
+
+fuzz() {
+  if [ ! -x scripts/fuzz.sh ]; then
+    echo "scripts/fuzz.sh is missing"
+    return 1
+  fi
+  scripts/fuzz.sh "$fuzz_seconds"
+}
+
+step "tools" scripts/install-tools.sh
+step "format" cargo fmt --all --check
+step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+step "tests (simulator: $seeds seeds)" env SIM_SEEDS="$seeds" cargo test --locked --workspace
+step "release build" cargo build --locked --release --workspace
+step "decoders, $cases cases each" decoders
+step "fuzzing, $fuzz_seconds s a target" fuzz
+step "foreign clients, three nodes" scripts/e2e.sh
+
+echo "make test: $((SECONDS - began)) s"
+echo "$passed passed, $failed failed"
+if [ "$failed" -gt 0 ]; then
+  echo "full logs: $logs"
+  exit 1
+fi
+rm -rf "$logs"
