@@ -14,10 +14,12 @@ quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; echo "install-tools: failed: 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 install_debian() {
-  local missing=()
-  for package in gcc make libmemcached-dev zlib1g-dev python3-venv; do
+  local package missing=()
+  for package in libmemcached-dev zlib1g-dev; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv python3-dev)
   if [ ${#missing[@]} = 0 ]; then return; fi
   quietly as_root apt-get update
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"

@@ -20,6 +20,7 @@ HOST = "127.0.0.1"
 NODES = 3
 READY_SECONDS_MAX = 60
 CATCH_UP_SECONDS_MAX = 90
+STOP_SECONDS_MAX = 3
 LOG_LINES_SHOWN = 60
 
 
@@ -28,8 +29,9 @@ class ClusterError(Exception):
 
 
 def die_with_parent():
-    """In a child: end when the driver ends, even by SIGKILL."""
+    """In a child: end when the driver ends, even by SIGKILL; and heed SIGINT, which shells turn off in the background."""
     pr_set_pdeathsig = 1
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
@@ -83,12 +85,16 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    def interrupt(self):
+        if self.is_running():
+            self.process.send_signal(signal.SIGINT)
+
     def stop(self):
         if not self.is_running():
             return
-        self.process.send_signal(signal.SIGINT)
+        self.interrupt()
         try:
-            self.process.wait(3)
+            self.process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -154,6 +160,8 @@ class Cluster:
         self.wait_ready(READY_SECONDS_MAX)
 
     def stop(self):
+        for node in self.nodes:
+            node.interrupt()
         for node in self.nodes:
             node.stop()
 

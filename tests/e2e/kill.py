@@ -27,8 +27,8 @@ class Writer(threading.Thread):
     """Writes its share of the files, tagged by round, and keeps the books."""
 
     def __init__(self, number, entries, round_name, through, across, go_on):
-        super().__init__(name=f"writer-{number}")
-        make = clients.PyLibMc if number % 4 == 3 else clients.PyMemcache
+        super().__init__(name=f"writer-{number}", daemon=True)
+        make = (clients.PyMemcache, clients.PyLibMc, clients.GoMemcache)[number % 3]
         self.client, self.other = make(through), clients.PyMemcache(across)
         self.entries = entries
         self.round = round_name

@@ -15,6 +15,8 @@ TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire.toml")
 # Answered after every case whose connection must go on.
 SENTINEL, SENTINEL_ANSWER = b"get sentinel-of-the-wire-test\r\n", b"END\r\n"
 ANSWER_SECONDS = 5
+# After what looks like the last answer.
+SILENCE_SECONDS = 0.2
 GARBAGE_BLOBS = 10_000
 BLOBS_A_CONNECTION = 10
 SEED = 20_241
@@ -72,10 +74,10 @@ class Case:
 
 
 def read_answer(connection, wanted):
-    """(bytes, whether the peer closed): up to `wanted` bytes, or until the peer has been silent for a moment."""
+    """(bytes, whether the peer closed): up to `wanted` bytes, or until nothing seems to follow."""
     found = b""
     while wanted is None or len(found) < wanted:
-        connection.settimeout(ANSWER_SECONDS if not found or wanted else 0.3)
+        connection.settimeout(SILENCE_SECONDS if found.endswith(SENTINEL_ANSWER) else ANSWER_SECONDS)
         try:
             piece = connection.recv(65536)
         except TimeoutError:
