@@ -75,7 +75,7 @@ class Writer(threading.Thread):
             self.expected[key] = self.expected.get(key, [None]) + after
             return
         if done is not True:
-            self.failures.append(f"{op} {key}: answered {done!r}")
+            self.wrong.append(f"{op} {key}: answered {done!r}")
         self.expected[key] = after
 
     def read(self, key):
@@ -108,15 +108,17 @@ def shown(value):
 
 
 class Round:
-    """One round of writes through two nodes while the third is killed."""
+    """One round of writes through two nodes while the third is killed; with `restart_within`, also while it returns."""
 
-    def __init__(self, cluster, entries, name, victim):
+    def __init__(self, cluster, entries, name, victim, restart_within):
         self.cluster = cluster
         self.victim = victim
         self.survivors = [node for node in cluster.nodes if node is not victim]
+        self.restart_within = restart_within
         self.total = len(entries)
-        self.steps = 0
-        self.killed_at = None
+        self.steps = self.steps_at_kill = 0
+        self.is_over = False
+        self.catch_up_seconds = None
         self._lock = threading.Lock()
         self.writers = [
             Writer(n, entries[n::WRITERS], name, self.survivors[n % 2], self.survivors[(n + 1) % 2], self.go_on)
@@ -127,18 +129,23 @@ class Round:
         """Counts steps; says whether to write on."""
         with self._lock:
             self.steps += steps
-            return self.killed_at is None or time.monotonic() < self.killed_at + SECONDS_AFTER_KILL
+            return not self.is_over
 
     def run(self):
         for writer in self.writers:
             writer.start()
-        while self.steps < KILL_AT * self.total and any(writer.is_alive() for writer in self.writers):
-            time.sleep(0.005)
-        self.cluster.kill(self.victim)
-        with self._lock:
-            self.killed_at, self.steps_at_kill = time.monotonic(), self.steps
-        for writer in self.writers:
-            writer.join()
+        try:
+            while self.steps < KILL_AT * self.total and any(writer.is_alive() for writer in self.writers):
+                time.sleep(0.005)
+            self.cluster.kill(self.victim)
+            self.steps_at_kill = self.steps
+            time.sleep(SECONDS_AFTER_KILL)
+            if self.restart_within:
+                self.catch_up_seconds = self.cluster.restart(self.victim)
+        finally:
+            self.is_over = True
+            for writer in self.writers:
+                writer.join()
 
     def gather(self, of):
         return [thing for writer in self.writers for thing in of(writer)]
@@ -174,43 +181,60 @@ def counters(node, writers):
     return violations
 
 
-def play(cluster, report, entries, name, victim):
-    """A round with one victim; ends with the victim back and holding everything."""
-    story = Round(cluster, entries, name, victim)
+def play(cluster, report, entries, name, victim, restart_within):
+    """A round with one victim; ends with the victim back and holding everything. Returns what the keys must hold."""
+    story = Round(cluster, entries, name, victim, restart_within)
     watch = Stopwatch()
     story.run()
-    counts = {op: sum(writer.counts[op] for writer in story.writers) for op in ("set", "get", "delete", "incr")}
-    failures = story.gather(lambda writer: writer.failures)
-    failed = {op: sum(text.startswith(f"{op} ") for text in failures) for op in ("set", "get", "delete")}
-    doubts = [writer.doubts for writer in story.writers]
-    report.figure(
-        f"{victim.name} killed after {story.steps_at_kill} of {story.steps} writes, {watch.seconds():.1f} s in all: "
-        + ", ".join(f"{count} {op}" for op, count in counts.items())
-        + f"; failed: {failed['set']} set, {failed['get']} get, {failed['delete']} delete; "
-        + f"{sum(map(len, doubts))} incr in doubt"
-    )
+    show(report, story, watch.seconds())
+    what = f"{victim.name} killed{' and returning' if restart_within else ''}"
     survivors = " and ".join(node.name for node in story.survivors)
-    report.check(f"{victim.name} killed: no get, set or delete on {survivors} fails", failures)
-    report.check(f"{victim.name} killed: every read sees the write before it", story.gather(lambda w: w.wrong))
+    doubts = [writer.doubts for writer in story.writers]
+    report.check(f"{what}: no get, set or delete on {survivors} fails", story.gather(lambda w: w.failures))
+    report.check(f"{what}: every set is stored, every delete finds what was set, every read sees the write before it", story.gather(lambda w: w.wrong))
     # Only what was in flight to the dead node may be in doubt, and a writer has one command in flight.
-    report.check(f"{victim.name} killed: at most one incr a writer in doubt", [d for d in doubts if len(d) > 1])
+    report.check(f"{what}: at most one incr a writer in doubt", [d for d in doubts if len(d) > 1])
     expected = {key: values for writer in story.writers for key, values in writer.expected.items()}
-    report.check(f"{victim.name} killed: the round is complete", len(expected) == len(entries))
-    lost = []
-    for node, make in zip(story.survivors, (clients.PyLibMc, clients.PyMemcache)):
-        lost += read_back(node, make, expected) + counters(node, story.writers)
-    report.check(f"{victim.name} killed: no acknowledged write is lost ({len(expected)} keys, both survivors)", lost)
-    seconds = cluster.restart(victim)
+    report.check(f"{what}: the round is complete", len(expected) == len(entries))
+    lost = verify(story.survivors, expected, story.writers)
+    report.check(f"{what}: no acknowledged write is lost ({len(expected)} keys through {survivors})", lost)
+    seconds = story.catch_up_seconds if restart_within else cluster.restart(victim)
     report.figure(f"{victim.name} restarted empty, synced after {seconds:.1f} s")
-    stale = read_back(victim, clients.PyMemcache, expected) + counters(victim, story.writers)
-    report.check(f"{victim.name} back: it answers every key with the latest write", stale)
+    report.check(f"{victim.name} back: it answers every key with the latest write", verify([victim], expected, story.writers))
     for writer in story.writers:
         writer.client.close()
         writer.other.close()
+    return expected, story.writers
+
+
+def verify(nodes, expected, writers):
+    """Violations of every key and counter, through each of the nodes."""
+    violations = []
+    for node, make in zip(nodes, (clients.PyLibMc, clients.PyMemcache)):
+        violations += read_back(node, make, expected) + counters(node, writers)
+    return violations
+
+
+def show(report, story, seconds):
+    counts = {op: sum(writer.counts[op] for writer in story.writers) for op in ("set", "get", "delete", "incr")}
+    failures = story.gather(lambda writer: writer.failures)
+    failed = {op: sum(text.startswith(f"{op} ") for text in failures) for op in ("set", "get", "delete")}
+    report.figure(
+        f"{story.victim.name} killed after {story.steps_at_kill} of {story.steps} writes, {seconds:.1f} s in all: "
+        + ", ".join(f"{count} {op}" for op, count in counts.items())
+        + f"; failed: {failed['set']} set, {failed['get']} get, {failed['delete']} delete; "
+        + f"{sum(len(writer.doubts) for writer in story.writers)} incr in doubt"
+    )
 
 
 def run(cluster, report):
+    first, second, third = cluster.nodes
     entries = files.collect()
-    report.check("every file is written before the first kill", files.write_all(cluster.nodes[1], entries))
-    play(cluster, report, entries, "second", victim=cluster.nodes[2])
-    play(cluster, report, entries, "third", victim=cluster.nodes[0])
+    report.check("every file is written before the first kill", files.write_all(second, entries))
+    play(cluster, report, entries, "second", victim=third, restart_within=False)
+    expected, writers = play(cluster, report, entries, "third", victim=first, restart_within=True)
+    # What the first node copied while others wrote is now one of the two copies left.
+    cluster.kill(second)
+    lost = verify([first, third], expected, writers)
+    report.check(f"{second.name} killed: {first.name} and {third.name} hold every acknowledged write", lost)
+    report.figure(f"{second.name} restarted empty, synced after {cluster.restart(second):.1f} s")
