@@ -1,1 +1,3 @@
-//! memring server
+//! What memring performs: sockets, clocks, threads, signals, configuration, admin HTTP.
+
+pub mod config;

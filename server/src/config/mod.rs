@@ -1,0 +1,189 @@
+//! What a node is told at its start: flags, environment, file, defaults, in this order.
+//!
+//! Parsed and checked here, once: a [`Config`] that exists makes sense. A bad value is one line that names the flag (or
+//! variable, or key of the file) and the value. Must not know sockets, threads or what the values are used for.
+//!
+//! ```text
+//! options  the table: one line an option       units, join  how values are written
+//! layers   which source a value comes from     check        what values mean together
+//! ```
+
+mod check;
+mod join;
+mod layers;
+mod options;
+mod units;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use memring_engine::node::{Namespace, Settings, Unmet};
+use memring_protocol::level::Level;
+use memring_protocol::ring::NodeName;
+
+pub use self::join::JoinTarget;
+pub use self::layers::{command, config_file_argument, from_arguments, given_flags};
+
+/// Everything that `memring serve` can be told, checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// For clients.
+    pub port: u16,
+    /// What all ports listen on: an address or a name of this host.
+    pub listen: String,
+    /// Memory for items.
+    pub memory_limit_bytes: usize,
+    /// The largest key and value together.
+    pub item_bytes_max: usize,
+    /// Whether a full store refuses instead of evicting.
+    pub disable_evictions: bool,
+    /// The most client connections at once.
+    pub conn_limit: usize,
+    /// Worker threads; one a core if `None`.
+    pub threads: Option<u16>,
+    /// The node's name; the host's if `None`.
+    pub name: Option<NodeName>,
+    /// Its failure domain.
+    pub zone: String,
+    /// Its share of the ring in hundredths.
+    pub weight: u32,
+    /// For the other nodes, TCP and UDP.
+    pub peer_port: u16,
+    /// For HTTP.
+    pub admin_port: u16,
+    /// Where the other nodes reach it.
+    pub advertise: Option<String>,
+    /// Whom to join.
+    pub join: Vec<JoinTarget>,
+    /// How many joiners must see each other before one founds a ring.
+    pub expect: Option<usize>,
+    /// N, when this node founds a ring.
+    pub replicas: u8,
+    /// Vnodes of weight 1, when this node founds a ring.
+    pub vnodes: u16,
+    /// The read level.
+    pub read: Option<Level>,
+    /// The write level.
+    pub write: Option<Level>,
+    /// What an unmet read answers.
+    pub unmet: Unmet,
+    /// How long a failed home is waited for.
+    pub refound_after: Duration,
+    /// The most that a planned stop waits.
+    pub stop_wait: Duration,
+    /// Memory for hints.
+    pub hint_memory_bytes: usize,
+    /// Whether to drop everything when a different ring is met.
+    pub rejoin_empty: bool,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// Levels by key prefix.
+    pub namespaces: Vec<Namespace>,
+    /// How much to log.
+    pub verbosity: u8,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// Whether to stop when stdin ends: so that the nodes of `memring cluster` never outlive it.
+    pub until_stdin_closes: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a config does not make sense: one line that names the option and the value.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// What is known only once the node has its sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Whereabouts {
+    /// Where peers reach it.
+    pub peer: SocketAddr,
+    /// The client port.
+    pub client_port: u16,
+    /// The admin port.
+    pub admin_port: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 11_211,
+            listen: "127.0.0.1".to_owned(),
+            memory_limit_bytes: 64 * 1024 * 1024,
+            item_bytes_max: 10 * 1024,
+            disable_evictions: false,
+            conn_limit: 16_384,
+            threads: None,
+            name: None,
+            zone: String::new(),
+            weight: 100,
+            peer_port: DEFAULT_PEER_PORT,
+            admin_port: 11_213,
+            advertise: None,
+            join: Vec::new(),
+            expect: None,
+            replicas: 3,
+            vnodes: 256,
+            read: None,
+            write: None,
+            unmet: Unmet::Miss,
+            refound_after: Duration::from_secs(30),
+            stop_wait: Duration::from_secs(60),
+            hint_memory_bytes: 64 * 1024 * 1024,
+            rejoin_empty: false,
+            cluster_name: "memring".to_owned(),
+            namespaces: Vec::new(),
+            verbosity: 0,
+            log_format: LogFormat::Text,
+            until_stdin_closes: false,
+        }
+    }
+}
+
+/// Where peers listen unless told otherwise.
+const DEFAULT_PEER_PORT: u16 = 11_212;
+
+impl Config {
+    /// The peer port of a join target that names none: other nodes are likely to be told the same as this one.
+    pub fn join_port(&self) -> u16 {
+        if self.peer_port == 0 { DEFAULT_PEER_PORT } else { self.peer_port }
+    }
+
+    /// What the engine is told.
+    pub fn settings(&self, name: NodeName, at: Whereabouts, generation: u64, seed: u64, workers: u16) -> Settings {
+        Settings {
+            name,
+            cluster: self.cluster_name.clone(),
+            zone: self.zone.clone(),
+            weight: self.weight,
+            replicas: self.replicas,
+            vnodes: self.vnodes,
+            read: self.read,
+            write: self.write,
+            namespaces: self.namespaces.clone(),
+            unmet: self.unmet,
+            memory_limit_bytes: self.memory_limit_bytes,
+            item_bytes_max: self.item_bytes_max,
+            evict: !self.disable_evictions,
+            joining: !self.join.is_empty(),
+            expect: self.expect,
+            rejoin_empty: self.rejoin_empty,
+            refound_after: self.refound_after,
+            hint_memory_bytes: self.hint_memory_bytes,
+            peer: at.peer,
+            client_port: at.client_port,
+            admin_port: at.admin_port,
+            generation,
+            seed,
+            workers,
+        }
+    }
+}

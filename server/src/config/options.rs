@@ -1,0 +1,168 @@
+//! The table of options: one line each gives a flag, an environment variable and a key of the file.
+//!
+//! Must not know where a value came from; what values mean together is `check`'s business.
+
+use memring_engine::node::Unmet;
+use memring_protocol::ring::NodeName;
+
+use super::join;
+use super::units::{bytes, duration, truth, weight};
+use super::{Config, LogFormat};
+
+const MIB: u64 = 1024 * 1024;
+
+/// One option.
+pub(super) struct Choice {
+    /// Its flag without the dashes, its key in the file; `MEMRING_` and this in capitals is its variable.
+    pub name: &'static str,
+    /// Its one-letter flag.
+    pub short: Option<char>,
+    /// What its value is called in the help.
+    pub takes: Takes,
+    /// What holds if nothing is given, for the help; empty when there is nothing to say.
+    pub default: &'static str,
+    /// One line of help; empty hides it.
+    pub help: &'static str,
+    /// Reads a value into the config, or says what was expected.
+    pub set: Setter,
+}
+
+/// What follows a flag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// A value of this name.
+    Value(&'static str),
+    /// Nothing: it is on or off.
+    Nothing,
+    /// Nothing: it counts how often it is given.
+    Count,
+}
+
+type Setter = fn(&mut Config, &str) -> Result<(), String>;
+
+use Takes::{Count, Nothing, Value};
+
+/// All of them, in the order of the help.
+#[rustfmt::skip]
+pub(super) const CHOICES: &[Choice] = &[
+    choice("port", Some('p'), Value("PORT"), "11211", "Port for clients", |c, t| put(&mut c.port, number(t, 0, 65_535))),
+    choice("listen", Some('l'), Value("ADDRESS"), "127.0.0.1", "Address that all ports listen on; 0.0.0.0 or :: for every one", |c, t| put(&mut c.listen, one_host(t))),
+    choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, 8 * MIB, u64::MAX))),
+    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, 1024 * MIB))),
+    choice("disable-evictions", Some('M'), Nothing, "", "Answer an error when memory is full, instead of evicting", |c, t| put(&mut c.disable_evictions, truth(t))),
+    choice("conn-limit", Some('c'), Value("NUMBER"), "16384", "Most client connections at once", |c, t| put(&mut c.conn_limit, number(t, 1, 1_000_000))),
+    choice("threads", Some('t'), Value("NUMBER"), "one a core", "Worker threads", |c, t| put(&mut c.threads, number(t, 1, 256).map(Some))),
+    choice("name", None, Value("NAME"), "the host's name", "This node's name: its identity on the ring", |c, t| put(&mut c.name, NodeName::new(t).map(Some).map_err(|error| error.to_string()))),
+    choice("zone", None, Value("ZONE"), "", "Its failure domain: copies go to distinct zones first", |c, t| put(&mut c.zone, word(t))),
+    choice("weight", None, Value("WEIGHT"), "1", "Its share of the ring", |c, t| put(&mut c.weight, weight(t))),
+    choice("peer-port", None, Value("PORT"), "11212", "Port for the other nodes, TCP and UDP", |c, t| put(&mut c.peer_port, number(t, 0, 65_535))),
+    choice("admin-port", None, Value("PORT"), "11213", "Port for HTTP: probes and /api/cluster", |c, t| put(&mut c.admin_port, number(t, 0, 65_535))),
+    choice("advertise", None, Value("HOST"), "the listen address", "Where the other nodes reach this one", |c, t| put(&mut c.advertise, one_host(t).map(Some))),
+    choice("join", None, Value("HOST[:PEERPORT],…"), "", "Nodes to join; a name stands for all its addresses", |c, t| put(&mut c.join, join::targets(t))),
+    choice("expect", None, Value("NUMBER"), "", "Found a ring once this many joiners see each other", |c, t| put(&mut c.expect, number(t, 1, 1024).map(Some))),
+    choice("replicas", None, Value("NUMBER"), "3", "Copies of each item, when this node founds a ring", |c, t| put(&mut c.replicas, number(t, 1, 15))),
+    choice("vnodes", None, Value("NUMBER"), "256", "", |c, t| put(&mut c.vnodes, number(t, 1, 4096))),
+    choice("read", None, Value("LEVEL"), "quorum; one if replicas is 2", "Copies a read asks: one, quorum, all or a number", |c, t| put(&mut c.read, level(t).map(Some))),
+    choice("write", None, Value("LEVEL"), "quorum; one if replicas is 2", "Copies a write waits for: one, quorum, all or a number", |c, t| put(&mut c.write, level(t).map(Some))),
+    choice("unmet", None, Value("ANSWER"), "miss", "What a read answers when too few copies can: miss or error", |c, t| put(&mut c.unmet, unmet(t))),
+    choice("refound-after", None, Value("TIME"), "30s", "How long a failed node's copies are waited for", |c, t| put(&mut c.refound_after, duration(t))),
+    choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits for the other copies", |c, t| put(&mut c.stop_wait, duration(t))),
+    choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
+    choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),
+    choice("cluster-name", None, Value("NAME"), "memring", "Nodes of different names never meet", |c, t| put(&mut c.cluster_name, word(t))),
+    choice("verbose", Some('v'), Count, "", "Log more; twice: much more", |c, t| put(&mut c.verbosity, number(t, 0, 255))),
+    choice("log-format", None, Value("FORMAT"), "text", "text or json, on stderr", |c, t| put(&mut c.log_format, log_format(t))),
+    choice("until-stdin-closes", None, Nothing, "", "", |c, t| put(&mut c.until_stdin_closes, truth(t))),
+];
+
+const fn choice(
+    name: &'static str,
+    short: Option<char>,
+    takes: Takes,
+    default: &'static str,
+    help: &'static str,
+    set: Setter,
+) -> Choice {
+    Choice { name, short, takes, default, help, set }
+}
+
+fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *slot = value?;
+    Ok(())
+}
+
+fn number<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
+    let in_range = text.parse::<u64>().ok().filter(|number| (min..=max).contains(number));
+    in_range.and_then(|number| T::try_from(number).ok()).ok_or_else(|| format!("expected a number from {min} to {max}"))
+}
+
+fn size(text: &str, bare_unit: u64, min: u64, max: u64) -> Result<usize, String> {
+    let size = bytes(text, bare_unit)?;
+    if size < min {
+        return Err(format!("the least is {}", in_units(min)));
+    }
+    if size > max {
+        return Err(format!("the most is {}", in_units(max)));
+    }
+    usize::try_from(size).map_err(|_| "more than this machine can address".to_owned())
+}
+
+fn in_units(size: u64) -> String {
+    if size.is_multiple_of(MIB) { format!("{}m", size / MIB) } else { format!("{}k", size / 1024) }
+}
+
+/// The longest zone or cluster name: as a label of Kubernetes.
+const WORD_BYTES_MAX: usize = 63;
+
+fn word(text: &str) -> Result<String, String> {
+    if text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected at most {WORD_BYTES_MAX} visible ASCII characters without spaces"))
+}
+
+fn one_host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if bare.is_empty() || bare.contains([',', ' ', '/']) {
+        return Err("expected one address or host name".to_owned());
+    }
+    Ok(bare.to_owned())
+}
+
+fn level(text: &str) -> Result<memring_protocol::level::Level, String> {
+    text.parse().map_err(|error: memring_protocol::level::LevelError| error.to_string())
+}
+
+fn unmet(text: &str) -> Result<Unmet, String> {
+    match text {
+        "miss" => Ok(Unmet::Miss),
+        "error" => Ok(Unmet::Error),
+        _ => Err("expected miss or error".to_owned()),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_help_are_the_defaults() {
+        for choice in CHOICES {
+            // Some defaults are words about something that is only known at the start.
+            if choice.default.is_empty() || choice.default.contains(' ') {
+                continue;
+            }
+            let mut config = Config::default();
+            (choice.set)(&mut config, choice.default).expect("a default is legal");
+            assert_eq!(config, Config::default(), "--{}", choice.name);
+        }
+    }
+}
