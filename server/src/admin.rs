@@ -1,0 +1,165 @@
+//! HTTP for operators: probes, the cluster's state, drain.
+//!
+//! Must not know how a node decides; it asks the engine. Runs on the control thread, so a control thread that hangs fails
+//! `/livez` by not answering. No cross-origin headers: a web page of another site must not read or steer a cache.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::serve::Listener;
+use memring_engine::node::Shared;
+use memring_engine::now::Mono;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+
+use crate::clock::Clock;
+
+/// Event loops turn at least once a second; one that has not for this long hangs.
+const LOOP_SILENT_MAX: Duration = Duration::from_secs(5);
+
+/// After this a start counts as done even if the node is not synced, so that a rolling restart goes on.
+const STARTUP_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// HTTP connections at once: probes and scrapers need a few, and the next one waits.
+const CONNECTIONS_MAX: usize = 128;
+
+/// How long an HTTP connection may send nothing.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// What the answers are made from.
+pub(crate) struct Admin {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    /// When each event loop last turned, in microseconds of the monotonic clock.
+    pub(crate) heartbeats: Vec<Arc<AtomicU64>>,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) drain: Arc<Notify>,
+}
+
+/// Serves for ever.
+pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
+    let routes = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/startupz", get(startupz))
+        .route("/api/cluster", get(cluster))
+        .route("/api/drain", post(drain))
+        .with_state(Arc::new(admin));
+    let listener = Bounded { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    if let Err(error) = axum::serve(listener, routes).await {
+        tracing::error!(%error, "the admin port is no longer served");
+    }
+}
+
+async fn livez(State(admin): State<Arc<Admin>>) -> Response {
+    let now = admin.clock.now().mono;
+    let silent = |heartbeat: &Arc<AtomicU64>| now.since(Mono(heartbeat.load(Ordering::Relaxed))) > LOOP_SILENT_MAX;
+    match admin.heartbeats.iter().position(silent) {
+        None => verdict(true, ""),
+        Some(number) => verdict(false, &format!("event loop {number} hangs")),
+    }
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    if admin.stopping.load(Ordering::Relaxed) {
+        return verdict(false, "stopping");
+    }
+    verdict(admin.shared.is_ready(), "no ring yet")
+}
+
+async fn startupz(State(admin): State<Arc<Admin>>) -> Response {
+    let waited_enough = admin.clock.now().mono.since(Mono(0)) >= STARTUP_MAX;
+    verdict(admin.shared.is_synced() || waited_enough, "not synced yet")
+}
+
+async fn cluster(State(admin): State<Arc<Admin>>) -> Response {
+    Json(admin.shared.cluster_view()).into_response()
+}
+
+async fn drain(State(admin): State<Arc<Admin>>) -> Response {
+    admin.drain.notify_one();
+    (StatusCode::ACCEPTED, "leaving; watch /api/cluster\n").into_response()
+}
+
+fn verdict(good: bool, otherwise: &str) -> Response {
+    if good {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{otherwise}\n")).into_response()
+}
+
+/// A listener that lets in [`CONNECTIONS_MAX`] at once and closes those that say nothing.
+struct Bounded {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+}
+
+impl Listener for Bounded {
+    type Io = Impatient;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Impatient, SocketAddr) {
+        loop {
+            let permit = Arc::clone(&self.permits).acquire_owned().await;
+            match (self.listener.accept().await, permit) {
+                (Ok((stream, from)), Ok(permit)) => {
+                    let patience = Box::pin(tokio::time::sleep(IDLE_MAX));
+                    return (Impatient { stream, patience, _permit: permit }, from);
+                }
+                // Out of files, most likely; or the semaphore was closed, which nobody does.
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A socket whose reads fail after [`IDLE_MAX`] without a byte.
+struct Impatient {
+    stream: TcpStream,
+    patience: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            self.patience = Box::pin(tokio::time::sleep(IDLE_MAX));
+            return Poll::Ready(outcome);
+        }
+        match self.patience.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

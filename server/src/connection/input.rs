@@ -1,0 +1,91 @@
+//! Bytes that a client sent and that are not yet a whole command.
+//!
+//! Must not know what is done with commands. Memory follows the bytes that came, never the bytes that were announced, and
+//! an idle connection keeps none.
+
+use std::cell::Cell;
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+
+/// What one read may take at least: several pipelined requests, and an item of the default `-I` at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Up to this much of an unfinished command is copied out of the large buffer: a client that sends one byte a minute
+/// costs this.
+const LEFTOVER_BYTES_MAX: usize = 2 * 1024;
+
+/// A read buffer above this is not kept for the next connection.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// A read buffer that the connections of a thread take in turn.
+#[derive(Default)]
+pub(super) struct SpareBuffer(Cell<BytesMut>);
+
+/// The read side of one connection.
+#[derive(Default)]
+pub(super) struct Input {
+    bytes: BytesMut,
+    /// Bytes of the stream to throw away: the data of a refused command.
+    swallow: usize,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrived {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+impl Input {
+    /// Reads once; `needed` bytes in all would complete the command at the front.
+    pub(super) fn read(&mut self, stream: &TcpStream, needed: usize, spare: &SpareBuffer) -> io::Result<Arrived> {
+        if self.bytes.is_empty() {
+            self.bytes = spare.0.take();
+        }
+        let missing = needed.saturating_sub(self.bytes.len());
+        self.bytes.reserve(missing.clamp(READ_BYTES, READ_BYTES.max(self.bytes.len())));
+        match stream.try_read_buf(&mut self.bytes) {
+            Ok(0) => Ok(Arrived::End),
+            Ok(count) => Ok(Arrived::Bytes(count)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(Arrived::Nothing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is there, once everything to be thrown away is.
+    pub(super) fn bytes(&mut self) -> &[u8] {
+        let count = self.swallow.min(self.bytes.len());
+        self.bytes.advance(count);
+        self.swallow -= count;
+        &self.bytes
+    }
+
+    /// Drops a command that was dealt with, and what of its data is to come.
+    pub(super) fn consume(&mut self, consumed: usize, swallow: usize) {
+        self.bytes.advance(consumed);
+        self.swallow = swallow;
+    }
+
+    /// Takes a command out.
+    pub(super) fn split(&mut self, consumed: usize) -> BytesMut {
+        self.bytes.split_to(consumed)
+    }
+
+    /// Gives the large buffer back before a wait.
+    pub(super) fn rest(&mut self, spare: &SpareBuffer) {
+        if self.bytes.len() > LEFTOVER_BYTES_MAX || self.bytes.capacity() <= LEFTOVER_BYTES_MAX {
+            return;
+        }
+        let leftover = if self.bytes.is_empty() { BytesMut::new() } else { BytesMut::from(&self.bytes[..]) };
+        let mut large = std::mem::replace(&mut self.bytes, leftover);
+        if large.capacity() <= SPARE_BYTES_MAX {
+            large.clear();
+            spare.0.set(large);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! One client: bytes in, commands to the node, replies out in order.
+//!
+//! Each round reads once, runs every whole command that may start, and writes once. Must not know what commands do.
+//! Nothing a client does or leaves undone makes this grow: what it sends is bounded by the parser's limits, what it is
+//! owed by [`replies::OUTPUT_BYTES_MAX`], what it has in flight by `pipeline`; over a limit it is simply not read.
+//!
+//! ```text
+//! socket ─> input ─> parse ─> footprint: may it start? ─> node
+//! socket <─ replies: encode in order <─ pipeline <─────── answers
+//! ```
+
+mod footprint;
+mod input;
+mod long_get;
+mod pipeline;
+mod replies;
+mod table;
+
+use std::io;
+use std::rc::Rc;
+
+use memring_engine::node::{Effect, Node, Ticket};
+use memring_engine::now::Now;
+use memring_protocol::text::{Command, LineScanner, Step, StoreVerb};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use self::input::{Arrived, Input};
+use self::long_get::LongGet;
+use self::replies::Part;
+pub(crate) use self::table::Clients;
+use self::table::Shelf;
+use crate::event_loop::EventLoop;
+use crate::gauges::Admission;
+
+/// A worker's event loop.
+pub(crate) type WorkerLoop = EventLoop<Node, Clients>;
+
+/// Bytes that are read and dropped before a close, so that the kernel does not answer them with a reset that would take
+/// our last replies with it.
+const DRAIN_BYTES_MAX: usize = 64 * 1024;
+
+struct Connection {
+    thread: Rc<WorkerLoop>,
+    stream: TcpStream,
+    id: u64,
+    shelf: Rc<Shelf>,
+    input: Input,
+    scanner: LineScanner,
+    /// How many bytes the command at the front needs at least.
+    needed: usize,
+    long_get: Option<LongGet>,
+    /// No more commands are taken; what is owed is sent, then the connection is closed.
+    ending: bool,
+}
+
+/// Why no further command can be run now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stall {
+    /// There is no whole command.
+    Input,
+    /// Earlier ones must be answered first.
+    InFlight,
+    /// The client must read first.
+    Output,
+}
+
+/// What a node is asked.
+enum Ask<'a> {
+    Command(&'a Command<'a>),
+    TooLarge { key: &'a [u8], verb: StoreVerb },
+}
+
+/// Serves a client until either side ends it.
+pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: TcpStream, admission: Admission) {
+    let (id, shelf) = thread.surroundings.enter();
+    let mut connection = Connection {
+        thread: Rc::clone(&thread),
+        stream,
+        id,
+        shelf,
+        input: Input::default(),
+        scanner: LineScanner::default(),
+        needed: 1,
+        long_get: None,
+        ending: false,
+    };
+    if let Err(error) = connection.run().await {
+        tracing::debug!(connection = id, %error, "connection broken");
+    }
+    thread.surroundings.leave(id);
+    thread.call(|node, _now, _fx| node.on_connection_closed(id));
+    drop(admission);
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.ending |= self.shelf.is_stopping();
+            let stall = self.advance();
+            let unsent = self.flush()?;
+            if self.ending && unsent == 0 && self.long_get.is_none() && self.shelf.replies.borrow().is_idle() {
+                return self.close();
+            }
+            // One client with much to say must not starve this thread's others.
+            tokio::task::consume_budget().await;
+            if stall == Stall::Output && !self.shelf.replies.borrow().is_full() {
+                continue;
+            }
+            self.input.rest(&self.thread.surroundings.spare);
+            self.wait(stall == Stall::Input && !self.ending, unsent > 0).await?;
+        }
+    }
+
+    /// Waits for something to do, and reads if there is something to read.
+    async fn wait(&mut self, may_read: bool, may_write: bool) -> io::Result<()> {
+        let interest = match (may_read, may_write) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => {
+                self.shelf.wake.notified().await;
+                return Ok(());
+            }
+        };
+        let readable = tokio::select! {
+            ready = self.stream.ready(interest) => ready?.is_readable(),
+            () = self.shelf.wake.notified() => false,
+        };
+        if may_read && readable {
+            match self.input.read(&self.stream, self.needed, &self.thread.surroundings.spare)? {
+                Arrived::Bytes(count) => self.thread.surroundings.traffic.count_read(count),
+                Arrived::Nothing => {}
+                Arrived::End => self.ending = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every whole command that may start.
+    fn advance(&mut self) -> Stall {
+        let now = self.thread.clock.now();
+        loop {
+            if self.shelf.replies.borrow().is_full() {
+                return Stall::Output;
+            }
+            let stalled = match self.long_get.take() {
+                Some(long_get) => self.advance_long_get(now, long_get),
+                None if self.ending => Some(Stall::Input),
+                None => self.advance_command(now),
+            };
+            if let Some(stall) = stalled {
+                return stall;
+            }
+        }
+    }
+
+    /// Runs the command at the front.
+    fn advance_command(&mut self, now: Now) -> Option<Stall> {
+        // Taken out, so that the command can borrow it while the rest of the connection works.
+        let mut input = std::mem::take(&mut self.input);
+        let bytes = input.bytes();
+        if bytes.len() < self.needed {
+            self.input = input;
+            return Some(Stall::Input);
+        }
+        let limits = self.thread.surroundings.limits;
+        let done = match self.scanner.parse(bytes, &limits) {
+            Step::Incomplete { needed } => {
+                self.needed = needed;
+                Err(Stall::Input)
+            }
+            Step::Command { consumed, command: Command::Quit } => {
+                self.ending = true;
+                Ok((consumed, 0))
+            }
+            Step::Command { consumed, command: Command::Get { keys, with_cas } }
+                if keys.count() > self.thread.surroundings.get_keys_max =>
+            {
+                self.long_get = Some(LongGet::new(input.split(consumed), with_cas));
+                Ok((0, 0))
+            }
+            Step::Command { consumed, command } => {
+                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
+                self.start(now, part, &Ask::Command(&command)).map(|()| (consumed, 0))
+            }
+            Step::TooLarge { consumed, swallow, key, verb, quiet } => {
+                let part = if quiet { Part::Quiet } else { Part::Whole };
+                self.start(now, part, &Ask::TooLarge { key, verb }).map(|()| (consumed, swallow))
+            }
+            Step::Reject { consumed, swallow, error, quiet } => {
+                if !quiet {
+                    self.shelf.replies.borrow_mut().reject(error);
+                }
+                Ok((consumed, swallow))
+            }
+            Step::Close => {
+                self.ending = true;
+                Err(Stall::Input)
+            }
+        };
+        if let Ok((consumed, swallow)) = done {
+            input.consume(consumed, swallow);
+            self.needed = 1;
+        }
+        self.input = input;
+        done.err()
+    }
+
+    /// Runs the next keys of a long get.
+    fn advance_long_get(&mut self, now: Now, mut long_get: LongGet) -> Option<Stall> {
+        let batch = long_get.next_batch(self.thread.surroundings.get_keys_max);
+        let Some(command) = batch.command(&self.thread.surroundings.limits) else {
+            self.ending = true;
+            return Some(Stall::Input);
+        };
+        let part = if batch.is_last { Part::Last } else { Part::Some };
+        let started = self.start(now, part, &Ask::Command(&command));
+        if started.is_ok() {
+            long_get.asked(&batch);
+        }
+        if started.is_err() || !batch.is_last {
+            self.long_get = Some(long_get);
+        }
+        started.err()
+    }
+
+    /// Asks the node, unless an earlier request must be answered first.
+    fn start(&self, now: Now, part: Part, ask: &Ask<'_>) -> Result<(), Stall> {
+        let footprint = || match ask {
+            Ask::Command(command) => footprint::of(command),
+            Ask::TooLarge { key, .. } => footprint::of_write(key),
+        };
+        let replies = self.shelf.replies.borrow();
+        let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
+        // With nothing in flight, most requests are answered before `call_at` returns and never need a footprint.
+        let known = if replies.is_idle() { None } else { Some(footprint()) };
+        if known.as_ref().is_some_and(|footprint| !replies.may_start(footprint)) {
+            return Err(Stall::InFlight);
+        }
+        drop(replies);
+        let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
+            Ask::Command(command) => node.on_request(now, ticket, command, fx),
+            Ask::TooLarge { key, verb } => node.on_too_large(now, ticket, key, *verb, fx),
+        };
+        self.thread.call_at(now, ask_node, |effects| {
+            let mut replies = self.shelf.replies.borrow_mut();
+            let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
+            if known.is_none() && effects.first().is_some_and(answers_this) {
+                if let Effect::Respond(_, response) = effects.remove(0) {
+                    replies.pass(part, &response);
+                }
+            } else {
+                replies.start(part, known.unwrap_or_else(footprint));
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends as much as the socket takes now; returns what is left.
+    fn flush(&self) -> io::Result<usize> {
+        let mut replies = self.shelf.replies.borrow_mut();
+        while !replies.output().is_empty() {
+            match self.stream.try_write(replies.output()) {
+                Ok(count) => {
+                    replies.sent(count);
+                    self.thread.surroundings.traffic.count_written(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(replies.output().len())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+        let mut dropped = vec![0; DRAIN_BYTES_MAX];
+        let _ = self.stream.try_read(&mut dropped);
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! A worker's clients: where an answer finds the connection that waits for it.
+//!
+//! Must not know sockets. Shelves are shared between a connection's task and whatever brings its answers; they are
+//! borrowed only within one call, never across an await.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use memring_engine::node::Effect;
+use memring_protocol::limits::READ_KEYS_MAX;
+use memring_protocol::text::TextLimits;
+use tokio::sync::Notify;
+
+use super::input::SpareBuffer;
+use super::replies::{OUTPUT_BYTES_MAX, Replies};
+use crate::event_loop::Surroundings;
+use crate::gauges::Traffic;
+
+/// The longest get line, as the design says: 18,000 keys are seen in the wild and take 187 KB.
+const GET_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a connection's task shares with those who answer.
+pub(super) struct Shelf {
+    pub(super) replies: RefCell<Replies>,
+    /// An answer came, or the node stops.
+    pub(super) wake: Notify,
+    stopping: Cell<bool>,
+}
+
+impl Shelf {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+}
+
+/// All clients of one worker.
+pub(crate) struct Clients {
+    shelves: RefCell<BTreeMap<u64, Rc<Shelf>>>,
+    next: Cell<u64>,
+    pub(super) limits: TextLimits,
+    /// The most keys of one request to the node: their items fit the output's limit.
+    pub(super) get_keys_max: usize,
+    pub(super) spare: SpareBuffer,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Clients {
+    pub(crate) fn new(item_bytes_max: usize, traffic: Arc<Traffic>) -> Self {
+        Self {
+            shelves: RefCell::default(),
+            next: Cell::new(1),
+            limits: TextLimits { item_bytes_max, get_line_bytes_max: GET_LINE_BYTES_MAX },
+            get_keys_max: (OUTPUT_BYTES_MAX / item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX),
+            spare: SpareBuffer::default(),
+            traffic,
+        }
+    }
+
+    /// Has every connection send what it owes and close.
+    pub(crate) fn stop(&self) {
+        for shelf in self.shelves.borrow().values() {
+            shelf.stopping.set(true);
+            shelf.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shelves.borrow().is_empty()
+    }
+
+    pub(super) fn enter(&self) -> (u64, Rc<Shelf>) {
+        let id = self.next.replace(self.next.get() + 1);
+        let shelf =
+            Rc::new(Shelf { replies: RefCell::new(Replies::new()), wake: Notify::new(), stopping: Cell::new(false) });
+        self.shelves.borrow_mut().insert(id, Rc::clone(&shelf));
+        (id, shelf)
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        self.shelves.borrow_mut().remove(&id);
+    }
+}
+
+impl Surroundings for Clients {
+    fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Respond(ticket, response) => {
+                let shelves = self.shelves.borrow();
+                let Some(shelf) = shelves.get(&ticket.connection) else { return };
+                if shelf.replies.borrow_mut().answer(ticket.sequence, response) {
+                    shelf.wake.notify_one();
+                } else {
+                    tracing::warn!(?ticket, "an answer that nobody waits for");
+                }
+            }
+            // Not shown: effects can hold values.
+            _ => tracing::error!("an effect that a worker does not have"),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One thread's turn of the wheel: inputs go into its machine, the effects that come out are performed.
+//!
+//! Workers and the control thread share this: peers' links, timers, wake-ups. What only one of them has (clients; gossip)
+//! is its [`Surroundings`]. A machine is called and done before its effects are performed, and nothing that performs an
+//! effect calls a machine: what follows from an effect at once, such as a lost peer, is told in the next turn. So no
+//! effect can recurse, and no `RefCell` here is borrowed across an await. Must not know what requests mean.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use memring_engine::node::{Control, Effect, LinkId, Node};
+use memring_engine::now::{Mono, Now};
+use memring_protocol::message::{Reply, Request, RequestId};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::link::Links;
+
+/// How often a loop turns at least: what `/livez` looks at.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The half of a node or a control that peers and timers drive.
+pub(crate) trait Machine: 'static {
+    fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>);
+    fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>);
+    fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>);
+    fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>);
+    fn next_deadline(&self) -> Option<Mono>;
+}
+
+/// Performs the effects that only this kind of thread has.
+pub(crate) trait Surroundings: 'static {
+    fn perform(&self, effect: Effect);
+}
+
+/// Wakes the workers' timers, from any thread.
+pub(crate) type Wakers = Arc<[Arc<Notify>]>;
+
+/// A machine with what performs its effects.
+pub(crate) struct EventLoop<M, S> {
+    machine: RefCell<M>,
+    pub(crate) surroundings: S,
+    pub(crate) links: Links,
+    pub(crate) clock: Clock,
+    /// An empty list of effects, kept for its memory.
+    spare: Cell<Vec<Effect>>,
+    lost: RefCell<BTreeSet<SocketAddr>>,
+    armed: Cell<Option<Mono>>,
+    /// Something for [`Self::run_timers`] to look at: an earlier deadline, a lost peer.
+    rearm: Notify,
+    /// Another thread wants the timers run.
+    woken: Arc<Notify>,
+    workers: Wakers,
+    heartbeat: Arc<AtomicU64>,
+}
+
+/// What a loop needs from the process.
+pub(crate) struct Wiring {
+    pub(crate) clock: Clock,
+    pub(crate) links: Links,
+    pub(crate) woken: Arc<Notify>,
+    pub(crate) workers: Wakers,
+    pub(crate) heartbeat: Arc<AtomicU64>,
+}
+
+impl<M: Machine, S: Surroundings> EventLoop<M, S> {
+    pub(crate) fn new(machine: M, surroundings: S, wiring: Wiring) -> Rc<Self> {
+        let Wiring { clock, links, woken, workers, heartbeat } = wiring;
+        Rc::new(Self {
+            machine: RefCell::new(machine),
+            surroundings,
+            links,
+            clock,
+            spare: Cell::default(),
+            lost: RefCell::default(),
+            armed: Cell::new(None),
+            rearm: Notify::new(),
+            woken,
+            workers,
+            heartbeat,
+        })
+    }
+
+    /// Calls the machine, then performs what it wants done.
+    pub(crate) fn call(self: &Rc<Self>, input: impl FnOnce(&mut M, Now, &mut Vec<Effect>)) {
+        self.call_at(self.clock.now(), input, |_effects| {});
+    }
+
+    /// The same, for a caller that has read the clock, and that takes some of the effects before the others are performed.
+    pub(crate) fn call_at(
+        self: &Rc<Self>,
+        now: Now,
+        input: impl FnOnce(&mut M, Now, &mut Vec<Effect>),
+        take: impl FnOnce(&mut Vec<Effect>),
+    ) {
+        let mut effects = self.spare.take();
+        {
+            let mut machine = self.machine.borrow_mut();
+            input(&mut machine, now, &mut effects);
+            let deadline = machine.next_deadline();
+            if deadline.is_some_and(|deadline| self.armed.get().is_none_or(|armed| deadline < armed)) {
+                self.armed.set(deadline);
+                self.rearm.notify_one();
+            }
+        }
+        take(&mut effects);
+        self.perform(&mut effects);
+        self.spare.set(effects);
+    }
+
+    /// Performs effects in their order.
+    fn perform(self: &Rc<Self>, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send(peer, message) => self.send(peer, &message),
+                Effect::Answer(link, message) => self.links.answer(link, &message),
+                Effect::WakeWorkers => self.workers.iter().for_each(|worker| worker.notify_one()),
+                other => self.surroundings.perform(other),
+            }
+        }
+    }
+
+    fn send(self: &Rc<Self>, peer: SocketAddr, message: &memring_protocol::message::Message) {
+        if !crate::link::send(self, peer, message) {
+            self.peer_lost(peer);
+        }
+    }
+
+    /// Tells the machine, in the next turn, that the link to a peer is gone.
+    pub(crate) fn peer_lost(&self, peer: SocketAddr) {
+        self.lost.borrow_mut().insert(peer);
+        self.rearm.notify_one();
+    }
+
+    /// Turns the timers for ever.
+    pub(crate) async fn run_timers(self: Rc<Self>) {
+        loop {
+            self.heartbeat.store(self.clock.now().mono.0, Ordering::Relaxed);
+            // In a statement of its own, so that the borrow is over before the machine is called.
+            let lost = std::mem::take(&mut *self.lost.borrow_mut());
+            for peer in lost {
+                self.call(|machine, now, fx| machine.on_peer_lost(now, peer, fx));
+            }
+            let deadline = self.machine.borrow().next_deadline();
+            self.armed.set(deadline);
+            let wait = deadline.map_or(HEARTBEAT, |deadline| self.clock.until(deadline).min(HEARTBEAT));
+            let due = tokio::select! {
+                () = tokio::time::sleep(wait) => true,
+                () = self.woken.notified() => true,
+                () = self.rearm.notified() => false,
+            };
+            if due {
+                self.call(Machine::on_timer);
+            } else {
+                // A machine that sends to a lost peer as soon as it hears of the loss must not starve the others.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl Machine for Node {
+    fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>) {
+        Self::on_peer_request(self, now, link, id, request, fx);
+    }
+
+    fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>) {
+        Self::on_peer_reply(self, now, from, id, reply, fx);
+    }
+
+    fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {
+        Self::on_peer_lost(self, now, peer, fx);
+    }
+
+    fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        Self::on_timer(self, now, fx);
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        Self::next_deadline(self)
+    }
+}
+
+impl Machine for Control {
+    fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>) {
+        Self::on_peer_request(self, now, link, id, request, fx);
+    }
+
+    fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>) {
+        Self::on_peer_reply(self, now, from, id, reply, fx);
+    }
+
+    fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {
+        Self::on_peer_lost(self, now, peer, fx);
+    }
+
+    fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        Self::on_timer(self, now, fx);
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        Self::next_deadline(self)
+    }
+}

@@ -1,0 +1,162 @@
+//! Links between nodes: one outgoing link from each thread to each peer that it talks to, and those that peers dialled.
+//!
+//! Must not know what messages mean. The side that dials sends requests, the other side replies; when an outgoing link
+//! ends, whatever was unanswered on it is lost, and the machine is told so once.
+//!
+//! ```text
+//! outgoing   dial, preamble, requests out, replies in        outbox    what waits to be sent, bounded
+//! incoming   requests in, replies out                        exchange  the loop that both run
+//! handshake  whose link is this, and which thread's?
+//! ```
+
+mod exchange;
+pub(crate) mod handshake;
+mod incoming;
+mod outbox;
+mod outgoing;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memring_engine::node::LinkId;
+use memring_engine::now::Mono;
+use memring_protocol::message::Message;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+pub(crate) use self::incoming::serve;
+use self::outbox::Outbox;
+pub(crate) use self::outgoing::send;
+
+/// Set in a preamble's features by a control thread: the link is for the other side's control thread.
+pub(crate) const CONTROL_LINK: u64 = 1 << 63;
+
+/// Unsent bytes at which an outgoing link is given up: a peer that lets so much pile up is lost for now. Room for four of
+/// the largest frames.
+const LINK_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Unsent bytes of replies at which an incoming link is no longer read. One frame may pass it.
+const LINK_REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a dial may take: a node of the same cluster answers within milliseconds.
+const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// After a failed dial a peer counts as lost for this long without another; twice as long after each failure…
+const REDIAL_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// … up to this: a node that is back waits no longer for its traffic.
+const REDIAL_PAUSE_MAX: Duration = Duration::from_millis(400);
+
+/// How long after its last failed dial a peer's pause is remembered: addresses that are gone must not pile up.
+const PAUSE_MEMORY: Duration = Duration::from_secs(60);
+
+/// How long sent bytes may stay unacknowledged: after a cut the kernel would go on for a quarter of an hour, and try
+/// again a minute after it healed. Longer than any stall that is not a failure.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
+
+/// A thread's links.
+pub(crate) struct Links {
+    preamble: Bytes,
+    outgoing: RefCell<BTreeMap<SocketAddr, Rc<Outbox>>>,
+    pauses: RefCell<BTreeMap<SocketAddr, Pause>>,
+    incoming: RefCell<BTreeMap<LinkId, Rc<Outbox>>>,
+    next_link: Cell<u64>,
+}
+
+/// A peer whose last dial failed.
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Mono,
+    wait: Duration,
+}
+
+impl Links {
+    /// No links yet. `preamble` is what this thread says first, encoded.
+    pub(crate) fn new(preamble: Bytes) -> Self {
+        Self {
+            preamble,
+            outgoing: RefCell::default(),
+            pauses: RefCell::default(),
+            incoming: RefCell::default(),
+            next_link: Cell::new(1),
+        }
+    }
+
+    /// Queues a reply on the link that its request came on; dropped if the link is gone.
+    pub(crate) fn answer(&self, link: LinkId, message: &Message) {
+        if let Some(outbox) = self.incoming.borrow().get(&link) {
+            outbox.push(message);
+        }
+    }
+
+    fn enter(&self, outbox: &Rc<Outbox>) -> LinkId {
+        let link = LinkId(self.next_link.replace(self.next_link.get() + 1));
+        self.incoming.borrow_mut().insert(link, Rc::clone(outbox));
+        link
+    }
+
+    fn leave(&self, link: LinkId) {
+        self.incoming.borrow_mut().remove(&link);
+    }
+
+    /// Forgets an outgoing link, unless another has taken its place.
+    fn forget(&self, peer: SocketAddr, outbox: &Rc<Outbox>) {
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.get(&peer).is_some_and(|current| Rc::ptr_eq(current, outbox)) {
+            outgoing.remove(&peer);
+        }
+    }
+
+    fn is_paused(&self, peer: SocketAddr, now: Mono) -> bool {
+        self.pauses.borrow().get(&peer).is_some_and(|pause| now < pause.until)
+    }
+
+    fn dial_failed(&self, peer: SocketAddr, now: Mono) {
+        let mut pauses = self.pauses.borrow_mut();
+        pauses.retain(|_, pause| now.since(pause.until) < PAUSE_MEMORY);
+        let wait = pauses.get(&peer).map_or(REDIAL_PAUSE_MIN, |pause| (pause.wait * 2).min(REDIAL_PAUSE_MAX));
+        pauses.insert(peer, Pause { until: now.after(wait), wait });
+    }
+
+    fn dial_succeeded(&self, peer: SocketAddr) {
+        self.pauses.borrow_mut().remove(&peer);
+    }
+}
+
+/// Sets what every link's socket needs. A socket that refuses still works, only slower to notice a cut.
+pub(crate) fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(UNACKNOWLEDGED_MAX).with_interval(Duration::from_secs(1));
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_cannot_be_dialled_is_left_alone_for_a_while() {
+        let links = Links::new(Bytes::new());
+        let peer: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        let mut now = Mono(1_000_000);
+        for wait_ms in [100, 200, 400, 400] {
+            links.dial_failed(peer, now);
+            assert!(links.is_paused(peer, now.after(Duration::from_millis(wait_ms - 1))));
+            now = now.after(Duration::from_millis(wait_ms));
+            assert!(!links.is_paused(peer, now));
+        }
+        links.dial_succeeded(peer);
+        links.dial_failed(peer, now);
+        assert!(!links.is_paused(peer, now.after(REDIAL_PAUSE_MIN)));
+        let other: SocketAddr = "127.0.0.1:2".parse().expect("an address");
+        links.dial_failed(other, now.after(PAUSE_MEMORY * 2));
+        assert_eq!(links.pauses.borrow().len(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! Links that this thread dials: requests out, replies in.
+//!
+//! Must not know what is asked. Whatever ends a link, the machine is told once that the peer is lost.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use memring_protocol::message::Message;
+use tokio::net::TcpStream;
+
+use super::exchange::{Incoming, LinkEnd, exchange};
+use super::outbox::Outbox;
+use super::{DIAL_TIMEOUT, LINK_QUEUE_BYTES_MAX, tune};
+use crate::event_loop::{EventLoop, Machine, Surroundings};
+
+/// Queues a request for a peer, dialling first if there is no link. False if it cannot be sent: a dial has just failed, or
+/// the peer has let [`LINK_QUEUE_BYTES_MAX`] pile up, which ends the link.
+pub(crate) fn send<M: Machine, S: Surroundings>(
+    thread: &Rc<EventLoop<M, S>>,
+    peer: SocketAddr,
+    message: &Message,
+) -> bool {
+    let links = &thread.links;
+    let known = links.outgoing.borrow().get(&peer).cloned();
+    let outbox = match known {
+        Some(outbox) => outbox,
+        None if links.is_paused(peer, thread.clock.now().mono) => return false,
+        None => {
+            let outbox = Rc::new(Outbox::beginning_with(&links.preamble));
+            links.outgoing.borrow_mut().insert(peer, Rc::clone(&outbox));
+            tokio::task::spawn_local(run(Rc::clone(thread), peer, Rc::clone(&outbox)));
+            outbox
+        }
+    };
+    if outbox.unsent_bytes() > LINK_QUEUE_BYTES_MAX {
+        tracing::warn!(%peer, "{LINK_QUEUE_BYTES_MAX} bytes are unsent: the link is given up");
+        links.forget(peer, &outbox);
+        outbox.close();
+        return false;
+    }
+    outbox.push(message);
+    true
+}
+
+async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: SocketAddr, outbox: Rc<Outbox>) {
+    let end = match dial(peer).await {
+        Ok(stream) => {
+            tracing::debug!(%peer, "link up");
+            thread.links.dial_succeeded(peer);
+            let deliver = |incoming| deliver(&thread, peer, incoming);
+            // Replies are taken however much is unsent: they are what frees the requests.
+            exchange(&stream, &outbox, BytesMut::new(), usize::MAX, deliver).await
+        }
+        Err(error) => {
+            thread.links.dial_failed(peer, thread.clock.now().mono);
+            LinkEnd::Socket(error)
+        }
+    };
+    tracing::debug!(%peer, %end, "link down");
+    thread.links.forget(peer, &outbox);
+    thread.peer_lost(peer);
+}
+
+async fn dial(peer: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(peer))
+        .await
+        .map_err(|_elapsed| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    tune(&stream);
+    Ok(stream)
+}
+
+fn deliver<M: Machine, S: Surroundings>(
+    thread: &Rc<EventLoop<M, S>>,
+    peer: SocketAddr,
+    incoming: Incoming,
+) -> Result<(), LinkEnd> {
+    match incoming {
+        Incoming::Message(Message::Reply(id, reply)) => {
+            thread.call(|machine, now, fx| machine.on_peer_reply(now, peer, id, reply, fx));
+            Ok(())
+        }
+        Incoming::Message(Message::Request(..)) | Incoming::Unknown(_) => Err(LinkEnd::WrongSide),
+    }
+}

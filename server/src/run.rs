@@ -1,0 +1,283 @@
+//! One node from start to stop.
+//!
+//! Puts the parts together; must not know what any of them does inside. The calling thread becomes the control thread:
+//! it accepts connections, runs the engine's control, the admin port and the signals. Every other thread is a worker.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use memring_engine::node::{Control, Settings, Shared};
+use memring_protocol::frame::{Preamble, encode_preamble};
+use memring_protocol::ring::NodeName;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::acceptor::{self, Dealer};
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{self, ControlLoop, FactSources, Outside};
+use crate::event_loop::{EventLoop, Wakers, Wiring};
+use crate::gauges::{Connections, Traffic};
+use crate::link::{CONTROL_LINK, Links};
+use crate::signals::Signals;
+use crate::sockets::{self, Sockets};
+use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
+use crate::{log, process, threads};
+
+/// How long what was announced at the stop has to leave on links that are up.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// How often a thread that ended by itself is looked for.
+const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs a node until it is told to stop, on this thread and as many workers as the config says.
+pub fn serve(config: &Config) -> ExitCode {
+    log::start(config);
+    let outcome = threads::runtime().map_err(|error| format!("cannot start: {error}")).and_then(|runtime| {
+        let outcome = LocalSet::new().block_on(&runtime, run(config));
+        // A name that is being looked up must not hold the process.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            tracing::error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What all threads of the process share.
+struct Process {
+    clock: Clock,
+    shared: Arc<Shared>,
+    wakers: Wakers,
+    heartbeats: Vec<Arc<AtomicU64>>,
+    traffic: Vec<Arc<Traffic>>,
+    connections: Arc<Connections>,
+    phase: watch::Sender<Phase>,
+    stopping: Arc<AtomicBool>,
+}
+
+async fn run(config: &Config) -> Result<(), String> {
+    let mut signals =
+        Signals::new(config.until_stdin_closes).map_err(|error| format!("cannot watch signals: {error}"))?;
+    let clock = Clock::start();
+    let name = node_name(config)?;
+    let sockets = sockets::bind(config).await?;
+    let workers = config.threads.unwrap_or_else(threads::cores).max(1);
+    let settings = config.settings(name, sockets.at, clock.wall_at_start().0, random_seed(), workers);
+    say_hello(config, &settings, &sockets);
+    let process = Process::new(clock, Shared::new(settings));
+    let (senders, handles) = start_workers(&process).map_err(|error| format!("cannot start a worker: {error}"))?;
+
+    let control = control_loop(&process, Rc::new(sockets.gossip));
+    let dealer = Rc::new(Dealer::new(senders));
+    let drain = Arc::new(Notify::new());
+    let connections = Arc::clone(&process.connections);
+    let accepting = acceptor::accept_clients(sockets.clients, Rc::clone(&dealer), connections, config.conn_limit);
+    let accepting = tokio::task::spawn_local(accepting);
+    let cluster = Rc::from(config.cluster_name.as_str());
+    tokio::task::spawn_local(acceptor::accept_peers(sockets.peers, dealer, Rc::clone(&control), cluster));
+    tokio::task::spawn_local(admin::serve(sockets.admin, process.admin(&drain)));
+    tokio::task::spawn_local(Rc::clone(&control).run_timers());
+    tokio::task::spawn_local(control::receive_packets(Rc::clone(&control)));
+    tokio::task::spawn_local(control::tell_facts(Arc::clone(&process.shared), process.fact_sources(config)));
+    tokio::task::spawn_local(control::drain_when_told(Rc::clone(&control), drain));
+    if !config.join.is_empty() {
+        let shared = Arc::clone(&process.shared);
+        let joining = control::keep_joining(Rc::clone(&control), shared, config.join.clone(), config.join_port());
+        tokio::task::spawn_local(joining);
+    }
+
+    let outcome = tokio::select! {
+        stop = signals.next() => {
+            tracing::info!("{stop}");
+            if stop.is_gentle() {
+                accepting.abort();
+                process.stop_gently(&control, &mut signals).await;
+            }
+            Ok(())
+        }
+        reason = control.surroundings.exit() => Err(reason),
+        () = until_one_ends(&handles) => Err("a worker thread has ended".to_owned()),
+    };
+    process.end(handles).await;
+    outcome
+}
+
+impl Process {
+    fn new(clock: Clock, shared: Arc<Shared>) -> Self {
+        let workers = usize::from(shared.settings().workers);
+        let heartbeat = || Arc::new(AtomicU64::new(clock.now().mono.0));
+        Self {
+            clock,
+            shared,
+            wakers: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
+            // The last one is the control thread's.
+            heartbeats: (0..=workers).map(|_| heartbeat()).collect(),
+            traffic: (0..workers).map(|_| Arc::new(Traffic::default())).collect(),
+            connections: Arc::new(Connections::default()),
+            phase: watch::Sender::new(Phase::Serving),
+            stopping: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// What a thread's first frame on each link says.
+    fn preamble(&self, features: u64) -> Bytes {
+        let settings = self.shared.settings();
+        let mut preamble = Preamble::new(&settings.cluster, settings.name.clone(), settings.generation);
+        preamble.features = features;
+        let mut encoded = BytesMut::new();
+        encode_preamble(&preamble, &mut encoded);
+        encoded.freeze()
+    }
+
+    fn admin(&self, drain: &Arc<Notify>) -> Admin {
+        Admin {
+            shared: Arc::clone(&self.shared),
+            clock: self.clock,
+            heartbeats: self.heartbeats.clone(),
+            stopping: Arc::clone(&self.stopping),
+            drain: Arc::clone(drain),
+        }
+    }
+
+    fn fact_sources(&self, config: &Config) -> FactSources {
+        FactSources {
+            clock: self.clock,
+            connections: Arc::clone(&self.connections),
+            traffic: self.traffic.clone(),
+            conn_limit: config.conn_limit,
+        }
+    }
+
+    /// Announces the stop, lets requests in flight finish and their replies leave; ends early at a second signal.
+    async fn stop_gently(&self, control: &Rc<ControlLoop>, signals: &mut Signals) {
+        self.stopping.store(true, Ordering::Relaxed);
+        control.call(Control::stop);
+        self.phase.send_replace(Phase::Finishing);
+        let finished = async {
+            tokio::time::sleep(FAREWELL).await;
+            while self.connections.current() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(STOP_GRACE, finished) => {}
+            stop = signals.next() => tracing::info!("{stop}"),
+        }
+    }
+
+    /// Ends the workers, and waits for them unless they hang.
+    async fn end(&self, handles: Vec<JoinHandle<io::Result<()>>>) {
+        self.phase.send_replace(Phase::Ended);
+        let ended = async {
+            while !handles.iter().all(JoinHandle::is_finished) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(STOP_GRACE, ended).await.is_err() {
+            tracing::warn!("a worker hangs and is left behind");
+            return;
+        }
+        for handle in handles {
+            if let Ok(Err(error)) = handle.join() {
+                tracing::error!(%error, "a worker failed");
+            }
+        }
+    }
+}
+
+type Workers = (Vec<mpsc::Sender<crate::worker::Handoff>>, Vec<JoinHandle<io::Result<()>>>);
+
+fn start_workers(process: &Process) -> io::Result<Workers> {
+    let (mut senders, mut handles) = (Vec::new(), Vec::new());
+    for number in 0..process.shared.settings().workers {
+        let index = usize::from(number);
+        let (sender, handoffs) = mpsc::channel(HANDOFFS_MAX);
+        let worker = Worker {
+            number,
+            shared: Arc::clone(&process.shared),
+            traffic: Arc::clone(&process.traffic[index]),
+            handoffs,
+            phase: process.phase.subscribe(),
+        };
+        // Links are made on the thread they belong to.
+        let (clock, wakers) = (process.clock, Arc::clone(&process.wakers));
+        let (woken, heartbeat) = (Arc::clone(&process.wakers[index]), Arc::clone(&process.heartbeats[index]));
+        let preamble = process.preamble(0);
+        let work = move || worker.run(Wiring { clock, links: Links::new(preamble), woken, workers: wakers, heartbeat });
+        senders.push(sender);
+        handles.push(threads::spawn(format!("worker-{number}"), work)?);
+    }
+    Ok((senders, handles))
+}
+
+fn control_loop(process: &Process, udp: Rc<tokio::net::UdpSocket>) -> Rc<ControlLoop> {
+    let wiring = Wiring {
+        clock: process.clock,
+        links: Links::new(process.preamble(CONTROL_LINK)),
+        woken: Arc::new(Notify::new()),
+        workers: Arc::clone(&process.wakers),
+        heartbeat: Arc::clone(&process.heartbeats[process.wakers.len()]),
+    };
+    EventLoop::new(Control::new(Arc::clone(&process.shared)), Outside::new(udp), wiring)
+}
+
+fn node_name(config: &Config) -> Result<NodeName, String> {
+    if let Some(name) = &config.name {
+        return Ok(name.clone());
+    }
+    let host = process::host_name().ok_or("cannot tell the host's name: give --name")?;
+    NodeName::new(&host)
+        .map_err(|error| format!("the host's name {host:?} cannot be the node's ({error}): give --name"))
+}
+
+/// From the operating system, by way of the standard library's randomly keyed hasher: the one place where randomness
+/// enters the engine.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+async fn until_one_ends(handles: &[JoinHandle<io::Result<()>>]) {
+    while !handles.iter().any(JoinHandle::is_finished) {
+        tokio::time::sleep(SUPERVISE_EVERY).await;
+    }
+}
+
+fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
+    let address =
+        |listener: &tokio::net::TcpListener| listener.local_addr().map_or_else(|_| "?".into(), |at| at.to_string());
+    tracing::info!(
+        "memring {} node {}: clients on {}, peers on {} (told to others as {}), admin on http://{}",
+        env!("CARGO_PKG_VERSION"),
+        settings.name,
+        address(&sockets.clients),
+        address(&sockets.peers),
+        settings.peer,
+        address(&sockets.admin),
+    );
+    if config.replicas == 2 && config.read.is_none() && config.write.is_none() {
+        tracing::info!(
+            "two replicas: levels default to one, since a quorum of two would stop writes at the first crash"
+        );
+    }
+    if config.expect.is_some() && config.join.is_empty() {
+        tracing::warn!("--expect means nothing without --join: this node founds a ring alone");
+    }
+    // Beside the clients: peers' links, listeners, and what the runtimes keep open.
+    let files = config.conn_limit as u64 + 256;
+    if let Some(limit) = process::open_files_max().filter(|&limit| limit < files) {
+        tracing::warn!("--conn-limit {}: only {limit} files may be open (ulimit -n)", config.conn_limit);
+    }
+}
