@@ -1,2 +1,85 @@
-//! The memring binary.
-fn main() {}
+//! The one binary `memring`: runs a node, a local cluster, and asks a cluster how it is.
+//!
+//! Only reads arguments and hands over; must not know how a node works (`memring_server`).
+
+mod cluster;
+mod http;
+mod members;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use memring_server::config;
+
+const EXAMPLES: &str = "\
+Examples:
+  memring cluster --nodes 3                     a local cluster, ready to use
+  memring serve --name n1 -m 1g                 one node, 1 GB for items
+  memring serve --name n2 --join host1          another one, which joins it
+  memring status                                how the cluster on this host is
+
+Any memcached client works:
+  printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\n' | nc -q1 127.0.0.1 11211";
+
+const SERVE_EXAMPLES: &str = "\
+Every flag can also be set in the environment (MEMRING_MEMORY_LIMIT=1g) or in the file (memory-limit = \"1g\");
+the file can also give levels by key prefix:
+
+  [[namespace]]
+  prefix = \"lock:\"
+  read = \"all\"
+  write = \"quorum\"
+
+Examples:
+  memring serve                                           alone, on 127.0.0.1
+  memring serve -l 0.0.0.0 -m 4g --join memring-headless --expect 3
+  memring serve --replicas 3 --read one --write one       fastest, for data that can be fetched again";
+
+/// Exit code of a wrong command line, as clap's own.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return refuse(&error),
+        // Help and version.
+        Err(shown) => shown.exit(),
+    };
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve(matches),
+        Some(("cluster", matches)) => cluster::run(matches),
+        Some(("status", matches)) => status::run(matches),
+        _ => ExitCode::from(USAGE),
+    }
+}
+
+fn command() -> Command {
+    let serve = config::command(Command::new("serve").about("Run a node").after_help(SERVE_EXAMPLES));
+    Command::new("memring")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A distributed cache for any memcached client")
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .subcommand(serve)
+        .subcommand(cluster::command())
+        .subcommand(status::command())
+}
+
+fn serve(matches: &ArgMatches) -> ExitCode {
+    match config::from_arguments(matches) {
+        Ok(config) => memring_server::serve(&config),
+        Err(error) => {
+            eprintln!("memring: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// One line, whatever clap would say.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let shown = error.to_string();
+    let line = shown.lines().find(|line| !line.trim().is_empty()).unwrap_or("wrong arguments");
+    eprintln!("memring: {} (see --help)", line.trim().trim_start_matches("error: "));
+    ExitCode::from(USAGE)
+}
