@@ -4,7 +4,7 @@
 //! is said on a connection, beyond whose link it is.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(crate) async fn accept_clients(
         let stream = accept(&listener, "clients").await;
         let Some(admission) = connections.admit(conn_limit as u64) else {
             // A fresh socket takes this line at once; one that does not is closed without it.
-            let _ = stream.try_write(TOO_MANY);
+            let _ = stream.into_std().and_then(|mut stream| stream.write(TOO_MANY));
             continue;
         };
         let _ = stream.set_nodelay(true);

@@ -9,12 +9,14 @@
 //!   worker       one thread: node, clients, links          connection/  one client
 //!   control      one thread: gossip, joining, facts        link/        peers, both directions
 //!   event_loop   what both threads share: call the machine, perform its effects, turn its timers
-//!   admin        HTTP                                      signals, sockets, threads, clock, process, gauges, log
+//!   admin        HTTP                                      signals, sockets, arrival, threads, clock, process, gauges,
+//!                                                          log
 //! config/        what the node is told, checked once
 //! ```
 
 mod acceptor;
 mod admin;
+mod arrival;
 mod clock;
 pub mod config;
 mod connection;

@@ -9,6 +9,8 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
 
+use crate::arrival::{Arrived, read_once};
+
 /// What one read may take at least: several pipelined requests, and an item of the default `-I` at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -31,30 +33,20 @@ pub(super) struct Input {
     swallow: usize,
 }
 
-/// What a read brought.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Arrived {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
 impl Input {
     /// Reads once; `needed` bytes in all would complete the command at the front.
-    pub(super) fn read(&mut self, stream: &TcpStream, needed: usize, spare: &SpareBuffer) -> io::Result<Arrived> {
+    pub(super) async fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        needed: usize,
+        spare: &SpareBuffer,
+    ) -> io::Result<Arrived> {
         if self.bytes.is_empty() {
             self.bytes = spare.0.take();
         }
         let missing = needed.saturating_sub(self.bytes.len());
         self.bytes.reserve(missing.clamp(READ_BYTES, READ_BYTES.max(self.bytes.len())));
-        match stream.try_read_buf(&mut self.bytes) {
-            Ok(0) => Ok(Arrived::End),
-            Ok(count) => Ok(Arrived::Bytes(count)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Ok(Arrived::Nothing)
-            }
-            Err(error) => Err(error),
-        }
+        read_once(stream, &mut self.bytes).await
     }
 
     /// What is there, once everything to be thrown away is.

@@ -25,11 +25,12 @@ use memring_protocol::text::{Command, LineScanner, Step, StoreVerb};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use self::input::{Arrived, Input};
+use self::input::Input;
 use self::long_get::LongGet;
 use self::replies::Part;
 pub(crate) use self::table::Clients;
 use self::table::Shelf;
+use crate::arrival::Arrived;
 use crate::event_loop::EventLoop;
 use crate::gauges::Admission;
 
@@ -128,7 +129,8 @@ impl Connection {
             () = self.shelf.wake.notified() => false,
         };
         if may_read && readable {
-            match self.input.read(&self.stream, self.needed, &self.thread.surroundings.spare)? {
+            let spare = &self.thread.surroundings.spare;
+            match self.input.read(&mut self.stream, self.needed, spare).await? {
                 Arrived::Bytes(count) => self.thread.surroundings.traffic.count_read(count),
                 Arrived::Nothing => {}
                 Arrived::End => self.ending = true,

@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::outbox::Outbox;
+use crate::arrival::{Arrived, read_once};
 
 /// What one read may take at least. A larger frame makes the buffer grow as its bytes arrive, never ahead of them.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,7 +43,7 @@ pub(super) enum Incoming {
 
 /// Runs a connected link until it ends. While more than `unsent_bytes_max` are unsent nothing is read.
 pub(super) async fn exchange(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     outbox: &Outbox,
     mut input: BytesMut,
     unsent_bytes_max: usize,
@@ -55,7 +56,7 @@ pub(super) async fn exchange(
 }
 
 async fn run(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     outbox: &Outbox,
     input: &mut BytesMut,
     unsent_bytes_max: usize,
@@ -82,7 +83,7 @@ async fn run(
             () = outbox.wait() => false,
         };
         if readable && !is_full {
-            read(stream, input)?;
+            read(stream, input).await?;
         }
         // A peer that sends without a pause must not starve this thread's other tasks.
         tokio::task::consume_budget().await;
@@ -113,12 +114,10 @@ fn decode(
     Ok(false)
 }
 
-fn read(stream: &TcpStream, input: &mut BytesMut) -> Result<(), LinkEnd> {
+async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> Result<(), LinkEnd> {
     input.reserve(READ_BYTES);
-    match stream.try_read_buf(input) {
-        Ok(0) => Err(LinkEnd::Peer),
-        Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
-        Err(error) => Err(error.into()),
+    match read_once(stream, input).await? {
+        Arrived::End => Err(LinkEnd::Peer),
+        Arrived::Bytes(_) | Arrived::Nothing => Ok(()),
     }
 }

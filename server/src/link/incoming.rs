@@ -18,7 +18,7 @@ use crate::event_loop::{EventLoop, Machine, Surroundings};
 /// link.
 pub(crate) async fn serve<M: Machine, S: Surroundings>(
     thread: Rc<EventLoop<M, S>>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     input: BytesMut,
     permit: OwnedSemaphorePermit,
 ) {
@@ -38,7 +38,7 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
         }
         Incoming::Message(Message::Reply(..)) => Err(LinkEnd::WrongSide),
     };
-    let end = exchange(&stream, &outbox, input, LINK_REPLY_BYTES_MAX, deliver).await;
+    let end = exchange(&mut stream, &outbox, input, LINK_REPLY_BYTES_MAX, deliver).await;
     tracing::debug!(link = link.0, %end, "incoming link down");
     thread.links.leave(link);
     drop(permit);

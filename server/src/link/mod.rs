@@ -138,25 +138,4 @@ pub(crate) fn tune(stream: &TcpStream) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_that_cannot_be_dialled_is_left_alone_for_a_while() {
-        let links = Links::new(Bytes::new());
-        let peer: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        let mut now = Mono(1_000_000);
-        for wait_ms in [100, 200, 400, 400] {
-            links.dial_failed(peer, now);
-            assert!(links.is_paused(peer, now.after(Duration::from_millis(wait_ms - 1))));
-            now = now.after(Duration::from_millis(wait_ms));
-            assert!(!links.is_paused(peer, now));
-        }
-        links.dial_succeeded(peer);
-        links.dial_failed(peer, now);
-        assert!(!links.is_paused(peer, now.after(REDIAL_PAUSE_MIN)));
-        let other: SocketAddr = "127.0.0.1:2".parse().expect("an address");
-        links.dial_failed(other, now.after(PAUSE_MEMORY * 2));
-        assert_eq!(links.pauses.borrow().len(), 1);
-    }
-}
+mod tests;

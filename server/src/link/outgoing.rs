@@ -45,12 +45,12 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
 
 async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: SocketAddr, outbox: Rc<Outbox>) {
     let end = match dial(peer).await {
-        Ok(stream) => {
+        Ok(mut stream) => {
             tracing::debug!(%peer, "link up");
             thread.links.dial_succeeded(peer);
             let deliver = |incoming| deliver(&thread, peer, incoming);
             // Replies are taken however much is unsent: they are what frees the requests.
-            exchange(&stream, &outbox, BytesMut::new(), usize::MAX, deliver).await
+            exchange(&mut stream, &outbox, BytesMut::new(), usize::MAX, deliver).await
         }
         Err(error) => {
             thread.links.dial_failed(peer, thread.clock.now().mono);
