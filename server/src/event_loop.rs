@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::message::{Reply, Request, RequestId};
+use memring_protocol::message::{Message, Reply, Request, RequestId};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -125,8 +125,9 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
         }
     }
 
-    fn send(self: &Rc<Self>, peer: SocketAddr, message: &memring_protocol::message::Message) {
-        if !crate::link::send(self, peer, message) {
+    fn send(self: &Rc<Self>, peer: SocketAddr, message: &Message) {
+        // A loss that is about to be told covers this message too. On a new link it would survive, and be taken for lost.
+        if !self.lost.borrow().contains(&peer) && !crate::link::send(self, peer, message) {
             self.peer_lost(peer);
         }
     }

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use memring_engine::node::{Control, Settings, Shared};
+use memring_engine::node::{ClusterView, Control, Settings, Shared};
 use memring_protocol::frame::{Preamble, encode_preamble};
 use memring_protocol::ring::NodeName;
 use tokio::sync::{Notify, mpsc, watch};
@@ -34,6 +34,9 @@ use crate::{log, process, threads};
 
 /// How long what was announced at the stop has to leave on links that are up.
 const FAREWELL: Duration = Duration::from_millis(100);
+
+/// How often the others are looked at meanwhile.
+const STOP_WAIT_POLL: Duration = Duration::from_millis(200);
 
 /// How often a thread that ended by itself is looked for.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
@@ -102,7 +105,7 @@ async fn run(config: &Config) -> Result<(), String> {
     let outcome = tokio::select! {
         stop = signals.next() => {
             tracing::info!("{stop}");
-            if stop.is_gentle() {
+            if stop.is_gentle() && process.others_are_synced(config.stop_wait, &mut signals).await {
                 accepting.abort();
                 process.stop_gently(&control, &mut signals).await;
             }
@@ -161,9 +164,32 @@ impl Process {
         }
     }
 
+    /// Goes on serving until the nodes that stay have whole copies, or for `stop_wait`: in a rolling restart, stopping
+    /// while the node before is still copying would leave partitions with one copy. False at a second signal.
+    async fn others_are_synced(&self, stop_wait: Duration, signals: &mut Signals) -> bool {
+        self.stopping.store(true, Ordering::Relaxed);
+        let synced = async {
+            while let Some(name) = unsynced(&self.shared.cluster_view()) {
+                tracing::debug!("waiting for {name}");
+                tokio::time::sleep(STOP_WAIT_POLL).await;
+            }
+        };
+        tokio::select! {
+            waited = tokio::time::timeout(stop_wait, synced) => {
+                if waited.is_err() {
+                    tracing::warn!("other nodes are not synced after {stop_wait:?}: stopping all the same");
+                }
+                true
+            }
+            stop = signals.next() => {
+                tracing::info!("{stop}");
+                false
+            }
+        }
+    }
+
     /// Announces the stop, lets requests in flight finish and their replies leave; ends early at a second signal.
     async fn stop_gently(&self, control: &Rc<ControlLoop>, signals: &mut Signals) {
-        self.stopping.store(true, Ordering::Relaxed);
         control.call(Control::stop);
         self.phase.send_replace(Phase::Finishing);
         let finished = async {
@@ -196,6 +222,13 @@ impl Process {
             }
         }
     }
+}
+
+/// A node that stays, and whose copies are not whole. Those that are gone or going are not waited for.
+fn unsynced(view: &ClusterView) -> Option<&str> {
+    let stays = |state: &str| matches!(state, "alive" | "suspect" | "joining");
+    let mut others = view.members.iter().filter(|member| member.name != view.node && stays(&member.state));
+    others.find(|member| member.synced < 1.0).map(|member| member.name.as_str())
 }
 
 type Workers = (Vec<mpsc::Sender<crate::worker::Handoff>>, Vec<JoinHandle<io::Result<()>>>);

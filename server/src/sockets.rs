@@ -28,6 +28,8 @@ pub(crate) async fn bind(config: &Config) -> Result<Sockets, String> {
     let gossip = UdpSocket::bind(SocketAddr::new(ip, peer_port))
         .await
         .map_err(|error| cannot_listen(SocketAddr::new(ip, peer_port), "peer-port, UDP", &error))?;
+    // Until the runtime has looked at it once, it would take no packet.
+    gossip.writable().await.map_err(|error| error.to_string())?;
     let advertised = advertised(config, ip).await?;
     let at = Whereabouts {
         peer: SocketAddr::new(advertised, peer_port),

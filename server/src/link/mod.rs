@@ -103,12 +103,8 @@ impl Links {
         self.incoming.borrow_mut().remove(&link);
     }
 
-    /// Forgets an outgoing link, unless another has taken its place.
-    fn forget(&self, peer: SocketAddr, outbox: &Rc<Outbox>) {
-        let mut outgoing = self.outgoing.borrow_mut();
-        if outgoing.get(&peer).is_some_and(|current| Rc::ptr_eq(current, outbox)) {
-            outgoing.remove(&peer);
-        }
+    fn forget(&self, peer: SocketAddr) {
+        self.outgoing.borrow_mut().remove(&peer);
     }
 
     fn is_paused(&self, peer: SocketAddr, now: Mono) -> bool {

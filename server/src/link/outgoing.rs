@@ -14,8 +14,9 @@ use super::outbox::Outbox;
 use super::{DIAL_TIMEOUT, LINK_QUEUE_BYTES_MAX, tune};
 use crate::event_loop::{EventLoop, Machine, Surroundings};
 
-/// Queues a request for a peer, dialling first if there is no link. False if it cannot be sent: a dial has just failed, or
-/// the peer has let [`LINK_QUEUE_BYTES_MAX`] pile up, which ends the link.
+/// Queues a request for a peer, dialling first if there is no link. False if a dial has just failed. Whatever is queued
+/// on a link that ends is lost, and so is what comes behind [`LINK_QUEUE_BYTES_MAX`] that the peer has let pile up: that
+/// ends the link.
 pub(crate) fn send<M: Machine, S: Surroundings>(
     thread: &Rc<EventLoop<M, S>>,
     peer: SocketAddr,
@@ -34,12 +35,11 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
         }
     };
     if outbox.unsent_bytes() > LINK_QUEUE_BYTES_MAX {
-        tracing::warn!(%peer, "{LINK_QUEUE_BYTES_MAX} bytes are unsent: the link is given up");
-        links.forget(peer, &outbox);
+        // Its task tells of the loss, this message's too, when it next runs.
         outbox.close();
-        return false;
+    } else {
+        outbox.push(message);
     }
-    outbox.push(message);
     true
 }
 
@@ -58,7 +58,7 @@ async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: Soc
         }
     };
     tracing::debug!(%peer, %end, "link down");
-    thread.links.forget(peer, &outbox);
+    thread.links.forget(peer);
     thread.peer_lost(peer);
 }
 
