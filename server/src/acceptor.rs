@@ -113,12 +113,16 @@ async fn greet(
 }
 
 async fn accept(listener: &TcpListener, whom: &str) -> TcpStream {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, _from)) => return stream,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept {whom} for now");
+                if !told {
+                    tracing::warn!(%error, "cannot accept {whom} for now");
+                    told = true;
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -47,7 +47,7 @@ use Takes::{Count, Nothing, Value};
 pub(super) const CHOICES: &[Choice] = &[
     choice("port", Some('p'), Value("PORT"), "11211", "Port for clients", |c, t| put(&mut c.port, number(t, 0, 65_535))),
     choice("listen", Some('l'), Value("ADDRESS"), "127.0.0.1", "Address that all ports listen on; 0.0.0.0 or :: for every one", |c, t| put(&mut c.listen, one_host(t))),
-    choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, 8 * MIB, u64::MAX))),
+    choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, MIB, u64::MAX))),
     choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, 1024 * MIB))),
     choice("disable-evictions", Some('M'), Nothing, "", "Answer an error when memory is full, instead of evicting", |c, t| put(&mut c.disable_evictions, truth(t))),
     choice("conn-limit", Some('c'), Value("NUMBER"), "16384", "Most client connections at once", |c, t| put(&mut c.conn_limit, number(t, 1, 1_000_000))),
