@@ -133,9 +133,7 @@ pub(crate) async fn drain_when_told(thread: Rc<ControlLoop>, told: Arc<Notify>) 
     loop {
         told.notified().await;
         tracing::info!("told to leave the ring");
-        thread.call(|control, now, fx| {
-            let _ = control.drain(now, fx);
-        });
+        thread.call(Control::drain);
     }
 }
 
