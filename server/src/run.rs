@@ -227,7 +227,7 @@ impl Process {
 /// A node that stays, and whose copies are not whole. Those that are gone or going are not waited for.
 fn unsynced(view: &ClusterView) -> Option<&str> {
     let stays = |state: &str| matches!(state, "alive" | "suspect" | "joining");
-    let mut others = view.members.iter().filter(|member| member.name != view.node && stays(&member.state));
+    let mut others = view.members.iter().filter(|member| member.name != view.node && stays(member.state));
     others.find(|member| member.synced < 1.0).map(|member| member.name.as_str())
 }
 
@@ -312,5 +312,48 @@ fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
     let files = config.conn_limit as u64 + 256;
     if let Some(limit) = process::open_files_max().filter(|&limit| limit < files) {
         tracing::warn!("--conn-limit {}: only {limit} files may be open (ulimit -n)", config.conn_limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memring_engine::node::MemberRow;
+
+    use super::*;
+
+    #[test]
+    fn a_stop_waits_for_those_that_stay() {
+        let view = |members: &[(&str, &'static str, f64)]| {
+            let row = |&(name, state, synced): &(&str, &'static str, f64)| MemberRow {
+                name: name.to_owned(),
+                state,
+                zone: String::new(),
+                weight: 1.0,
+                client: String::new(),
+                peer: String::new(),
+                admin: String::new(),
+                synced,
+            };
+            ClusterView {
+                cluster: "memring".to_owned(),
+                ring_id: "1".to_owned(),
+                epoch: 1,
+                partitions: 16_384,
+                replicas: 3,
+                node: "me".to_owned(),
+                members: members.iter().map(row).collect(),
+            }
+        };
+        for (others, waits_for) in [
+            (&[][..], None),
+            (&[("n2", "alive", 1.0), ("n3", "alive", 0.9)][..], Some("n3")),
+            (&[("n2", "joining", 0.0)][..], Some("n2")),
+            (&[("n2", "suspect", 0.5)][..], Some("n2")),
+            (&[("n2", "alive", 1.0), ("n3", "failed", 0.0)][..], None),
+            (&[("n2", "restarting", 0.2), ("n3", "leaving", 0.5)][..], None),
+        ] {
+            let members = [&[("me", "alive", 0.3)][..], others].concat();
+            assert_eq!(unsynced(&view(&members)), waits_for, "{others:?}");
+        }
     }
 }
