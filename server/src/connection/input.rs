@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
 
 use crate::arrival::{Arrived, read_once};
@@ -64,8 +64,8 @@ impl Input {
     }
 
     /// Takes a command out.
-    pub(super) fn split(&mut self, consumed: usize) -> BytesMut {
-        self.bytes.split_to(consumed)
+    pub(super) fn split(&mut self, consumed: usize) -> Bytes {
+        self.bytes.split_to(consumed).freeze()
     }
 
     /// Gives the large buffer back before a wait.

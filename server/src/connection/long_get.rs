@@ -4,15 +4,16 @@
 //! each started when the client has read enough of what came before. Must not know how replies are put together again
 //! (`replies`).
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes};
 use memring_protocol::text::{Command, Step, TextLimits, parse};
 
-/// The keys of a get that have not been asked for.
+/// The keys of a get or gat that have not been asked for.
 #[derive(Debug)]
 pub(super) struct LongGet {
+    /// The command and what stands before its keys.
+    name: Bytes,
     /// Key after key, with spaces between them.
-    keys: BytesMut,
-    with_cas: bool,
+    keys: Bytes,
 }
 
 /// A short get.
@@ -26,28 +27,23 @@ pub(super) struct Batch {
 }
 
 impl LongGet {
-    /// Takes a command line that has been parsed as a get or gets.
-    pub(super) fn new(mut line: BytesMut, with_cas: bool) -> Self {
-        while line.last().is_some_and(|&byte| matches!(byte, b'\n' | b'\r' | b' ')) {
-            line.truncate(line.len() - 1);
+    /// Takes a command line that has been parsed, and of which the first `words_before` words are no keys.
+    pub(super) fn new(line: Bytes, words_before: usize) -> Self {
+        let end = line.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | b' ')).map_or(0, |last| last + 1);
+        let mut start = 0;
+        for _ in 0..words_before {
+            start += word_len(&line[start..end]);
         }
-        skip(&mut line, |byte| byte == b' ');
-        skip(&mut line, |byte| byte != b' ');
-        skip(&mut line, |byte| byte == b' ');
-        Self { keys: line, with_cas }
+        Self { name: line.slice(..start), keys: line.slice(start..end) }
     }
 
     /// The next up to `keys_max` keys.
     pub(super) fn next_batch(&self, keys_max: usize) -> Batch {
         let mut covers = 0;
         for _ in 0..keys_max.max(1) {
-            let rest = &self.keys[covers..];
-            let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
-            let key = rest[spaces..].iter().take_while(|&&byte| byte != b' ').count();
-            covers += spaces + key;
+            covers += word_len(&self.keys[covers..]);
         }
-        let name: &[u8] = if self.with_cas { b"gets " } else { b"get " };
-        let line = [name, &self.keys[..covers], b"\r\n"].concat();
+        let line = [&self.name, &self.keys[..covers], b"\r\n"].concat();
         Batch { line, covers, is_last: covers == self.keys.len() }
     }
 
@@ -68,9 +64,10 @@ impl Batch {
     }
 }
 
-fn skip(line: &mut BytesMut, what: impl Fn(u8) -> bool) {
-    let count = line.iter().take_while(|&&byte| what(byte)).count();
-    line.advance(count);
+/// Bytes of the first word, with the spaces before it.
+fn word_len(line: &[u8]) -> usize {
+    let spaces = line.iter().take_while(|&&byte| byte == b' ').count();
+    spaces + line[spaces..].iter().take_while(|&&byte| byte != b' ').count()
 }
 
 #[cfg(test)]
@@ -81,20 +78,25 @@ mod tests {
 
     #[test]
     fn a_long_get_is_asked_in_batches() {
-        for (line, keys_max, batches) in [
-            ("get a b c\r\n", 2, &["a b", "c"][..]),
-            ("  gets  a   b c d  \n", 2, &["a b", "c d"]),
-            ("get a\r\n", 1, &["a"]),
-            ("get get gets\r\n", 1, &["get", "gets"]),
-            ("get a b c\r\n", 100, &["a b c"]),
+        for (line, words_before, keys_max, batches) in [
+            ("get a b c\r\n", 1, 2, &["get a b", "get c"][..]),
+            ("gets  a   b c d  \n", 1, 2, &["gets a b", "gets c d"]),
+            ("gat 10 a b\r\n", 2, 1, &["gat a", "gat b"]),
+            ("gats -1 a b c\r\n", 2, 2, &["gats a b", "gats c"]),
+            ("get a\r\n", 1, 1, &["get a"]),
+            ("get get gets\r\n", 1, 1, &["get get", "get gets"]),
+            ("get a b c\r\n", 1, 100, &["get a b c"]),
         ] {
-            let mut long = LongGet::new(BytesMut::from(line), line.contains("gets  "));
+            let mut long = LongGet::new(Bytes::from_static(line.as_bytes()), words_before);
             for (number, expected) in batches.iter().enumerate() {
                 let batch = long.next_batch(keys_max);
-                let Some(Command::Get { keys, with_cas }) = batch.command(&LIMITS) else { panic!("{line:?}: no get") };
+                let (name, keys) = match batch.command(&LIMITS) {
+                    Some(Command::Get { keys, with_cas }) => (if with_cas { "gets" } else { "get" }, keys),
+                    Some(Command::GetAndTouch { keys, with_cas, .. }) => (if with_cas { "gats" } else { "gat" }, keys),
+                    other => panic!("{line:?}: {other:?}"),
+                };
                 let keys: Vec<_> = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
-                assert_eq!(keys.join(" "), *expected, "{line:?}");
-                assert_eq!(with_cas, long.with_cas);
+                assert_eq!(format!("{name} {}", keys.join(" ")), *expected, "{line:?}");
                 assert_eq!(batch.is_last, number + 1 == batches.len(), "{line:?}");
                 long.asked(&batch);
             }

@@ -166,7 +166,7 @@ impl Connection {
             self.input = input;
             return Some(Stall::Input);
         }
-        let limits = self.thread.surroundings.limits;
+        let (limits, keys_max) = (self.thread.surroundings.limits, self.thread.surroundings.get_keys_max);
         let done = match self.scanner.parse(bytes, &limits) {
             Step::Incomplete { needed } => {
                 self.needed = needed;
@@ -176,10 +176,13 @@ impl Connection {
                 self.ending = true;
                 Ok((consumed, 0))
             }
-            Step::Command { consumed, command: Command::Get { keys, with_cas } }
-                if keys.count() > self.thread.surroundings.get_keys_max =>
-            {
-                self.long_get = Some(LongGet::new(input.split(consumed), with_cas));
+            Step::Command { consumed, command: Command::Get { keys, .. } } if keys.count() > keys_max => {
+                self.long_get = Some(LongGet::new(input.split(consumed), 1));
+                Ok((0, 0))
+            }
+            Step::Command { consumed, command: Command::GetAndTouch { keys, .. } } if keys.count() > keys_max => {
+                // The command and its exptime.
+                self.long_get = Some(LongGet::new(input.split(consumed), 2));
                 Ok((0, 0))
             }
             Step::Command { consumed, command } => {
