@@ -97,8 +97,14 @@ pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: TcpStream, admission: 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            self.ending |= self.shelf.is_stopping();
-            let stall = self.advance();
+            let mut stall = self.advance();
+            if self.shelf.is_stopping() && stall == Stall::Input && !self.ending {
+                // What had arrived before the stop is still answered: a client cannot tell whether a request that is
+                // dropped was done.
+                self.read().await?;
+                stall = self.advance();
+                self.ending |= stall == Stall::Input;
+            }
             let unsent = self.flush()?;
             if self.ending && unsent == 0 && self.long_get.is_none() && self.shelf.replies.borrow().is_idle() {
                 return self.close();
@@ -128,13 +134,14 @@ impl Connection {
             ready = self.stream.ready(interest) => ready?.is_readable(),
             () = self.shelf.wake.notified() => false,
         };
-        if may_read && readable {
-            let spare = &self.thread.surroundings.spare;
-            match self.input.read(&mut self.stream, self.needed, spare).await? {
-                Arrived::Bytes(count) => self.thread.surroundings.traffic.count_read(count),
-                Arrived::Nothing => {}
-                Arrived::End => self.ending = true,
-            }
+        if may_read && readable { self.read().await } else { Ok(()) }
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        match self.input.read(&mut self.stream, self.needed, &self.thread.surroundings.spare).await? {
+            Arrived::Bytes(count) => self.thread.surroundings.traffic.count_read(count),
+            Arrived::Nothing => {}
+            Arrived::End => self.ending = true,
         }
         Ok(())
     }
