@@ -1,4 +1,4 @@
-//! Whole clusters through seeded faults. `SEEDS=n` chooses how many, `SIM_SEED=x` replays one.
+//! Whole clusters through seeded faults. `SIM_SEEDS=n` chooses how many, `SIM_SEED=x` replays one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ fn number(name: &str) -> Option<u64> {
 fn no_acknowledged_write_is_lost_and_no_quorum_read_is_stale_under_faults() {
     let (first, count) = match number("SIM_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("SEEDS").unwrap_or(20)),
+        None => (0, number("SIM_SEEDS").unwrap_or(20)),
     };
     let (next, done, failed) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
     let broken = AtomicU64::new(u64::MAX);
@@ -42,5 +42,5 @@ fn no_acknowledged_write_is_lost_and_no_quorum_read_is_stale_under_faults() {
     let seed = broken.into_inner();
     assert!(seed == u64::MAX, "seed {seed} failed; replay: SIM_SEED={seed} cargo test -p memring-tests --test sim");
     let (done, failed) = (done.into_inner(), failed.into_inner());
-    println!("{count} seeds: {done} operations answered, {failed} in doubt or unread, 0 violations");
+    println!("sim: {count} seeds: {done} operations answered, {failed} in doubt or unread, 0 violations");
 }

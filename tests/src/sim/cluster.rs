@@ -12,7 +12,7 @@ use memring_protocol::entry::UnixMillis;
 use memring_protocol::frame;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
-use memring_protocol::text::{Command, Response};
+use memring_protocol::text::{Command, Response, Step, TextLimits, parse};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -23,6 +23,9 @@ const WALL_MS: u64 = 1_767_225_600_000;
 
 /// The control thread's place among a node's threads.
 const CONTROL: usize = usize::MAX;
+
+/// Operations of [`Cluster::ask`] are numbered from here on, apart from those of workloads.
+const ASKED_FROM: u64 = 1 << 62;
 
 /// What all nodes of a cluster are told.
 #[derive(Clone, Debug)]
@@ -109,6 +112,7 @@ pub struct Cluster {
     pub network: Network,
     random: StdRng,
     answers: Vec<Answered>,
+    asked: u64,
     /// Skew of each node's wall clock, in milliseconds.
     pub skew_ms: Vec<i64>,
 }
@@ -138,6 +142,7 @@ impl Cluster {
             network: Network::new(seed ^ 0x006e_6574),
             random: StdRng::seed_from_u64(seed),
             answers: Vec::new(),
+            asked: 0,
             skew_ms: vec![0; options.nodes],
             options,
         }
@@ -236,6 +241,37 @@ impl Cluster {
     pub fn resume(&mut self, node: usize) {
         self.places[node].paused = false;
         self.wake(node, self.now_us);
+    }
+
+    /// Asks a node to leave the ring.
+    pub fn drain(&mut self, node: usize) {
+        let life = self.places[node].life;
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.drain(now, effects);
+            }
+        });
+    }
+
+    /// Asks a node one thing and waits for its answer; `None` if none comes within five seconds.
+    pub fn ask(&mut self, node: usize, line: &str) -> Option<Response> {
+        let limits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
+        let line = format!("{line}\r\n");
+        let Step::Command { command, .. } = parse(line.as_bytes(), &limits) else { panic!("not a command: {line:?}") };
+        self.asked += 1;
+        let operation = ASKED_FROM + self.asked;
+        if !self.request(node, operation, &command) {
+            return None;
+        }
+        let until = self.now_us + 5_000_000;
+        loop {
+            if let Some(place) = self.answers.iter().position(|answer| answer.operation == operation) {
+                return Some(self.answers.swap_remove(place).response);
+            }
+            if !self.step(until) {
+                return None;
+            }
+        }
     }
 
     /// Whether the node runs.

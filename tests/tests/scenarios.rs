@@ -1,0 +1,285 @@
+//! Named stories of simulated clusters: each a situation that operators meet, over many seeds.
+
+use std::time::Duration;
+
+use memring_protocol::text::Response;
+use memring_tests::sim::{Cluster, ClusterOptions};
+
+const ALL: [usize; 3] = [0, 1, 2];
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Runs a story for each seed, on all cores; a failing seed is named.
+fn for_seeds(count: u64, story: impl Fn(u64) + Sync) {
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let failed = parking_lot::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if seed >= count {
+                        return;
+                    }
+                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(seed))).is_err() {
+                        failed.lock().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    assert!(failed.is_empty(), "seeds {failed:?} of {count} failed");
+}
+
+fn state_of(cluster: &Cluster, viewer: usize, member: usize) -> &'static str {
+    let view = cluster.view(viewer).expect("the viewer runs");
+    let name = format!("n{}", member + 1);
+    view.members.iter().find(|row| row.name == name).map_or("unknown", |row| row.state)
+}
+
+fn write_keys(cluster: &mut Cluster, count: usize) {
+    for key in 0..count {
+        let line = format!("set key-{key} 0 0 3\r\n{:03}", key % 1000);
+        assert_eq!(cluster.ask(key % 3, &line), Some(Response::Stored), "key {key}");
+    }
+    cluster.run_for(seconds(2));
+}
+
+fn count_keys(cluster: &mut Cluster, node: usize, count: usize) -> usize {
+    let found = |cluster: &mut Cluster, key: usize| match cluster.ask(node, &format!("get key-{key}")) {
+        Some(Response::Values { values, .. }) => {
+            values.first().is_some_and(|(_, item)| item.value == format!("{:03}", key % 1000).as_bytes())
+        }
+        answer => panic!("key {key} through node {node}: {answer:?}"),
+    };
+    (0..count).filter(|key| found(cluster, *key)).count()
+}
+
+/// Everyone serves again: a write through each node is read through each other.
+fn assert_serves(cluster: &mut Cluster, nodes: &[usize]) {
+    for writer in nodes {
+        let line = format!("set proof-{writer} 0 0 1\r\n{writer}");
+        assert_eq!(cluster.ask(*writer, &line), Some(Response::Stored), "write through node {writer}");
+        for reader in nodes {
+            match cluster.ask(*reader, &format!("get proof-{writer}")) {
+                Some(Response::Values { values, .. }) if values.len() == 1 => {}
+                answer => panic!("node {reader} does not see what was written through {writer}: {answer:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn simultaneous_starts_end_as_one_ring() {
+    for_seeds(100, |seed| {
+        let expect = (seed % 2 == 0).then_some(3);
+        let mut cluster = Cluster::new(ClusterOptions { expect, ..ClusterOptions::default() }, seed);
+        for node in ALL {
+            cluster.start(node);
+            cluster.run_for(Duration::from_millis(seed * 7919 % 400));
+        }
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "no whole ring after a minute");
+        assert_serves(&mut cluster, &ALL);
+    });
+}
+
+#[test]
+fn a_killed_node_is_known_to_all_within_eight_seconds() {
+    let slowest = std::sync::atomic::AtomicU64::new(0);
+    for_seeds(50, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        cluster.run_for(Duration::from_millis(1000 + seed * 37));
+        let victim = (seed % 3) as usize;
+        cluster.crash(victim);
+        let began = cluster.now_us();
+        let known = |cluster: &Cluster| {
+            ALL.iter().filter(|node| **node != victim).all(|node| state_of(cluster, *node, victim) == "failed")
+        };
+        assert!(cluster.run_until(seconds(8), known), "not known to all after 8 s");
+        slowest.fetch_max(cluster.now_us() - began, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("sim: a killed node of three is known to all after at most {} ms", slowest.into_inner() / 1000);
+}
+
+#[test]
+fn an_isolated_node_never_makes_the_others_drop_a_healthy_one() {
+    let verdicts = std::sync::atomic::AtomicU64::new(0);
+    for_seeds(200, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        let lonely = (seed % 3) as usize;
+        let healthy: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        cluster.network.split(&[lonely], &healthy);
+        for round in 0..250 {
+            if round == 120 {
+                cluster.network.heal();
+            }
+            cluster.run_for(Duration::from_millis(100));
+            for (viewer, member) in [(healthy[0], healthy[1]), (healthy[1], healthy[0])] {
+                let false_verdict = state_of(&cluster, viewer, member) == "failed";
+                verdicts.fetch_add(u64::from(false_verdict), std::sync::atomic::Ordering::Relaxed);
+            }
+            for member in &healthy {
+                assert_ne!(state_of(&cluster, lonely, *member), "failed", "the lonely node judges alone");
+            }
+        }
+        assert!(cluster.run_until(seconds(20), |cluster| cluster.is_whole(&ALL)), "not whole after the heal");
+    });
+    let verdicts = verdicts.into_inner();
+    println!("sim: isolated node, 200 seeds: {verdicts} false verdicts among the others");
+    assert_eq!(verdicts, 0);
+}
+
+#[test]
+fn two_of_three_restart_together_and_the_third_keeps_the_data() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 60);
+        let survivor = (seed % 3) as usize;
+        for node in ALL.into_iter().filter(|node| *node != survivor) {
+            cluster.crash(node);
+        }
+        cluster.run_for(Duration::from_millis(seed * 131 % 3000));
+        for node in ALL.into_iter().filter(|node| *node != survivor) {
+            cluster.start(node);
+        }
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "not whole again");
+        assert_serves(&mut cluster, &ALL);
+        assert_eq!(count_keys(&mut cluster, (survivor + 1) % 3, 60), 60);
+    });
+}
+
+#[test]
+fn all_restart_and_serve_again_from_nothing() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 20);
+        for node in ALL {
+            cluster.crash(node);
+        }
+        cluster.run_for(Duration::from_millis(500));
+        for node in ALL {
+            cluster.start(node);
+        }
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "not whole again");
+        assert_eq!(count_keys(&mut cluster, 0, 20), 0);
+        assert_serves(&mut cluster, &ALL);
+    });
+}
+
+#[test]
+fn one_dead_and_one_restarting_wait_for_the_dead_and_then_do_without() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 60);
+        let (dead, restarting, steady) = ((seed % 3) as usize, (seed as usize + 1) % 3, (seed as usize + 2) % 3);
+        cluster.crash(dead);
+        cluster.run_for(seconds(8));
+        cluster.crash(restarting);
+        cluster.run_for(Duration::from_millis(300));
+        cluster.start(restarting);
+        cluster.run_for(seconds(10));
+        let synced = cluster.shared(restarting).is_some_and(|shared| shared.is_synced());
+        assert!(!synced, "synced from one home of two, while the other may still come back");
+        let served = |cluster: &Cluster| cluster.shared(restarting).is_some_and(|shared| shared.is_synced());
+        assert!(cluster.run_until(seconds(40), served), "still waiting for the dead");
+        assert_serves(&mut cluster, &[restarting, steady]);
+        assert_eq!(count_keys(&mut cluster, restarting, 60), 60);
+        cluster.start(dead);
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "not whole with the dead back");
+        assert_eq!(count_keys(&mut cluster, dead, 60), 60);
+    });
+}
+
+#[test]
+fn a_node_that_returns_empty_holds_everything_when_it_is_synced() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 60);
+        let (first, second) = ((seed % 3) as usize, (seed as usize + 1) % 3);
+        for victim in [first, second] {
+            cluster.crash(victim);
+            cluster.run_for(seconds(7));
+            cluster.start(victim);
+            assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "not whole again");
+        }
+        cluster.crash((seed as usize + 2) % 3);
+        cluster.run_for(seconds(1));
+        assert_eq!(count_keys(&mut cluster, first, 60), 60);
+    });
+}
+
+#[test]
+fn hints_over_their_limit_are_dropped_and_counted_and_no_write_fails() {
+    for_seeds(10, |seed| {
+        let options = ClusterOptions { hint_memory_bytes: 2_000, ..ClusterOptions::default() };
+        let mut cluster = Cluster::started(options, seed);
+        cluster.crash(2);
+        cluster.run_for(seconds(7));
+        for key in 0..60 {
+            let line = format!("set key-{key} 0 0 3\r\n{key:03}");
+            assert_eq!(cluster.ask(key % 2, &line), Some(Response::Stored), "key {key}");
+        }
+        cluster.run_for(seconds(2));
+        let stat = |cluster: &mut Cluster, name: &str| match cluster.ask(0, "stats") {
+            Some(Response::Stats(lines)) => {
+                lines.iter().find(|(line, _)| line == name).map_or(0, |(_, value)| value.parse::<u64>().unwrap_or(0))
+            }
+            answer => panic!("stats: {answer:?}"),
+        };
+        assert!(stat(&mut cluster, "hint_bytes") <= 2_000);
+        assert!(stat(&mut cluster, "hints_dropped") > 0);
+        cluster.start(2);
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "not whole again");
+        assert_eq!(count_keys(&mut cluster, 2, 60), 60);
+    });
+}
+
+#[test]
+fn nodes_join_and_leave_one_at_a_time_and_nothing_is_lost() {
+    for_seeds(10, |seed| {
+        let options = ClusterOptions { nodes: 5, ..ClusterOptions::default() };
+        let mut cluster = Cluster::new(options, seed);
+        for node in ALL {
+            cluster.start(node);
+        }
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "no ring of three");
+        write_keys(&mut cluster, 60);
+        cluster.start(3);
+        cluster.start(4);
+        let five = [0, 1, 2, 3, 4];
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&five)), "no ring of five");
+        for node in five {
+            assert_eq!(count_keys(&mut cluster, node, 60), 60, "through node {node}");
+        }
+        cluster.drain(0);
+        let left = |cluster: &Cluster| cluster.view(1).is_some_and(|view| view.members.len() == 4);
+        assert!(cluster.run_until(seconds(60), left), "the ring still has five members");
+        cluster.crash(0);
+        cluster.run_for(seconds(1));
+        for node in [1, 2, 3, 4] {
+            assert_eq!(count_keys(&mut cluster, node, 60), 60, "through node {node} after the leave");
+        }
+        assert_serves(&mut cluster, &[1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn flush_all_through_any_node_empties_all_and_what_comes_after_lives() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 30);
+        assert_eq!(cluster.ask((seed % 3) as usize, "flush_all"), Some(Response::Ok));
+        let line = "set after 0 0 1\r\nx";
+        assert_eq!(cluster.ask((seed as usize + 1) % 3, line), Some(Response::Stored));
+        for node in ALL {
+            assert_eq!(count_keys(&mut cluster, node, 30), 0);
+            match cluster.ask(node, "get after") {
+                Some(Response::Values { values, .. }) => assert_eq!(values.len(), 1),
+                answer => panic!("{answer:?}"),
+            }
+        }
+    });
+}
