@@ -28,7 +28,7 @@ fmt: ## format the code
 	$(CARGO) fmt --all
 
 sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
-	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim -- --nocapture
+	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios -- --nocapture
 
 fuzz: ## fuzz every decoder for a minute
 	scripts/fuzz.sh 60

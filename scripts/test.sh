@@ -48,8 +48,10 @@ step "tools" scripts/install-tools.sh
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
-step "tests (simulator: $seeds seeds)" env SIM_SEEDS="$seeds" cargo test --locked --workspace
+step "tests" cargo test --locked --workspace
 step "release build" cargo build --locked --release --workspace
+step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
+  cargo test --locked --release --package memring-tests --test sim --test scenarios --test ring -- --nocapture
 step "decoders, $cases cases each" decoders
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
 step "foreign clients, three nodes" scripts/e2e.sh

@@ -13,6 +13,8 @@ use bytes::{Buf, BufMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// Why a piece of gossip does not read.
+pub use crate::codec::CodecError as GossipError;
 use crate::codec::{CodecError, decode_limited, encode_limited};
 use crate::key::Token;
 use crate::ring::NodeName;

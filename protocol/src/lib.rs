@@ -12,6 +12,7 @@
 
 pub mod codec;
 pub mod entry;
+pub mod flush;
 pub mod frame;
 pub mod gossip;
 pub mod key;

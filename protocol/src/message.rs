@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Expiry, Item, UnixMillis};
+use crate::flush::FlushState;
 use crate::key::{Key, Partition};
 use crate::ring::{Epoch, NodeName};
 use crate::version::{Ballot, Slot, Stamp, Version};
@@ -287,15 +288,6 @@ pub struct PartitionState {
     pub promised: Ballot,
     /// Digest of the entries it holds.
     pub digest: u64,
-}
-
-/// The flush state of a node: ring state that joiners and returners apply before serving.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct FlushState {
-    /// Every entry stamped at or below this is gone.
-    pub floor: Stamp,
-    /// A flush to come: when asked (its identity: the later one replaces), and at which moment.
-    pub pending: Option<(Stamp, UnixMillis)>,
 }
 
 /// Rare requests, in bincode.

@@ -5,12 +5,13 @@
 
 use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{Preamble, decode, decode_preamble, encode, encode_preamble};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, FlushState,
-    Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal,
-    Replicate, Reply, Request, RequestId, Want, WriteReply, WriteRequest,
+    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message,
+    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate,
+    Reply, Request, RequestId, Want, WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};

@@ -7,6 +7,7 @@ mod messages;
 use bytes::{BufMut, Bytes, BytesMut};
 use memring_protocol::codec;
 use memring_protocol::entry::{Body, Entry, Expiry, Item};
+use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{
     FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, Preamble, WIRE_VERSION, decode, decode_preamble, encode,
     encode_preamble, fetched_entry_len,
@@ -14,8 +15,8 @@ use memring_protocol::frame::{
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::{FETCH_PARTITIONS_MAX, FRAME_BYTES_MAX, PREPARE_PARTITIONS_MAX, READ_KEYS_MAX};
 use memring_protocol::message::{
-    ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, FlushState, Message, Mutation,
-    NewValue, PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want, WriteRequest,
+    ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message, Mutation, NewValue,
+    PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want, WriteRequest,
 };
 use memring_protocol::ring::Epoch;
 use memring_protocol::version::{Ballot, Version};

@@ -2,7 +2,6 @@
 //!
 //! Must not know how a membership is decided: it brings packets, addresses and facts to the engine's control.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,23 +41,11 @@ const FACTS_EVERY: Duration = Duration::from_secs(1);
 /// Performs the effects that only the control thread has.
 pub(crate) struct Outside {
     udp: Rc<UdpSocket>,
-    exit: RefCell<Option<String>>,
-    exiting: Notify,
 }
 
 impl Outside {
     pub(crate) fn new(udp: Rc<UdpSocket>) -> Self {
-        Self { udp, exit: RefCell::default(), exiting: Notify::new() }
-    }
-
-    /// Waits until the engine wants the process to end, and says why.
-    pub(crate) async fn exit(&self) -> String {
-        loop {
-            if let Some(reason) = self.exit.borrow_mut().take() {
-                return reason;
-            }
-            self.exiting.notified().await;
-        }
+        Self { udp }
     }
 }
 
@@ -70,10 +57,6 @@ impl Surroundings for Outside {
                 if let Err(error) = self.udp.try_send_to(&packet, to) {
                     tracing::debug!(%to, %error, "a packet is lost");
                 }
-            }
-            Effect::Exit(reason) => {
-                *self.exit.borrow_mut() = Some(reason);
-                self.exiting.notify_one();
             }
             // Not shown: effects can hold values.
             _ => tracing::error!("an effect that the control thread does not have"),

@@ -1,6 +1,6 @@
 //! One thread's turn of the wheel: inputs go into its machine, the effects that come out are performed.
 //!
-//! Workers and the control thread share this: peers' links, timers, wake-ups. What only one of them has (clients; gossip)
+//! Workers and the control thread share this: peers' links and timers. What only one of them has (clients; gossip)
 //! is its [`Surroundings`]. A machine is called and done before its effects are performed, and nothing that performs an
 //! effect calls a machine: what follows from an effect at once, such as a lost peer, is told in the next turn. So no
 //! effect can recurse, and no `RefCell` here is borrowed across an await. Must not know what requests mean.
@@ -38,9 +38,6 @@ pub(crate) trait Surroundings: 'static {
     fn perform(&self, effect: Effect);
 }
 
-/// Wakes the workers' timers, from any thread.
-pub(crate) type Wakers = Arc<[Arc<Notify>]>;
-
 /// A machine with what performs its effects.
 pub(crate) struct EventLoop<M, S> {
     machine: RefCell<M>,
@@ -53,9 +50,6 @@ pub(crate) struct EventLoop<M, S> {
     armed: Cell<Option<Mono>>,
     /// Something for [`Self::run_timers`] to look at: an earlier deadline, a lost peer.
     rearm: Notify,
-    /// Another thread wants the timers run.
-    woken: Arc<Notify>,
-    workers: Wakers,
     heartbeat: Arc<AtomicU64>,
 }
 
@@ -63,14 +57,12 @@ pub(crate) struct EventLoop<M, S> {
 pub(crate) struct Wiring {
     pub(crate) clock: Clock,
     pub(crate) links: Links,
-    pub(crate) woken: Arc<Notify>,
-    pub(crate) workers: Wakers,
     pub(crate) heartbeat: Arc<AtomicU64>,
 }
 
 impl<M: Machine, S: Surroundings> EventLoop<M, S> {
     pub(crate) fn new(machine: M, surroundings: S, wiring: Wiring) -> Rc<Self> {
-        let Wiring { clock, links, woken, workers, heartbeat } = wiring;
+        let Wiring { clock, links, heartbeat } = wiring;
         Rc::new(Self {
             machine: RefCell::new(machine),
             surroundings,
@@ -80,8 +72,6 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
             lost: RefCell::default(),
             armed: Cell::new(None),
             rearm: Notify::new(),
-            woken,
-            workers,
             heartbeat,
         })
     }
@@ -119,7 +109,6 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
             match effect {
                 Effect::Send(peer, message) => self.send(peer, &message),
                 Effect::Answer(link, message) => self.links.answer(link, &message),
-                Effect::WakeWorkers => self.workers.iter().for_each(|worker| worker.notify_one()),
                 other => self.surroundings.perform(other),
             }
         }
@@ -152,7 +141,6 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
             let wait = deadline.map_or(HEARTBEAT, |deadline| self.clock.until(deadline).min(HEARTBEAT));
             let due = tokio::select! {
                 () = tokio::time::sleep(wait) => true,
-                () = self.woken.notified() => true,
                 () = self.rearm.notified() => false,
             };
             if due {

@@ -24,7 +24,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, ControlLoop, FactSources, Outside};
-use crate::event_loop::{EventLoop, Wakers, Wiring};
+use crate::event_loop::{EventLoop, Wiring};
 use crate::gauges::{Connections, Traffic};
 use crate::link::{CONTROL_LINK, Links};
 use crate::signals::Signals;
@@ -63,7 +63,6 @@ pub fn serve(config: &Config) -> ExitCode {
 struct Process {
     clock: Clock,
     shared: Arc<Shared>,
-    wakers: Wakers,
     heartbeats: Vec<Arc<AtomicU64>>,
     traffic: Vec<Arc<Traffic>>,
     connections: Arc<Connections>,
@@ -111,7 +110,6 @@ async fn run(config: &Config) -> Result<(), String> {
             }
             Ok(())
         }
-        reason = control.surroundings.exit() => Err(reason),
         () = until_one_ends(&handles) => Err("a worker thread has ended".to_owned()),
     };
     process.end(handles).await;
@@ -125,7 +123,6 @@ impl Process {
         Self {
             clock,
             shared,
-            wakers: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
             // The last one is the control thread's.
             heartbeats: (0..=workers).map(|_| heartbeat()).collect(),
             traffic: (0..workers).map(|_| Arc::new(Traffic::default())).collect(),
@@ -246,10 +243,9 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
             phase: process.phase.subscribe(),
         };
         // Links are made on the thread they belong to.
-        let (clock, wakers) = (process.clock, Arc::clone(&process.wakers));
-        let (woken, heartbeat) = (Arc::clone(&process.wakers[index]), Arc::clone(&process.heartbeats[index]));
-        let preamble = process.preamble(0);
-        let work = move || worker.run(Wiring { clock, links: Links::new(preamble), woken, workers: wakers, heartbeat });
+        let (clock, preamble) = (process.clock, process.preamble(0));
+        let heartbeat = Arc::clone(&process.heartbeats[index]);
+        let work = move || worker.run(Wiring { clock, links: Links::new(preamble), heartbeat });
         senders.push(sender);
         handles.push(threads::spawn(format!("worker-{number}"), work)?);
     }
@@ -260,9 +256,7 @@ fn control_loop(process: &Process, udp: Rc<tokio::net::UdpSocket>) -> Rc<Control
     let wiring = Wiring {
         clock: process.clock,
         links: Links::new(process.preamble(CONTROL_LINK)),
-        woken: Arc::new(Notify::new()),
-        workers: Arc::clone(&process.wakers),
-        heartbeat: Arc::clone(&process.heartbeats[process.wakers.len()]),
+        heartbeat: Arc::clone(process.heartbeats.last().expect("one for each worker, then the control thread's")),
     };
     EventLoop::new(Control::new(Arc::clone(&process.shared)), Outside::new(udp), wiring)
 }

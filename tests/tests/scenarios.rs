@@ -11,8 +11,15 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// The inner loop runs a tenth of the seeds; `SIM_SEEDS`, set to whatever number, asks for all of them.
+#[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+fn seeds(count: u64) -> u64 {
+    if std::env::var_os("SIM_SEEDS").is_some() { count } else { count.div_ceil(10) }
+}
+
 /// Runs a story for each seed, on all cores; a failing seed is named.
 fn for_seeds(count: u64, story: impl Fn(u64) + Sync) {
+    let count = seeds(count);
     let next = std::sync::atomic::AtomicU64::new(0);
     let failed = parking_lot::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -128,7 +135,8 @@ fn an_isolated_node_never_makes_the_others_drop_a_healthy_one() {
         assert!(cluster.run_until(seconds(20), |cluster| cluster.is_whole(&ALL)), "not whole after the heal");
     });
     let verdicts = verdicts.into_inner();
-    println!("sim: isolated node, 200 seeds: {verdicts} false verdicts among the others");
+    let count = seeds(200);
+    println!("sim: isolated node, {count} seeds: {verdicts} false verdicts among the others");
     assert_eq!(verdicts, 0);
 }
 
@@ -281,5 +289,36 @@ fn flush_all_through_any_node_empties_all_and_what_comes_after_lives() {
                 answer => panic!("{answer:?}"),
             }
         }
+    });
+}
+
+#[test]
+fn levels_by_key_prefix_decide_what_a_lone_node_can_still_do() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        let lonely = (seed % 3) as usize;
+        let others: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        cluster.network.split(&[lonely], &others);
+        cluster.run_for(seconds(1));
+        let unmet = |answer: Option<Response>| match answer {
+            Some(Response::ServerError(text)) => text.starts_with("quorum not reached"),
+            _ => false,
+        };
+        assert!(unmet(cluster.ask(lonely, "set strict 0 0 1\r\nx")), "a quorum of one");
+        assert!(unmet(cluster.ask(lonely, "delete strict")), "a false NOT_FOUND");
+        assert!(unmet(cluster.ask(lonely, "get strict")), "a read without a quorum");
+        let line = "set fast:key 0 0 1\r\nx";
+        assert_eq!(cluster.ask(lonely, line), Some(Response::Stored), "one replica is enough at level one");
+        assert!(
+            matches!(cluster.ask(lonely, "get fast:key"), Some(Response::Values { values, .. }) if values.len() == 1)
+        );
+        cluster.network.heal();
+        assert!(cluster.run_until(seconds(30), |cluster| cluster.is_whole(&ALL)), "not whole after the heal");
+        cluster.run_for(seconds(2));
+        let seen = cluster.ask(others[0], "get fast:key");
+        assert!(
+            matches!(seen, Some(Response::Values { values, .. }) if values.len() == 1),
+            "the hint has been replayed"
+        );
     });
 }

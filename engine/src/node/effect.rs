@@ -30,8 +30,4 @@ pub enum Effect {
     Answer(LinkId, Message),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
-    /// Let each worker run its timers now: something that requests wait for has changed.
-    WakeWorkers,
-    /// Stop the process with this one-line reason. Control thread only.
-    Exit(String),
 }

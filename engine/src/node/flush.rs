@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use memring_protocol::entry::UnixMillis;
+use memring_protocol::flush::FlushState;
 use memring_protocol::level::majority;
-use memring_protocol::message::{ControlReply, ControlRequest, FlushState, Reply, Request};
+use memring_protocol::message::{ControlReply, ControlRequest, Reply, Request};
 use memring_protocol::text::Response;
 use memring_protocol::version::{Slot, Stamp};
 

@@ -15,6 +15,7 @@ mod control;
 mod counters;
 mod effect;
 mod flush;
+mod plausible;
 mod reads;
 mod replay;
 mod replica;
@@ -22,6 +23,7 @@ mod requests;
 mod serializer;
 mod settings;
 mod shared;
+mod spread;
 mod stats;
 mod takeover;
 mod topology;
@@ -145,6 +147,11 @@ impl Node {
         request: Request,
         effects: &mut Vec<Effect>,
     ) {
+        if !plausible::is_plausible_request(now.cluster, &request) {
+            let refused = Message::Reply(id, Reply::Control(ControlReply::Refused(Refusal::Busy)));
+            effects.push(Effect::Answer(link, refused));
+            return;
+        }
         self.turn(now, effects, |node, turn| match request {
             Request::Write(write) => node.start_order(turn, Origin::Remote(link, id), write),
             request => {
@@ -166,7 +173,8 @@ impl Node {
     ) {
         self.turn(now, effects, |node, turn| {
             if let Some(call) = node.calls.answered(from, id) {
-                node.on_answer(turn, call, Some(reply));
+                let reply = plausible::is_plausible_reply(now.cluster, &reply).then_some(reply);
+                node.on_answer(turn, call, reply);
             }
         });
     }

@@ -8,23 +8,21 @@ use std::time::Duration;
 
 use memring_protocol::entry::{Body, Entry, Item};
 use memring_protocol::message::{
-    Acknowledgement, Message, Mutation, NewValue, Outcome, ReadRequest, ReadResult, Refusal, Replicate, Reply, Request,
-    RequestId, Want, WriteReply, WriteRequest,
+    Message, Mutation, NewValue, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want,
+    WriteReply, WriteRequest,
 };
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 
 use super::calls::Purpose;
 use super::effect::{Effect, LinkId};
 use super::shared::Lead;
+use super::spread::Spread;
 use super::turn::Turn;
 use super::{Node, Op, OpId};
-use crate::cluster::mutation::{Change, is_blind, is_repeatable, mutate};
+use crate::cluster::mutation::{Change, is_blind, mutate};
 use crate::cluster::quorum::{Quorum, Verdict};
 use crate::now::Mono;
 use crate::store::{self, Held, Updated};
-
-/// A home that has not acknowledged a write by then gets a hint, whatever the client was told.
-const HINT_AFTER: Duration = Duration::from_millis(1000);
 
 /// How long to wait for another thread of this process that is taking the partition over.
 const TAKEOVER_POLL: Duration = Duration::from_millis(2);
@@ -32,8 +30,8 @@ const TAKEOVER_POLL: Duration = Duration::from_millis(2);
 /// How long to wait before looking again when too few homes could be asked.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// How long to wait before spreading again to homes whose ring config differs.
-const SPREAD_AGAIN_AFTER: Duration = Duration::from_millis(15);
+/// No order waits longer, whatever its coordinator says: what a hostile peer can pile up ends with it.
+const ORDER_PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Who asked for the order.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +44,7 @@ pub(crate) enum Origin {
 
 /// How far an order has come.
 #[derive(Debug)]
-enum Stage {
+pub(crate) enum Stage {
     /// Waiting until this node leads the partition.
     Lead,
     /// Looking at the key on a majority of the homes: this term has not seen it yet.
@@ -55,28 +53,15 @@ enum Stage {
     Spread(Spread),
 }
 
-/// An ordered write on its way to the other homes.
-#[derive(Debug)]
-struct Spread {
-    quorum: Quorum,
-    fence: Option<Ballot>,
-    outcome: Outcome,
-    entry: Option<Entry>,
-    changed: bool,
-    answered: bool,
-    /// A home has another ring config: spread again as soon as this node knows it too.
-    outdated: bool,
-}
-
 /// A write being ordered.
 #[derive(Debug)]
 pub(crate) struct Order {
-    origin: Origin,
-    request: WriteRequest,
-    stage: Stage,
+    pub(crate) origin: Origin,
+    pub(crate) request: WriteRequest,
+    pub(crate) stage: Stage,
     /// What a look found; the inner `None` is "nothing".
     looked: Option<Option<Entry>>,
-    deadline: Mono,
+    pub(crate) deadline: Mono,
 }
 
 /// What the shard lock gave.
@@ -111,7 +96,8 @@ impl Node {
             self.answer_order(turn, origin, WriteReply::Refused(refusal));
             return;
         }
-        let deadline = turn.mono().after(Duration::from_millis(u64::from(request.patience_ms)));
+        let patience = Duration::from_millis(u64::from(request.patience_ms)).min(ORDER_PATIENCE_MAX);
+        let deadline = turn.mono().after(patience);
         let unordered = request.copies == 1 && matches!(request.mutation, Mutation::Set(_) | Mutation::Delete);
         let id = self.open(Op::Order(Order { origin, request, stage: Stage::Lead, looked: None, deadline }));
         self.set_timer(deadline, id);
@@ -293,128 +279,6 @@ impl Node {
         }
     }
 
-    /// Sends what was ordered to the other homes.
-    fn spread(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: OpId,
-        fence: Option<Ballot>,
-        outcome: Outcome,
-        entry: Option<Entry>,
-        changed: bool,
-    ) {
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
-        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let (key, partition) = (order.request.key.clone(), order.request.key.partition());
-        let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
-        let mut quorum = Quorum::of_writes(homes, next, usize::from(order.request.copies));
-        quorum.yes(me, true);
-        let others: Vec<Slot> = quorum.homes().into_iter().filter(|slot| *slot != me).collect();
-        let answered = fence.is_none();
-        let replicate = Replicate { epoch: turn.topology.epoch(), fence, key, entry: entry.clone() };
-        order.stage = Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false });
-        let hint_at = turn.mono().after(HINT_AFTER);
-        let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
-        self.set_timer(timer, id);
-        let (usable, avoided): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|slot| self.shared.is_usable(&turn.topology, *slot));
-        for slot in usable {
-            self.replicate_to(turn, id, slot, replicate.clone());
-        }
-        for slot in avoided {
-            // A home that seems away is bothered only where the others cannot be enough.
-            if turn.topology.is_up(slot) && !self.could_do_without(id, slot) {
-                self.replicate_to(turn, id, slot, replicate.clone());
-            } else {
-                self.on_replicate_lost(turn, id, slot);
-            }
-        }
-        self.judge_spread(turn, id);
-    }
-
-    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, replicate: Replicate) {
-        if !self.call(turn, slot, Purpose::Replicate(id), Request::Replicate(replicate)) {
-            self.on_replicate_lost(turn, id, slot);
-        }
-    }
-
-    fn could_do_without(&self, id: OpId, slot: Slot) -> bool {
-        match self.ops.get(&id) {
-            Some(Op::Order(Order { stage: Stage::Spread(Spread { quorum, answered, .. }), .. })) => {
-                let mut without = quorum.clone();
-                without.no(slot);
-                *answered || without.verdict() != Verdict::Impossible
-            }
-            _ => true,
-        }
-    }
-
-    pub(crate) fn on_acknowledgement(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, ack: Acknowledgement) {
-        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let partition = order.request.key.partition();
-        let Stage::Spread(spread) = &mut order.stage else { return };
-        match ack {
-            Acknowledgement::Held { synced } => spread.quorum.yes(from, synced),
-            Acknowledgement::Refused(Refusal::Epoch(_)) if !spread.answered => {
-                spread.outdated = true;
-                let again = turn.mono().after(SPREAD_AGAIN_AFTER).min(order.deadline);
-                self.set_timer(again, id);
-                return;
-            }
-            Acknowledgement::Refused(_) => return self.on_replicate_lost(turn, id, from),
-            Acknowledgement::Fenced(ballot) => {
-                // The lead ends by itself: the store refuses it from now on.
-                spread.quorum.no(from);
-                self.shared.store.raise_promised(partition, ballot);
-            }
-        }
-        self.judge_spread(turn, id);
-    }
-
-    /// A home did not take it: it gets a hint.
-    pub(crate) fn on_replicate_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot) {
-        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let Stage::Spread(spread) = &mut order.stage else { return };
-        if spread.quorum.is_held_by(from) {
-            return;
-        }
-        spread.quorum.no(from);
-        if let Some(entry) = &spread.entry {
-            self.shared.hints.lock().keep(from, &order.request.key, entry.version);
-        }
-        self.judge_spread(turn, id);
-    }
-
-    /// Answers when the count is decided; forgets the order when every home has been heard of.
-    fn judge_spread(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let partition = order.request.key.partition();
-        let Stage::Spread(Spread { quorum, outcome, changed, answered, .. }) = &mut order.stage else { return };
-        let (verdict, origin) = (quorum.verdict(), order.origin);
-        let all_heard = quorum.homes().iter().all(|slot| quorum.is_held_by(*slot));
-        let mut reply = None;
-        if !*answered && verdict != Verdict::Pending {
-            *answered = true;
-            reply = Some(match verdict {
-                Verdict::Reached => WriteReply::Done(outcome.clone()),
-                _ => {
-                    let holder = self.shared.store.promised(partition).holder();
-                    let deposed = holder.filter(|slot| Some(*slot) != turn.topology.me());
-                    match deposed {
-                        Some(slot) if !*changed || is_repeatable(&order.request.mutation) => WriteReply::Redirect(slot),
-                        _ => in_doubt(quorum),
-                    }
-                }
-            });
-        }
-        if all_heard {
-            self.ops.remove(&id);
-        }
-        if let Some(reply) = reply {
-            self.answer_order(turn, origin, reply);
-        }
-    }
-
     pub(crate) fn on_order_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
         let overdue = turn.mono() >= order.deadline;
@@ -430,34 +294,7 @@ impl Node {
         }
     }
 
-    /// Homes that have kept silent get hints; a client that is still waiting is answered when its time is over.
-    fn on_spread_timer(&mut self, turn: &mut Turn<'_>, id: OpId, overdue: bool) {
-        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let (origin, deadline) = (order.origin, order.deadline);
-        let Stage::Spread(spread) = &mut order.stage else { return };
-        if spread.outdated && !spread.answered && !overdue {
-            let (fence, outcome, changed) = (spread.fence, spread.outcome.clone(), spread.changed);
-            let entry = spread.entry.take();
-            return self.spread(turn, id, fence, outcome, entry, changed);
-        }
-        if let Some(entry) = &spread.entry {
-            let mut hints = self.shared.hints.lock();
-            for slot in spread.quorum.homes().into_iter().filter(|slot| !spread.quorum.is_held_by(*slot)) {
-                hints.keep(slot, &order.request.key, entry.version);
-            }
-        }
-        if spread.answered {
-            self.ops.remove(&id);
-        } else if overdue {
-            let reply = in_doubt(&spread.quorum);
-            self.ops.remove(&id);
-            self.answer_order(turn, origin, reply);
-        } else {
-            self.set_timer(deadline, id);
-        }
-    }
-
-    fn answer_order(&mut self, turn: &mut Turn<'_>, origin: Origin, reply: WriteReply) {
+    pub(crate) fn answer_order(&mut self, turn: &mut Turn<'_>, origin: Origin, reply: WriteReply) {
         match origin {
             Origin::Local(write) => self.local_replies.push_back((write, reply)),
             Origin::Remote(link, id) => {
@@ -465,11 +302,6 @@ impl Node {
             }
         }
     }
-}
-
-fn in_doubt(quorum: &Quorum) -> WriteReply {
-    let byte = |count: usize| count.min(usize::from(u8::MAX)) as u8;
-    WriteReply::InDoubt { acknowledged: byte(quorum.acknowledged()), needed: byte(quorum.needed()) }
 }
 
 fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {

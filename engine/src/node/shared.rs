@@ -197,6 +197,11 @@ impl Shared {
         }
     }
 
+    /// Keeps what is known of these addresses only.
+    pub(crate) fn forget_avoided(&self, keep: impl Fn(&SocketAddr) -> bool) {
+        self.avoided.retain(|address, ()| keep(address));
+    }
+
     /// Whether a member is worth asking: up by gossip, and not avoided by this node.
     pub(crate) fn is_usable(&self, topology: &Topology, slot: Slot) -> bool {
         Some(slot) == topology.me()

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::message::FlushState;
+use memring_protocol::flush::FlushState;
 use memring_protocol::version::Stamp;
 use parking_lot::Mutex;
 

@@ -31,8 +31,8 @@ mod walk;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memring_protocol::entry::{Entry, Item, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, Partition};
-use memring_protocol::message::FlushState;
 use memring_protocol::version::{Ballot, Version};
 use parking_lot::{Mutex, MutexGuard};
 

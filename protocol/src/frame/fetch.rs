@@ -11,9 +11,10 @@ use super::FrameError;
 use super::fields::{ENTRY_BYTES_MIN, KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, entry_len, key_len};
 use crate::codec;
 use crate::entry::Entry;
+use crate::flush::FlushState;
 use crate::key::Key;
 use crate::limits::FETCH_PARTITIONS_MAX;
-use crate::message::{FetchReply, FetchRequest, FetchedPartition, FlushState};
+use crate::message::{FetchReply, FetchRequest, FetchedPartition};
 
 /// Bytes that an entry takes in a fetch reply: what the answering side counts to end a page.
 pub fn fetched_entry_len(key: &Key, entry: &Entry) -> usize {

@@ -4,12 +4,13 @@
 
 use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{HEADER_BYTES, encode};
 use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, FlushState,
-    Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal,
-    Replicate, Reply, Request, RequestId, Want, WriteReply, WriteRequest,
+    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message,
+    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate,
+    Reply, Request, RequestId, Want, WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NODE_NAME_BYTES_MAX, NodeName};
 use memring_protocol::version::{Ballot, SLOTS_MAX, Slot, Stamp, Version};

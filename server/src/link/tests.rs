@@ -15,7 +15,7 @@ use memring_protocol::message::{ControlReply, ControlRequest, Message, Reply, Re
 use memring_protocol::ring::NodeName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use super::handshake::handshake;
@@ -70,8 +70,6 @@ fn machine() -> (Rc<EventLoop<Echo, Nobody>>, Rc<RefCell<Notes>>) {
     let wiring = Wiring {
         clock: Clock::start(),
         links: Links::new(preamble().freeze()),
-        woken: Arc::new(Notify::new()),
-        workers: Arc::new([]),
         heartbeat: Arc::new(AtomicU64::new(0)),
     };
     let machine = EventLoop::new(Echo(Rc::clone(&notes)), Nobody, wiring);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use memring_engine::node::{ClusterView, Control, Effect, LinkId, Node, Settings, Shared, Ticket, Unmet};
+use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::frame;
+use memring_protocol::level::Level;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Response, Step, TextLimits, parse};
@@ -201,7 +202,8 @@ impl Cluster {
             vnodes: 64,
             read: None,
             write: None,
-            namespaces: Vec::new(),
+            // Keys of this prefix are read and written at level one.
+            namespaces: vec![Namespace { prefix: b"fast:".to_vec(), read: Some(Level::One), write: Some(Level::One) }],
             unmet: Unmet::Error,
             memory_limit_bytes: self.options.memory_limit_bytes,
             item_bytes_max: 10 * 1024,
@@ -502,8 +504,6 @@ impl Cluster {
                         }
                     }
                 }
-                Effect::WakeWorkers => {}
-                Effect::Exit(reason) => panic!("node {node} exits: {reason}"),
             }
         }
         self.schedule(node);

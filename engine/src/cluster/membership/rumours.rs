@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foca::{BroadcastHandler, Notification, Runtime, Timer};
-use memring_protocol::codec::CodecError;
-use memring_protocol::gossip::{NodeId, Rumour};
+use memring_protocol::gossip::{GossipError, NodeId, Rumour};
 use parking_lot::Mutex;
 
 use super::roster::Roster;
@@ -18,9 +17,9 @@ pub(super) struct Rumours(pub(super) Arc<Mutex<Roster>>);
 
 impl BroadcastHandler<NodeId> for Rumours {
     type Key = Rumour;
-    type Error = CodecError;
+    type Error = GossipError;
 
-    fn receive_item(&mut self, bytes: &[u8], sender: Option<&NodeId>) -> Result<Option<Rumour>, CodecError> {
+    fn receive_item(&mut self, bytes: &[u8], sender: Option<&NodeId>) -> Result<Option<Rumour>, GossipError> {
         let rumour = Rumour::from_bytes(bytes)?;
         let is_news = self.0.lock().hear(&rumour, sender.is_none());
         Ok(is_news.then_some(rumour))

@@ -55,6 +55,9 @@ impl Control {
         self.note_absent(now);
         let addresses: std::collections::BTreeSet<_> = members.iter().map(|member| member.id.peer).collect();
         self.health.retain(|address, _| addresses.contains(address));
+        self.shared.forget_avoided(|address| addresses.contains(address));
+        let names: std::collections::BTreeSet<_> = members.iter().map(|member| member.id.name.as_str()).collect();
+        self.shared.heard.retain(|name, _| names.contains(name.as_str()));
         members
             .into_iter()
             .map(|member| VisibleNode {

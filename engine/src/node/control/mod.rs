@@ -28,6 +28,7 @@ use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::Slot;
 
 use super::effect::{Effect, LinkId};
+use super::plausible::{is_plausible_reply, is_plausible_request};
 use super::replica;
 use super::shared::Shared;
 use crate::cluster::health::PeerHealth;
@@ -40,7 +41,7 @@ use crate::now::{Mono, Now};
 const TICK: Duration = Duration::from_millis(50);
 
 /// Entries looked at in one background sweep: bounded work while a shard is locked.
-const SWEEP_ENTRIES: usize = 512;
+const SWEEP_ENTRIES: usize = 4096;
 
 /// Control threads number their calls apart from all workers.
 const CALLS_FROM: u64 = 0xffff << 48;
@@ -157,6 +158,9 @@ impl Control {
         effects: &mut Vec<Effect>,
     ) {
         let reply = match request {
+            request if !is_plausible_request(now.cluster, &request) => {
+                Reply::Control(ControlReply::Refused(Refusal::Busy))
+            }
             Request::Control(ControlRequest::Ping(status)) => {
                 self.hear(&status);
                 Reply::Control(ControlReply::Pong(self.status(now)))
@@ -188,11 +192,12 @@ impl Control {
     ) {
         let Some(call) = self.calls.get(&id).copied().filter(|call| call.peer == from) else { return };
         self.calls.remove(&id);
+        let reply = Some(reply).filter(|reply| is_plausible_reply(now.cluster, reply));
         match (call.asked, reply) {
-            (Asked::Ping { sent }, Reply::Control(ControlReply::Pong(status))) => {
+            (Asked::Ping { sent }, Some(Reply::Control(ControlReply::Pong(status)))) => {
                 self.on_pong(now, from, sent, &status)
             }
-            (Asked::Fetch(slot), Reply::Fetch(page)) => self.on_page(now, slot, page),
+            (Asked::Fetch(slot), Some(Reply::Fetch(page))) => self.on_page(now, slot, page),
             (Asked::Fetch(slot), _) => self.recovery.on_lost(now.mono, slot),
             (Asked::Ping { .. } | Asked::Ring, _) => {}
         }

@@ -77,7 +77,8 @@ impl Control {
 
     pub(super) fn count_synced(&mut self) {
         let owned = self.owned.iter().filter(|owned| **owned).count();
-        let permille = if owned == 0 { 1000 } else { (owned - self.recovery.len().min(owned)) * 1000 / owned };
+        let copied = owned - self.recovery.len().min(owned);
+        let permille = (copied * 1000).checked_div(owned).unwrap_or(1000);
         self.shared.synced_permille.store(permille as u16, Ordering::Relaxed);
     }
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::key::Partition;
-use memring_protocol::message::FlushState;
 use memring_protocol::version::{Ballot, Stamp, Version};
 
 use super::{at, ballot, check_sound, config_of, item, item_of, key, store_of, tombstone, value_of, version_at};

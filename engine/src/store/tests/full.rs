@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use memring_protocol::entry::{Body, Entry, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::key::Key;
-use memring_protocol::message::FlushState;
 use memring_protocol::version::{Stamp, Version};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, Partition};
-use memring_protocol::message::FlushState;
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use proptest::collection::vec;
 use proptest::option;
