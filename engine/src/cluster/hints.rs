@@ -1,7 +1,7 @@
 //! Hints: which writes which home has missed (Dynamo, section 4.6), so that they can be replayed when it is back.
 //!
 //! A hint is a key and a version: the node that keeps it is a home itself and holds the value; if the value is gone by
-//! then, there is nothing left to replay. Newest version per key only. Bounded in bytes: over the limit a hint is dropped
+//! then, what is replayed is that anything older must go. Newest version per key only. Bounded in bytes: over the limit a hint is dropped
 //! and counted, never a write refused. Must not know how hints are replayed.
 
 use std::collections::BTreeMap;

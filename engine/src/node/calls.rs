@@ -25,6 +25,8 @@ const THREAD_SHIFT: u32 = 48;
 pub(crate) enum Purpose {
     /// A batch of reads, in the order of the keys sent.
     Read(SmallVec<[OpId; 4]>),
+    /// One key, in this term.
+    Look(OpId, Ballot),
     Write(OpId),
     Replicate(OpId),
     Prepare(Partition, Ballot),

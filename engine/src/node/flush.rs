@@ -120,7 +120,7 @@ impl Node {
 
     /// Answers: OK if a majority of the ring's members has taken the flush.
     pub(crate) fn finish_flush(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Some(Op::Flush(flush)) = self.ops.remove(&id) else { return };
+        let Some(Op::Flush(flush)) = self.close(id) else { return };
         let response = if flush.committing && flush.answered >= flush.needed {
             Response::Ok
         } else {

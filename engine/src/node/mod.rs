@@ -271,6 +271,7 @@ impl Node {
                     self.on_read_lost(turn, op, from);
                 }
             }
+            (Purpose::Look(op, ballot), reply) => self.on_look_reply(turn, op, ballot, from, reply),
             (Purpose::Write(op), Some(Reply::Write(reply))) => self.on_write_reply(turn, op, from, reply),
             (Purpose::Write(op), _) => self.on_write_lost(turn, op, from, true),
             (Purpose::Replicate(op), reply) => match reply {
@@ -298,11 +299,22 @@ impl Node {
         self.next_op
     }
 
+    /// Ends an operation, and its timer.
+    fn close(&mut self, id: OpId) -> Option<Op> {
+        self.clear_timer(id);
+        self.ops.remove(&id)
+    }
+
+    fn clear_timer(&mut self, id: OpId) {
+        if let Some(at) = self.due.remove(&id) {
+            self.timers.remove(&(at, Timer::Op(id)));
+        }
+    }
+
     /// Wakes an operation at `at`, instead of any moment set before.
     fn set_timer(&mut self, at: Mono, id: OpId) {
-        if let Some(before) = self.due.insert(id, at) {
-            self.timers.remove(&(before, Timer::Op(id)));
-        }
+        self.clear_timer(id);
+        self.due.insert(id, at);
         self.timers.insert((at, Timer::Op(id)));
     }
 }

@@ -135,7 +135,7 @@ impl Node {
                 }
                 ReadStep::Answer(entry) => {
                     let item = entry.and_then(|entry: Entry| entry.live_item(turn.cluster()).cloned());
-                    self.ops.remove(&id);
+                    self.close(id);
                     self.set_result(gather, index, Ok(item));
                 }
                 ReadStep::Confirm => {
@@ -144,7 +144,7 @@ impl Node {
                     self.start_write(turn, key, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
                 }
                 ReadStep::Unmet => {
-                    self.ops.remove(&id);
+                    self.close(id);
                     self.set_result(gather, index, Err(()));
                 }
             }
@@ -200,17 +200,11 @@ impl Node {
         }
     }
 
-    /// One key's result: for a client's read, or for a serializer that looks.
     fn on_read_result(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, result: ReadResult) {
-        match self.ops.get_mut(&id) {
-            Some(Op::Read(read)) => {
-                let mut steps = ReadSteps::new();
-                read.op.on_result(from, result, &mut steps);
-                self.take_steps(turn, id, steps);
-            }
-            Some(Op::Order(_)) => self.on_look_result(turn, id, from, result),
-            _ => {}
-        }
+        let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
+        let mut steps = ReadSteps::new();
+        read.op.on_result(from, result, &mut steps);
+        self.take_steps(turn, id, steps);
     }
 
     pub(crate) fn on_read_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot) {
@@ -219,7 +213,7 @@ impl Node {
 
     /// The serializer has made the homes agree, or could not.
     pub(crate) fn on_confirmed(&mut self, turn: &mut Turn<'_>, id: OpId, outcome: Option<Outcome>) {
-        let Some(Op::Read(read)) = self.ops.remove(&id) else { return };
+        let Some(Op::Read(read)) = self.close(id) else { return };
         let result = match outcome {
             Some(Outcome::Item(item)) => Ok(Some(item)),
             Some(_) => Ok(None),
@@ -233,7 +227,7 @@ impl Node {
         let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
         if turn.mono() >= read.deadline {
             let (gather, index) = (read.gather, read.index);
-            self.ops.remove(&id);
+            self.close(id);
             self.set_result(gather, index, Err(()));
             self.finish_gather(turn, gather);
             return;
@@ -267,7 +261,7 @@ impl Node {
             Some(Op::Gather(gather)) if gather.waiting == 0 => {}
             _ => return,
         }
-        let Some(Op::Gather(gather)) = self.ops.remove(&id) else { return };
+        let Some(Op::Gather(gather)) = self.close(id) else { return };
         if gather.unmet && self.shared.settings().unmet == Unmet::Error {
             let response = Response::ServerError("quorum not reached".to_owned());
             turn.effects.push(Effect::Respond(gather.ticket, response));

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use memring_protocol::entry::{Body, Entry};
 use memring_protocol::key::Key;
 use memring_protocol::message::{Acknowledgement, Mutation, Replicate, Reply, Request};
 use memring_protocol::version::{Slot, Version};
@@ -49,12 +50,9 @@ impl Node {
     }
 
     fn replay(&mut self, turn: &mut Turn<'_>, target: Slot, key: Key, version: Version) {
-        let entry = self.shared.store.peek(turn.cluster(), &key);
-        let Some(entry) = entry.filter(|entry| entry.version >= version) else {
-            // Evicted, expired or flushed meanwhile: nothing is left to give.
-            self.shared.hints.lock().settle(target, &key, version);
-            return;
-        };
+        let entry = self.shared.store.peek(turn.cluster(), &key).filter(|entry| entry.version >= version);
+        // Evicted, expired or flushed meanwhile: what is left to say is that anything older must go.
+        let entry = entry.unwrap_or(Entry { version, body: Body::Tombstone });
         let (fence, version) = (Some(entry.version.ballot), entry.version);
         let request = Replicate { epoch: turn.topology.epoch(), fence, key: key.clone(), entry: Some(entry) };
         if self.call(turn, target, Purpose::Replay(key, version), Request::Replicate(request)) {

@@ -48,7 +48,7 @@ pub(crate) enum Stage {
     /// Waiting until this node leads the partition.
     Lead,
     /// Looking at the key on a majority of the homes: this term has not seen it yet.
-    Look { quorum: Quorum, newest: Option<Entry> },
+    Look { ballot: Ballot, quorum: Quorum, newest: Option<Entry> },
     /// Waiting for acknowledgements.
     Spread(Spread),
 }
@@ -59,8 +59,8 @@ pub(crate) struct Order {
     pub(crate) origin: Origin,
     pub(crate) request: WriteRequest,
     pub(crate) stage: Stage,
-    /// What a look found; the inner `None` is "nothing".
-    looked: Option<Option<Entry>>,
+    /// What a look found, and in which term; the inner `None` is "nothing".
+    looked: Option<(Ballot, Option<Entry>)>,
     pub(crate) deadline: Mono,
 }
 
@@ -136,7 +136,7 @@ impl Node {
         match other {
             Some(slot) if !order.request.takeover => {
                 let origin = order.origin;
-                self.ops.remove(&id);
+                self.close(id);
                 self.answer_order(turn, origin, WriteReply::Redirect(slot));
             }
             _ => {
@@ -155,18 +155,20 @@ impl Node {
         let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
         let me = turn.topology.me().expect("orders are admitted by members only");
         let value_bytes_max = shared.settings().item_bytes_max.saturating_sub(request.key.len());
+        let looked = order.looked.as_ref().filter(|(ballot, _)| *ballot == lead.ballot).map(|(_, found)| found);
         let decide = |held: &Held<'_>| -> (store::Change, Applied) {
             if held.promised() != lead.ballot {
                 return (store::Change::Keep, Applied::Deposed);
             }
             let seen = lead.whole || held.version().is_some_and(|version| version.ballot == lead.ballot);
             let blind = is_blind(&request.mutation);
-            if !seen && !blind && order.looked.is_none() {
+            if !seen && !blind && looked.is_none() {
                 return (store::Change::Keep, Applied::Look);
             }
             let held_entry = if blind { None } else { held.entry() };
-            let looked = order.looked.clone().flatten().filter(|_| !seen);
-            let base = newest(held_entry.clone(), looked);
+            // What expired here is newer than what another home has kept from before it.
+            let looked = looked.cloned().flatten().filter(|entry| !seen && held.version() < Some(entry.version));
+            let base = newest(held_entry, looked);
             let item = base.as_ref().and_then(|entry| entry.live_item(now));
             let (outcome, change) = mutate(&request.mutation, item, value_bytes_max);
             let floor = held.version().max(base.as_ref().map(|entry| entry.version)).unwrap_or_default().stamp;
@@ -221,7 +223,7 @@ impl Node {
         if changed {
             self.spread(turn, id, None, outcome, entry, changed);
         } else {
-            self.ops.remove(&id);
+            self.close(id);
         }
     }
 
@@ -232,41 +234,55 @@ impl Node {
         let key = order.request.key.clone();
         let mut quorum = Quorum::of_promises(layout.homes(key.partition()), None);
         quorum.yes(me, true);
-        order.stage = Stage::Look { quorum, newest: self.shared.store.peek(turn.cluster(), &key) };
+        order.stage = Stage::Look { ballot, quorum, newest: self.shared.store.peek(turn.cluster(), &key) };
         let epoch = turn.topology.epoch();
         for slot in layout.homes(key.partition()).iter().copied().filter(|slot| *slot != me) {
             let request = Request::Read(ReadRequest { epoch, want: Want::Look(ballot), keys: vec![key.clone()] });
-            let asked =
-                turn.topology.is_up(slot) && self.call(turn, slot, Purpose::Read([id].into_iter().collect()), request);
+            let asked = turn.topology.is_up(slot) && self.call(turn, slot, Purpose::Look(id, ballot), request);
             if !asked {
-                self.on_look_result(turn, id, slot, ReadResult::Refused(Refusal::Busy));
+                self.on_look_reply(turn, id, ballot, slot, None);
             }
         }
         self.finish_look(turn, id);
     }
 
-    pub(crate) fn on_look_result(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, result: ReadResult) {
-        let Some(Op::Order(Order { stage: Stage::Look { quorum, newest: found }, .. })) = self.ops.get_mut(&id) else {
+    /// What a home holds; `None` when it is lost. Only looks of this very term count: what a home held in an earlier one
+    /// may have been overwritten in between by another serializer.
+    pub(crate) fn on_look_reply(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: OpId,
+        ballot: Ballot,
+        from: Slot,
+        reply: Option<Reply>,
+    ) {
+        let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let Stage::Look { ballot: current, quorum, newest: found } = &mut order.stage else { return };
+        if *current != ballot {
             return;
+        }
+        let result = match reply {
+            Some(Reply::Read(results)) => results.into_iter().next(),
+            _ => None,
         };
         match result {
-            ReadResult::Absent => quorum.yes(from, true),
-            ReadResult::Found(entry) => {
+            Some(ReadResult::Absent) => quorum.yes(from, true),
+            Some(ReadResult::Found(entry)) => {
                 *found = newest(found.take(), Some(entry));
                 quorum.yes(from, true);
             }
-            ReadResult::Digest(_) | ReadResult::Refused(_) => quorum.no(from),
+            Some(ReadResult::Digest(_) | ReadResult::Refused(_)) | None => quorum.no(from),
         }
         self.finish_look(turn, id);
     }
 
     fn finish_look(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let Stage::Look { quorum, newest } = &mut order.stage else { return };
+        let Stage::Look { ballot, quorum, newest } = &mut order.stage else { return };
         match quorum.verdict() {
             Verdict::Pending => {}
             Verdict::Reached => {
-                order.looked = Some(newest.take());
+                order.looked = Some((*ballot, newest.take()));
                 order.stage = Stage::Lead;
                 self.advance_order(turn, id);
             }
@@ -285,7 +301,7 @@ impl Node {
         let origin = order.origin;
         match &mut order.stage {
             Stage::Lead | Stage::Look { .. } if overdue => {
-                self.ops.remove(&id);
+                self.close(id);
                 self.answer_order(turn, origin, WriteReply::Refused(Refusal::Busy));
             }
             Stage::Lead => self.advance_order(turn, id),

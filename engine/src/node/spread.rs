@@ -150,7 +150,7 @@ impl Node {
             });
         }
         if all_heard {
-            self.ops.remove(&id);
+            self.close(id);
         }
         if let Some(reply) = reply {
             self.answer_order(turn, origin, reply);
@@ -174,10 +174,10 @@ impl Node {
             }
         }
         if spread.answered {
-            self.ops.remove(&id);
+            self.close(id);
         } else if overdue {
             let reply = in_doubt(&spread.quorum);
-            self.ops.remove(&id);
+            self.close(id);
             self.answer_order(turn, origin, reply);
         } else {
             self.set_timer(deadline, id);

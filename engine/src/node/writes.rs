@@ -112,6 +112,7 @@ impl Node {
     fn attempt_write(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Write(mut write)) = self.ops.remove(&id) else { return };
         if turn.mono() >= write.deadline {
+            self.clear_timer(id);
             let needed = write.copies;
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             return;
@@ -171,7 +172,7 @@ impl Node {
         }
         match reply {
             WriteReply::Done(outcome) => {
-                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                let Some(Op::Write(write)) = self.close(id) else { return };
                 self.shared.standings.set_holder(write.key.partition(), Some(from));
                 self.end_write(turn, write, WriteEnd::Done(outcome));
             }
@@ -186,7 +187,7 @@ impl Node {
                 self.attempt_write(turn, id);
             }
             WriteReply::InDoubt { acknowledged, needed } => {
-                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                let Some(Op::Write(write)) = self.close(id) else { return };
                 self.end_write(turn, write, WriteEnd::Unmet(usize::from(acknowledged), usize::from(needed)));
             }
         }
@@ -220,7 +221,7 @@ impl Node {
             return;
         }
         if sent && !is_repeatable(&write.mutation) {
-            let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+            let Some(Op::Write(write)) = self.close(id) else { return };
             let needed = write.copies;
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             return;
@@ -246,7 +247,7 @@ impl Node {
                 }
             }
             Some(_) => {
-                let Some(Op::Write(write)) = self.ops.remove(&id) else { return };
+                let Some(Op::Write(write)) = self.close(id) else { return };
                 let needed = write.copies;
                 self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             }
