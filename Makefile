@@ -33,7 +33,7 @@ sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
 fuzz: ## fuzz every decoder for a minute
 	scripts/fuzz.sh 60
 
-bench: ## benchmarks
+bench: ## measure what a request costs, room by room
 	$(CARGO) bench --locked --package memring-benches
 
 e2e: ## three real nodes against pymemcache, pylibmc and gomemcache
