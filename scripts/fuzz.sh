@@ -8,23 +8,9 @@ self=$PWD/scripts/fuzz.sh
 tools=$PWD/.tools
 kept=$PWD/target/fuzz
 seconds=${1:-60}
-version=0.13.2
 jobs=2
 
 quietly() { "$@" >"$kept/build.log" 2>&1 || { cat "$kept/build.log" >&2; echo "fuzz: failed: $*" >&2; exit 1; }; }
-
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-
-# cargo-fuzz, and the C++ compiler that libFuzzer is built with.
-install() {
-  if ! command -v c++ >/dev/null; then
-    quietly as_root apt-get update
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends g++
-  fi
-  if [ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null)" != "cargo-fuzz $version" ]; then
-    quietly cargo install --locked --root "$tools" --version "$version" cargo-fuzz
-  fi
-}
 
 # One target: prints one line, and the end of its log when it crashed. Inputs are short, since long ones are slow and
 # find no more; memory is what a decoder may ask for at once and in all (the address sanitizer takes the greater part).
@@ -55,10 +41,14 @@ if [ -n "${2:-}" ]; then
   exit
 fi
 
+scripts/install-tools.sh fuzzing
 mkdir -p "$kept"
-install
 RUSTC_BOOTSTRAP=1 quietly "$tools/bin/cargo-fuzz" build --fuzz-dir fuzz --target-dir "$kept"
 targets=$(sed -n 's/^path = "targets\/\(.*\)\.rs"$/\1/p' fuzz/Cargo.toml)
+if [ -z "$targets" ]; then
+  echo "fuzz: no targets in fuzz/Cargo.toml" >&2
+  exit 1
+fi
 status=0
 echo "$targets" | xargs -n 1 -P "$jobs" "$self" "$seconds" || status=$?
 if [ "$status" != 0 ]; then exit 1; fi
