@@ -2,6 +2,7 @@
 //!
 //! Must not know how nodes find each other: it starts `memring serve` with flags that anyone could give.
 
+use std::net::TcpListener;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -86,7 +87,9 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 struct Plan {
     nodes: u16,
     base_port: u16,
-    /// Where this machine reaches the nodes.
+    /// Where the nodes listen.
+    listen: String,
+    /// Where this machine reaches them.
     host: String,
     /// The user's flags for each node.
     flags: Vec<String>,
@@ -114,7 +117,7 @@ impl Plan {
         if let Some(file) = config::config_file_argument(matches) {
             flags.extend(["--config".to_owned(), file.to_owned()]);
         }
-        Ok(Self { nodes, base_port, host, flags })
+        Ok(Self { nodes, base_port, listen, host, flags })
     }
 
     /// Node i's port for clients.
@@ -122,7 +125,19 @@ impl Plan {
         self.base_port + node * PORT_STEP
     }
 
+    /// Tries all ports first: with some of them taken, by another cluster more often than not, there would be half a
+    /// cluster, and its first node might be the other's.
+    fn check_ports(&self) -> Result<(), String> {
+        for port in (0..self.nodes).flat_map(|node| [0, 1, 2].map(|offset| self.port(node) + offset)) {
+            TcpListener::bind((self.listen.as_str(), port)).map_err(|error| {
+                format!("cannot listen on {}:{port}: {error} (--base-port takes other ports)", self.listen)
+            })?;
+        }
+        Ok(())
+    }
+
     async fn run(self) -> Result<(), String> {
+        self.check_ports()?;
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         let (mut stdins, mut ends) = (Vec::new(), JoinSet::new());
@@ -178,7 +193,7 @@ impl Plan {
         if together.is_err() {
             eprintln!("memring: the nodes do not all see each other after {} s", TOGETHER_TIMEOUT.as_secs());
         }
-        println!("{}", self.instructions());
+        crate::say(&format!("{}\n", self.instructions()));
     }
 
     async fn until_together(&self) {
@@ -211,14 +226,19 @@ impl Plan {
             String::new(),
             "Any memcached client works with any of them. Try:".to_owned(),
             String::new(),
-            format!("  printf 'set greeting 0 0 5\\r\\nhello\\r\\n' | nc -q1 {bare} {}", self.base_port),
-            format!("  printf 'get greeting\\r\\n' | nc -q1 {bare} {last}"),
-            format!("  memring status --server {host}:{}", self.base_port),
+            format!("  printf 'set greeting 0 0 5\\r\\nhello\\r\\nquit\\r\\n' | nc {bare} {}", self.base_port),
+            format!("  printf 'get greeting\\r\\nquit\\r\\n' | nc {bare} {last}"),
+            format!("  {} status --server {host}:{}", own_name(), self.base_port),
             String::new(),
             "Ctrl-C stops them all.".to_owned(),
         ]);
         lines.join("\n")
     }
+}
+
+/// This program as the user called it, so that what is printed can be typed.
+fn own_name() -> String {
+    std::env::args().next().unwrap_or_else(|| "memring".to_owned())
 }
 
 /// Shows a node's log lines under its name until it ends; returns how it ended.

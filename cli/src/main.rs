@@ -7,6 +7,7 @@ mod http;
 mod members;
 mod status;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -20,7 +21,7 @@ Examples:
   memring status                                how the cluster on this host is
 
 Any memcached client works:
-  printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\n' | nc -q1 127.0.0.1 11211";
+  printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
 
 const SERVE_EXAMPLES: &str = "\
 Every flag can also be set in the environment (MEMRING_MEMORY_LIMIT=1g) or in the file (memory-limit = \"1g\");
@@ -74,6 +75,12 @@ fn serve(matches: &ArgMatches) -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// To standard output. Whoever reads it may stop at any time (`memring status | head -1`): that is no failure of ours.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// One line, whatever clap would say.

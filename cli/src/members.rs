@@ -31,6 +31,16 @@ pub(crate) struct Member {
     pub(crate) synced: Option<f64>,
 }
 
+impl Member {
+    /// How much of its share it holds: `-` when it does not run, since what it last said of itself is gone with it.
+    fn synced_shown(&self) -> String {
+        let runs = !matches!(self.state.as_str(), "failed" | "restarting");
+        // Rounded down: 100 % is said only when nothing is missing.
+        let synced = self.synced.filter(|_| runs).map(|synced| format!("{} %", (synced * 100.0).floor()));
+        synced.unwrap_or_else(|| "-".to_owned())
+    }
+}
+
 impl ClusterState {
     /// How many members are alive.
     pub(crate) fn alive(&self) -> usize {
@@ -52,8 +62,7 @@ impl ClusterState {
                 dash(&member.client),
                 dash(&member.peer),
                 dash(&member.admin),
-                // Rounded down: 100 % is said only when nothing is missing.
-                member.synced.map_or_else(|| "-".to_owned(), |synced| format!("{} %", (synced * 100.0).floor())),
+                member.synced_shown(),
             ]
         }));
         let widths: Vec<usize> = (0..rows[0].len())
@@ -86,7 +95,7 @@ mod tests {
             r#"{"cluster": "memring", "ring_id": "00ab", "epoch": 3, "partitions": 16384, "later": 1, "members": [
                 {"name": "n1", "state": "alive", "zone": "", "weight": 1.0, "client": "127.0.0.1:11211",
                  "peer": "127.0.0.1:11212", "admin": "127.0.0.1:11213", "synced": 0.999},
-                {"name": "n2", "state": "failed", "zone": "b", "client": null}]}"#,
+                {"name": "n2", "state": "failed", "zone": "b", "client": null, "synced": 1.0}]}"#,
         )
         .expect("the contract's JSON");
         assert_eq!(

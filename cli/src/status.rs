@@ -10,6 +10,7 @@ use memring_client::Connection;
 
 use crate::http;
 use crate::members::ClusterState;
+use crate::say;
 
 /// How long one server may take to answer on its client port.
 const STATS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,12 +47,12 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 
 fn show(body: &[u8], as_json: bool) -> ExitCode {
     if as_json {
-        println!("{}", String::from_utf8_lossy(body));
+        say(&format!("{}\n", String::from_utf8_lossy(body)));
         return ExitCode::SUCCESS;
     }
     match serde_json::from_slice::<ClusterState>(body) {
         Ok(state) => {
-            print!("{}", state.table());
+            say(&state.table());
             ExitCode::SUCCESS
         }
         Err(error) => {
