@@ -52,7 +52,7 @@ fn check_levels(config: &Config, givens: &Givens) -> Result<(), ConfigError> {
         for (name, level) in [("read", namespace.read), ("write", namespace.write)] {
             if let Some(level) = level.filter(|&level| too_many(Some(level))) {
                 let prefix = namespace.prefix.escape_ascii();
-                return Err(ConfigError(format!("namespace {prefix}: {name} = {level}: more than {}", replicas())));
+                return Err(ConfigError(format!("namespace \"{prefix}\": {name} = {level}: more than {}", replicas())));
             }
         }
     }

@@ -238,12 +238,12 @@ fn parse_namespace(value: toml::Value) -> Result<Namespace, String> {
     }
     let level = |name: &str, text: Option<String>| -> Result<Option<Level>, String> {
         let Some(text) = text else { return Ok(None) };
-        text.parse().map(Some).map_err(|error| format!("namespace {prefix}: {name} = {text}: {error}"))
+        text.parse().map(Some).map_err(|error| format!("namespace {prefix:?}: {name} = {text}: {error}"))
     };
     let namespace =
         Namespace { prefix: prefix.clone().into_bytes(), read: level("read", read)?, write: level("write", write)? };
     match table.keys().next() {
-        Some(unknown) => Err(format!("namespace {prefix}: unknown key {unknown}")),
+        Some(unknown) => Err(format!("namespace {prefix:?}: unknown key {unknown}")),
         None => Ok(namespace),
     }
 }

@@ -48,13 +48,13 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("port", Some('p'), Value("PORT"), "11211", "Port for clients", |c, t| put(&mut c.port, number(t, 0, 65_535))),
     choice("listen", Some('l'), Value("ADDRESS"), "127.0.0.1", "Address that all ports listen on; 0.0.0.0 or :: for every one", |c, t| put(&mut c.listen, one_host(t))),
     choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, MIB, u64::MAX))),
-    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, 1024 * MIB))),
+    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together; 1m at most", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, ITEM_MAX))),
     choice("disable-evictions", Some('M'), Nothing, "", "Answer an error when memory is full, instead of evicting", |c, t| put(&mut c.disable_evictions, truth(t))),
     choice("conn-limit", Some('c'), Value("NUMBER"), "16384", "Most client connections at once", |c, t| put(&mut c.conn_limit, number(t, 1, 1_000_000))),
     choice("threads", Some('t'), Value("NUMBER"), "one a core", "Worker threads", |c, t| put(&mut c.threads, number(t, 1, 256).map(Some))),
     choice("name", None, Value("NAME"), "the host's name", "This node's name: its identity on the ring", |c, t| put(&mut c.name, NodeName::new(t).map(Some).map_err(|error| error.to_string()))),
-    choice("zone", None, Value("ZONE"), "", "Its failure domain: copies go to distinct zones first", |c, t| put(&mut c.zone, word(t))),
-    choice("weight", None, Value("WEIGHT"), "1", "Its share of the ring", |c, t| put(&mut c.weight, weight(t))),
+    choice("zone", None, Value("ZONE"), "", "The node's failure domain: copies go to distinct zones first", |c, t| put(&mut c.zone, word(t))),
+    choice("weight", None, Value("WEIGHT"), "1", "The node's share of the ring", |c, t| put(&mut c.weight, weight(t))),
     choice("peer-port", None, Value("PORT"), "11212", "Port for the other nodes, TCP and UDP", |c, t| put(&mut c.peer_port, number(t, 0, 65_535))),
     choice("admin-port", None, Value("PORT"), "11213", "Port for HTTP: probes and /api/cluster", |c, t| put(&mut c.admin_port, number(t, 0, 65_535))),
     choice("advertise", None, Value("HOST"), "the listen address", "Where the other nodes reach this one", |c, t| put(&mut c.advertise, one_host(t).map(Some))),
@@ -110,6 +110,9 @@ fn size(text: &str, bare_unit: u64, min: u64, max: u64) -> Result<usize, String>
 fn in_units(size: u64) -> String {
     if size.is_multiple_of(MIB) { format!("{}m", size / MIB) } else { format!("{}k", size / 1024) }
 }
+
+/// The largest item: larger ones would need frames of several parts between nodes (`limits::FRAME_BYTES_MAX`).
+const ITEM_MAX: u64 = MIB;
 
 /// The longest zone or cluster name: as a label of Kubernetes.
 const WORD_BYTES_MAX: usize = 63;

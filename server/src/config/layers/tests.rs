@@ -56,9 +56,12 @@ fn a_bad_value_is_one_line_that_names_it() {
         (&[("write", "4"), ("replicas", "3")], "--write 4: more than --replicas 3"),
         (&[("read", "4")], "--read 4: more than --replicas 3"),
         (&[("read", "most")], "--read most: a level is one, quorum, all or a number from 1 to 255"),
-        (&[("max-item-size", "33m")], "--max-item-size 33m: more than half of --memory-limit 64m"),
+        (
+            &[("memory-limit", "1m"), ("max-item-size", "600k")],
+            "--max-item-size 600k: more than half of --memory-limit 1m",
+        ),
         (&[("max-item-size", "512")], "--max-item-size 512: the least is 1k"),
-        (&[("max-item-size", "2g")], "--max-item-size 2g: the most is 1024m"),
+        (&[("max-item-size", "2g")], "--max-item-size 2g: the most is 1m"),
         (&[("name", "a b")], "--name a b: a node name is 1 to 253 visible ASCII characters without space or comma"),
         (&[("listen", "a,b")], "--listen a,b: expected one address or host name"),
     ];
@@ -74,8 +77,8 @@ fn a_bad_value_is_one_line_that_names_it() {
         ("prot = 1", "memring.toml: unknown key prot"),
         ("[port]\na = 1", "memring.toml: port = { a = 1 }: expected one value"),
         ("[[namespace]]\nread = 'one'", "memring.toml: namespace: a prefix is needed"),
-        ("[[namespace]]\nprefix = 'a'\nlevel = 1", "memring.toml: namespace a: unknown key level"),
-        ("[[namespace]]\nprefix = 'a'\nwrite = 9", "namespace a: write = 9: more than --replicas 3"),
+        ("[[namespace]]\nprefix = 'a'\nlevel = 1", "memring.toml: namespace \"a\": unknown key level"),
+        ("[[namespace]]\nprefix = 'a'\nwrite = 9", "namespace \"a\": write = 9: more than --replicas 3"),
         ("namespace = 1", "memring.toml: write namespaces as [[namespace]]"),
     ] {
         assert_eq!(check(&[], &[], file).map(|_| ()), Err(error.to_owned()));
