@@ -10,7 +10,7 @@ help: ## list the targets
 
 run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops it)
 	$(CARGO) build --release --locked
-	target/release/memring cluster --nodes 3
+	$${CARGO_TARGET_DIR:-target}/release/memring cluster --nodes 3
 
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
