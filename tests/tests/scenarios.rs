@@ -12,7 +12,6 @@ fn seconds(count: u64) -> Duration {
 }
 
 /// The inner loop runs a tenth of the seeds; `SIM_SEEDS`, set to whatever number, asks for all of them.
-#[expect(clippy::disallowed_methods, reason = "a test's own knob")]
 fn seeds(count: u64) -> u64 {
     if std::env::var_os("SIM_SEEDS").is_some() { count } else { count.div_ceil(10) }
 }
