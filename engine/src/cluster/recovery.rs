@@ -20,6 +20,9 @@ use crate::now::Mono;
 /// How long to wait before asking a home again that could not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
+/// How long to wait before looking again for something to ask a home for.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// How long a fetch may take before its home may be asked again.
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,17 @@ struct Source {
     slot: Slot,
     given: Given,
     ask_at: Mono,
+}
+
+impl Source {
+    /// Where to go on; `None` when it has given all.
+    fn wanted_from(&self) -> Option<u64> {
+        match self.given {
+            Given::Upto(cursor) => Some(cursor),
+            Given::Nothing => Some(0),
+            Given::All => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -110,34 +124,31 @@ impl Recovery {
         self.pending.is_empty()
     }
 
-    /// What to fetch now: at most one request a home at a time.
+    /// What to fetch now from these homes, which can be asked: at most one request a home at a time.
     pub fn fetches(
         &mut self,
         now: Mono,
-        standing: impl Fn(Slot) -> SourceStanding,
+        reachable: impl IntoIterator<Item = Slot>,
     ) -> Vec<(Slot, Vec<(Partition, u64)>)> {
-        let mut batches: BTreeMap<Slot, Vec<(Partition, u64)>> = BTreeMap::new();
-        for (partition, progress) in &self.pending {
-            for source in &progress.sources {
-                let cursor = match source.given {
-                    Given::Upto(cursor) => cursor,
-                    Given::Nothing => 0,
-                    Given::All => continue,
-                };
-                let busy = self.busy_until.get(&source.slot).is_some_and(|until| *until > now);
-                if busy || source.ask_at > now || standing(source.slot) != SourceStanding::Reachable {
-                    continue;
-                }
-                let batch = batches.entry(source.slot).or_default();
-                if batch.len() < FETCH_PARTITIONS_MAX {
-                    batch.push((*partition, cursor));
-                }
+        let mut fetches = Vec::new();
+        for slot in reachable {
+            if self.busy_until.get(&slot).is_some_and(|until| *until > now) {
+                continue;
+            }
+            let missing = self.pending.iter().filter_map(|(partition, progress)| {
+                let source = progress.sources.iter().find(|source| source.slot == slot)?;
+                let cursor = source.wanted_from()?;
+                (source.ask_at <= now).then_some((*partition, cursor))
+            });
+            let batch: Vec<_> = missing.take(FETCH_PARTITIONS_MAX).collect();
+            // Looking through thousands of partitions in vain is not to be repeated at once.
+            let wait = if batch.is_empty() { LOOK_AGAIN_AFTER } else { FETCH_PATIENCE };
+            self.busy_until.insert(slot, now.after(wait));
+            if !batch.is_empty() {
+                fetches.push((slot, batch));
             }
         }
-        for slot in batches.keys() {
-            self.busy_until.insert(*slot, now.after(FETCH_PATIENCE));
-        }
-        batches.into_iter().collect()
+        fetches
     }
 
     /// A page came.
@@ -220,10 +231,10 @@ mod tests {
     fn three_homes_need_two_sources() {
         assert_eq!([1, 2, 3, 4, 5].map(Recovery::needed), [1, 1, 2, 2, 3]);
         let mut recovery = recovery_of_three();
-        assert_eq!(recovery.fetches(Mono(0), reachable).len(), 2);
-        assert_eq!(recovery.fetches(Mono(0), reachable).len(), 0, "one request a home at a time");
+        assert_eq!(recovery.fetches(Mono(0), [slot(1), slot(2)]).len(), 2);
+        assert_eq!(recovery.fetches(Mono(0), [slot(1), slot(2)]).len(), 0, "one request a home at a time");
         page(&mut recovery, 1, Ok(()), Some(9));
-        assert_eq!(recovery.fetches(Mono(2), reachable), [(slot(1), vec![(partition(), 9)])]);
+        assert_eq!(recovery.fetches(Mono(2), [slot(1), slot(2)]), [(slot(1), vec![(partition(), 9)])]);
         page(&mut recovery, 1, Ok(()), None);
         assert_eq!(recovery.settle(reachable), []);
         page(&mut recovery, 2, Ok(()), None);
@@ -257,6 +268,6 @@ mod tests {
         page(&mut recovery, 1, Err(Refusal::Recovering), None);
         page(&mut recovery, 2, Err(Refusal::NotHome), None);
         assert_eq!(recovery.settle(reachable), []);
-        assert_eq!(recovery.fetches(Mono(2), reachable), [], "asked again only after a while");
+        assert_eq!(recovery.fetches(Mono(2), [slot(1), slot(2)]), [], "asked again only after a while");
     }
 }

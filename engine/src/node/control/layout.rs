@@ -31,6 +31,7 @@ impl Control {
             self.note_ownership(&layout, partition, owned);
         }
         self.count_synced();
+        self.recovery_moved = true;
         self.members_changed = true;
     }
 

@@ -33,7 +33,7 @@ use super::replica;
 use super::shared::Shared;
 use crate::cluster::health::PeerHealth;
 use crate::cluster::membership::{Membership, MembershipConfig, MembershipEffect};
-use crate::cluster::recovery::Recovery;
+use crate::cluster::recovery::{Recovery, SourceStanding};
 use crate::cluster::ring::{KeeperConfig, RingEffect, RingKeeper};
 use crate::now::{Mono, Now};
 
@@ -70,6 +70,10 @@ pub struct Control {
     membership: Membership,
     keeper: RingKeeper,
     recovery: Recovery,
+    /// Whether anything has come since the copies were last looked through.
+    recovery_moved: bool,
+    /// How the sources stood then.
+    judged_standings: BTreeMap<Slot, SourceStanding>,
     health: BTreeMap<SocketAddr, PeerHealth>,
     calls: BTreeMap<RequestId, ControlCall>,
     next_call: u64,
@@ -115,6 +119,8 @@ impl Control {
             membership: Membership::new(id, &settings.cluster, MembershipConfig::default(), settings.seed),
             keeper: RingKeeper::new(keeper, Mono(0), settings.seed ^ 0x5eed),
             recovery: Recovery::default(),
+            recovery_moved: false,
+            judged_standings: BTreeMap::new(),
             health: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: CALLS_FROM,
@@ -197,7 +203,7 @@ impl Control {
             (Asked::Ping { sent }, Some(Reply::Control(ControlReply::Pong(status)))) => {
                 self.on_pong(now, from, sent, &status)
             }
-            (Asked::Fetch(slot), Some(Reply::Fetch(page))) => self.on_page(now, slot, page),
+            (Asked::Fetch(slot), Some(Reply::Fetch(page))) => self.on_page(now, slot, page, effects),
             (Asked::Fetch(slot), _) => self.recovery.on_lost(now.mono, slot),
             (Asked::Ping { .. } | Asked::Ring, _) => {}
         }
@@ -238,6 +244,7 @@ impl Control {
             self.judge_health(now);
             self.note_isolation(now);
             self.fetch(now, effects);
+            self.settle_recovery(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
             self.shared.store.sweep(now.cluster, SWEEP_ENTRIES);
         }
@@ -324,7 +331,7 @@ impl Control {
         effects.push(Effect::Send(peer, Message::Request(id, request)));
     }
 
-    /// What follows from a change of members, or from a page: at the end of every turn.
+    /// What follows from a change of members: at the end of every turn.
     fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if std::mem::take(&mut self.members_changed) {
             let visible = self.refresh_members(now);
@@ -332,6 +339,5 @@ impl Control {
             self.keeper.on_members(now.mono, &visible, &mut out);
             self.take_ring(now, out, effects);
         }
-        self.settle_recovery(now, effects);
     }
 }

@@ -1,5 +1,6 @@
 //! Copying what this node lacks from the other homes.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use memring_protocol::message::{FetchReply, FetchRequest, FetchWant, Request};
@@ -8,6 +9,7 @@ use memring_protocol::version::Slot;
 
 use super::super::effect::Effect;
 use super::{Asked, Control};
+use crate::cluster::recovery::SourceStanding;
 use crate::now::Now;
 
 impl Control {
@@ -16,10 +18,10 @@ impl Control {
         if self.recovery.is_empty() {
             return;
         }
-        let mut recovery = std::mem::take(&mut self.recovery);
-        let fetches = recovery.fetches(now.mono, |slot| self.source_standing(now, slot));
-        self.recovery = recovery;
         let topology = std::sync::Arc::clone(&self.shared.topology());
+        let members = topology.layout().into_iter().flat_map(|layout| &layout.config.members);
+        let reachable = members.map(|member| member.slot).filter(|slot| self.shared.is_usable(&topology, *slot));
+        let fetches = self.recovery.fetches(now.mono, reachable);
         for (slot, wants) in fetches {
             let Some(peer) = topology.peer(slot) else { continue };
             let wants = wants
@@ -31,8 +33,8 @@ impl Control {
         }
     }
 
-    /// Applies a page: entries by version alone, for this copy is not counted yet.
-    pub(super) fn on_page(&mut self, now: Now, from: Slot, page: FetchReply) {
+    /// Applies a page, entries by version alone, for this copy is not counted yet; and asks for the next.
+    pub(super) fn on_page(&mut self, now: Now, from: Slot, page: FetchReply, effects: &mut Vec<Effect>) {
         self.shared.clock.observe(page.flush.floor);
         self.shared.store.merge_flush(page.flush);
         for (key, entry) in &page.entries {
@@ -47,24 +49,27 @@ impl Control {
             }
         }
         self.recovery.on_page(now.mono, from, &page.partitions);
+        self.recovery_moved = true;
+        self.fetch(now, effects);
     }
 
-    /// Counts what is complete, and tells the keeper when all is.
+    /// Counts what is complete, and tells the keeper when all is. At each tick: a page more or less does not matter.
     pub(super) fn settle_recovery(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let epoch = self.shared.topology().epoch();
-        if !self.recovery.is_empty() {
-            let mut recovery = std::mem::take(&mut self.recovery);
-            let recovered = recovery.settle(|slot| self.source_standing(now, slot));
-            self.recovery = recovery;
+        let standings = self.source_standings(now);
+        let news = std::mem::take(&mut self.recovery_moved) || standings != self.judged_standings;
+        // Thousands of partitions are looked through: not where nothing can have changed.
+        if news && !self.recovery.is_empty() {
+            let recovered = self.recovery.settle(|slot| standing_in(&standings, slot));
             for recovered in &recovered {
                 self.shared.standings.set_synced(recovered.partition, true);
                 // The cold start of a new ring, where nobody has anything, is no loss.
                 let lost = recovered.refounded && (recovered.sources > 0 || epoch > Epoch(1));
                 self.shared.counters.partitions_refounded.add(u64::from(lost));
             }
+            self.judged_standings = standings;
             if !recovered.is_empty() {
                 self.count_synced();
-                self.fetch(now, effects);
             }
         }
         if self.recovery.is_empty() && self.synced_told < epoch && self.shared.topology().me().is_some() {
@@ -75,10 +80,21 @@ impl Control {
         }
     }
 
+    fn source_standings(&self, now: Now) -> BTreeMap<Slot, SourceStanding> {
+        let topology = self.shared.topology();
+        let members = topology.layout().into_iter().flat_map(|layout| &layout.config.members);
+        members.map(|member| (member.slot, self.source_standing(now, member.slot))).collect()
+    }
+
     pub(super) fn count_synced(&mut self) {
         let owned = self.owned.iter().filter(|owned| **owned).count();
         let copied = owned - self.recovery.len().min(owned);
         let permille = (copied * 1000).checked_div(owned).unwrap_or(1000);
         self.shared.synced_permille.store(permille as u16, Ordering::Relaxed);
     }
+}
+
+/// A home that is no member any more gives nothing; the next config names other sources.
+fn standing_in(standings: &BTreeMap<Slot, SourceStanding>, slot: Slot) -> SourceStanding {
+    standings.get(&slot).copied().unwrap_or(SourceStanding::Away)
 }

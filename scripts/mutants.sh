@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# `make mutants`: breaks one rule of the cluster at a time in a copy of the tree, and expects the simulator to notice.
+# A mutant that nobody notices is a promise that nobody checks. MUTANTS="name name" runs some, SEEDS=n bounds the search.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+seeds=${SEEDS:-300}
+work=$PWD/target/mutants
+tree=$work/tree
+survivors=0 caught=0 broken=0
+
+export CARGO_TARGET_DIR=$work/target
+# Mutants are built often and run for seconds.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=2
+
+# mutant NAME TEST FILE OLD NEW: in FILE, OLD (there exactly once) becomes NEW; TEST must fail. TEST is `sim`, or a
+# scenario's name.
+mutant() {
+  local name=$1 test=$2 file=$3 old=$4 new=$5 log=$work/$1.log content start=$SECONDS
+  if [ -n "${MUTANTS:-}" ] && [[ " $MUTANTS " != *" $name "* ]]; then return; fi
+  content=$(cat "$tree/$file")
+  if [ "$(grep -cF -- "$old" "$tree/$file")" != 1 ]; then
+    printf '%-34s BROKEN    its line is not in %s exactly once\n' "$name" "$file"
+    broken=$((broken + 1))
+    return
+  fi
+  printf '%s\n' "${content/"$old"/"$new"}" >"$tree/$file"
+  verdict "$name" "$test" "$log"
+  printf '%s\n' "$content" >"$tree/$file"
+  printf '%36s(%d s)\n' '' $((SECONDS - start))
+}
+
+verdict() {
+  local name=$1 test=$2 log=$3 command
+  command=(cargo test --quiet --release --locked --manifest-path "$tree/Cargo.toml" --package memring-tests)
+  case $test in
+    sim) command+=(--test sim) ;;
+    *) command+=(--test scenarios "$test") ;;
+  esac
+  if ! "${command[@]}" --no-run >"$log" 2>&1; then
+    printf '%-34s BROKEN    does not compile: %s\n' "$name" "$log"
+    broken=$((broken + 1))
+  elif SIM_SEEDS=$seeds "${command[@]}" -- --nocapture >"$log" 2>&1; then
+    printf '%-34s SURVIVED  %s, %d seeds\n' "$name" "$test" "$seeds"
+    survivors=$((survivors + 1))
+  else
+    printf '%-34s caught    %s\n' "$name" "$(complaint "$log")"
+    caught=$((caught + 1))
+  fi
+}
+
+# The checker's line with its seed; or the first panic's message, which a scenario's assertion is.
+complaint() {
+  grep -m1 -E '^seed [0-9]+: ' "$1" || grep -m1 -A1 'panicked at' "$1" | tail -n 1
+}
+
+mkdir -p "$tree"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory "$tree"
+
+# Quorums counted one short.
+mutant writes_one_short sim engine/src/cluster/quorum.rs \
+  'let needed = copies.max(majority(current.len()));' \
+  'let needed = copies.max(majority(current.len())) - usize::from(copies > 0);'
+mutant promises_one_short sim engine/src/cluster/quorum.rs \
+  'Self::of_writes(current, next, 0)' \
+  'Self { current: HomeSet::new(current, majority(current.len()) - 1), next: next.map(|homes| HomeSet::new(homes, 1)), held: Slots::new() }'
+mutant reads_one_short sim engine/src/node/reads.rs \
+  'ReadOp::new(self.candidates(turn, &key), needed)' \
+  'ReadOp::new(self.candidates(turn, &key), needed - 1)'
+
+# Terms not respected.
+mutant entries_not_fenced sim engine/src/store/shard.rs \
+  'return Applied::Fenced(promised);' \
+  'let _ = promised;'
+mutant confirmations_not_fenced sim engine/src/node/replica.rs \
+  'return Acknowledgement::Fenced(promised);' \
+  'return held;'
+mutant own_deposition_ignored sim engine/src/node/serializer.rs \
+  'if held.promised() != lead.ballot {' \
+  'if held.promised() < lead.ballot {'
+mutant unchanged_not_confirmed sim engine/src/node/serializer.rs \
+  'let answered = fence.is_none();' \
+  'let answered = fence.is_none(); if !changed { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
+
+# A new term that does not look.
+mutant never_looks sim engine/src/node/serializer.rs \
+  'if !seen && !blind && order.looked.is_none() {' \
+  'if false && !seen && !blind && order.looked.is_none() {'
+mutant always_whole sim engine/src/node/takeover.rs \
+  'takeover.whole &= digest == takeover.digest;' \
+  'let _ = digest;'
+mutant looks_without_promise sim engine/src/node/replica.rs \
+  'shared.store.raise_promised(key.partition(), ballot);' \
+  'let _ = ballot;'
+
+# Recovering homes that count.
+mutant recovering_acknowledges sim engine/src/node/replica.rs \
+  'let held = Acknowledgement::Held { synced: shared.standings.is_synced(partition) };' \
+  'let held = Acknowledgement::Held { synced: true };'
+mutant recovering_promises sim engine/src/node/replica.rs \
+  'let synced = shared.standings.is_synced(partition);' \
+  'let synced = true;'
+mutant recovering_reads sim engine/src/node/replica.rs \
+  'if !shared.standings.is_synced(key.partition()) {' \
+  'if false {'
+mutant recovering_orders sim engine/src/node/serializer.rs \
+  '} else if !self.shared.standings.is_synced(partition) {' \
+  '} else if false {'
+mutant recovery_from_one_source sim engine/src/cluster/recovery.rs \
+  'homes - majority(homes) + 1' \
+  'usize::from(homes > 1)'
+mutant recovery_forgets_promises sim engine/src/node/control/recovering.rs \
+  'self.shared.store.raise_promised(fetched.partition, state.promised);' \
+  'let _ = state;'
+
+# Repairs left out.
+mutant read_repair_skipped sim engine/src/cluster/read.rs \
+  'self.finish(ReadStep::Confirm, steps);' \
+  'let newest = self.answers.iter().filter_map(|(_, version)| *version).max(); let step = match &self.value { Some(Some(entry)) if Some(entry.version) == newest => ReadStep::Answer(Some(entry.clone())), _ => ReadStep::Confirm }; self.finish(step, steps);'
+mutant hints_not_kept sim engine/src/cluster/hints.rs \
+  'let cost = cost(key);' \
+  'let cost = cost(key); if cost > 0 { return true; }'
+
+# Order within a term.
+mutant stamps_from_the_wall_clock sim engine/src/clock.rs \
+  'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \
+  'Stamp::at(now.0, slot).max(Stamp(latest.min(floor.0).min(0)))'
+
+echo "mutants: $caught caught, $survivors survived, $broken could not be made"
+[ $((survivors + broken)) -eq 0 ]
