@@ -120,6 +120,11 @@ pub struct WriteRequest {
     pub copies: u8,
     /// Take the partition over even if another home holds its ballot: the sender cannot reach that one.
     pub takeover: bool,
+    /// To be ordered in a term above this one only: an earlier attempt may have been ordered up to it.
+    pub above: Ballot,
+    /// To be ordered in a term up to this one only: a later attempt goes above it, so that this one comes to nothing when
+    /// it arrives after that.
+    pub upto: Ballot,
     /// How long, in milliseconds, the sender will wait: the serializer gives up then.
     pub patience_ms: u32,
 }
@@ -201,6 +206,9 @@ pub enum WriteReply {
     Done(Outcome),
     /// Nothing was done: ask this home, which holds the ballot.
     Redirect(Slot),
+    /// Ordered in a term that ended before enough homes held it: ask this home, which holds the ballot, to do it again. It
+    /// may find that it is done.
+    Deposed(Slot),
     /// Nothing was done.
     Refused(Refusal),
     /// Perhaps done: so many homes are known to hold it, of so many needed.

@@ -109,6 +109,11 @@ impl Ballot {
         Self::new((self.round() + 1).max(round_min), slot)
     }
 
+    /// The highest ballot of a round, whoever leads it.
+    pub fn end_of(round: u64) -> Self {
+        Self::new(round, Slot(SLOTS_MAX - 1))
+    }
+
     /// The round.
     pub fn round(self) -> u64 {
         self.0 >> SLOT_BITS

@@ -25,22 +25,37 @@ fn requests_have_these_bytes() {
     let new = NewValue { value: Bytes::from_static(b"value"), flags: 0x11, expiry: Expiry::at(0x6000_0001) };
     let write = |mutation| {
         let (epoch, key) = (Epoch(9), key("key"));
-        Request::Write(WriteRequest { epoch, key, mutation, copies: 2, takeover: true, patience_ms: 500 })
+        Request::Write(WriteRequest {
+            epoch,
+            key,
+            mutation,
+            copies: 2,
+            takeover: true,
+            above: Ballot(3),
+            upto: Ballot(5),
+            patience_ms: 500,
+        })
     };
     check_request(
         write(Mutation::Set(new.clone())),
-        "2400000001020000 09000000000000000201f4010000036b65790111000000010000600500000076616c7565",
+        "3400000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790111000000010000600500000076616c7565",
     );
     check_request(
         write(Mutation::Cas(new, 0x22)),
-        "2c00000001020000 09000000000000000201f4010000036b657904220000000000000011000000010000600500000076616c7565",
+        "3c00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657904220000000000000011000000010000600500000076616c7565",
     );
-    check_request(write(Mutation::Incr(3)), "1b00000001020000 09000000000000000201f4010000036b6579070300000000000000");
+    check_request(
+        write(Mutation::Incr(3)),
+        "2b00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b6579070300000000000000",
+    );
     check_request(
         write(Mutation::GetAndTouch(Expiry::NEVER)),
-        "1700000001020000 09000000000000000201f4010000036b65790a00000000",
+        "2700000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790a00000000",
     );
-    check_request(write(Mutation::Confirm), "1300000001020000 09000000000000000201f4010000036b65790c");
+    check_request(
+        write(Mutation::Confirm),
+        "2300000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790c",
+    );
     let replicate = |fence, entry| Request::Replicate(Replicate { epoch: Epoch(9), fence, key: key("key"), entry });
     check_request(
         replicate(Some(Ballot(7)), Some(entry())),
@@ -83,6 +98,7 @@ fn replies_have_these_bytes() {
     );
     check_reply(Reply::Write(WriteReply::Done(Outcome::OutOfMemory)), "0200000001820000 010c");
     check_reply(Reply::Write(WriteReply::Redirect(Slot::new(1023).expect("legal"))), "0300000001820000 02ff03");
+    check_reply(Reply::Write(WriteReply::Deposed(Slot::new(1023).expect("legal"))), "0300000001820000 05ff03");
     check_reply(Reply::Write(WriteReply::Refused(Refusal::Recovering)), "0200000001820000 0301");
     check_reply(Reply::Write(WriteReply::InDoubt { acknowledged: 1, needed: 2 }), "0300000001820000 040102");
     check_reply(Reply::Replicate(Acknowledgement::Held { synced: true }), "0200000001830000 0101");

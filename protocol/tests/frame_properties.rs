@@ -150,6 +150,8 @@ fn a_message_that_passes_the_frame_leaves_the_buffer_alone() {
             mutation,
             copies: 1,
             takeover: false,
+            above: Ballot(1),
+            upto: Ballot(2),
             patience_ms: 0,
         }))
     };

@@ -27,12 +27,19 @@ pub(crate) enum Purpose {
     Read(SmallVec<[OpId; 4]>),
     /// One key, in this term.
     Look(OpId, Ballot),
-    Write(OpId),
+    Write(Attempt),
     Replicate(OpId),
     Prepare(Partition, Ballot),
     FlushProbe(OpId),
     FlushCommit(OpId),
     Replay(Key, Version),
+}
+
+/// One of the tries of a write: only the last one's answer counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) write: OpId,
+    pub(crate) number: u32,
 }
 
 /// One unanswered request.

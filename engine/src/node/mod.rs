@@ -52,7 +52,7 @@ pub use self::stats::ProcessFacts;
 pub use self::topology::{Liveness, Topology};
 pub use self::view::{ClusterView, MemberRow};
 
-use self::calls::{Call, Calls, Purpose};
+use self::calls::{Attempt, Call, Calls, Purpose};
 use self::reads::Ask;
 use self::serializer::Origin;
 use self::takeover::Takeover;
@@ -100,7 +100,7 @@ pub struct Node {
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<Slot, Replaying>,
     asks: Vec<Ask>,
-    local_replies: VecDeque<(OpId, WriteReply)>,
+    local_replies: VecDeque<(Attempt, WriteReply)>,
     /// Peers that could not be called in this turn.
     unreachable: Vec<Call>,
 }
@@ -227,9 +227,8 @@ impl Node {
         loop {
             if !self.asks.is_empty() {
                 self.send_asks(&mut turn);
-            } else if let Some((write, reply)) = self.local_replies.pop_front() {
-                let me = turn.topology.me();
-                self.on_local_reply(&mut turn, write, me, reply);
+            } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
+                self.on_local_reply(&mut turn, attempt, reply);
             } else if let Some(call) = self.unreachable.pop() {
                 self.on_answer(&mut turn, call, None);
             } else {
@@ -238,9 +237,9 @@ impl Node {
         }
     }
 
-    fn on_local_reply(&mut self, turn: &mut Turn<'_>, write: OpId, me: Option<Slot>, reply: WriteReply) {
-        if let Some(me) = me {
-            self.on_write_reply(turn, write, me, reply);
+    fn on_local_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, reply: WriteReply) {
+        if let Some(me) = turn.topology.me() {
+            self.on_write_reply(turn, attempt, me, reply);
         }
     }
 
@@ -272,8 +271,8 @@ impl Node {
                 }
             }
             (Purpose::Look(op, ballot), reply) => self.on_look_reply(turn, op, ballot, from, reply),
-            (Purpose::Write(op), Some(Reply::Write(reply))) => self.on_write_reply(turn, op, from, reply),
-            (Purpose::Write(op), _) => self.on_write_lost(turn, op, from, true),
+            (Purpose::Write(attempt), Some(Reply::Write(reply))) => self.on_write_reply(turn, attempt, from, reply),
+            (Purpose::Write(attempt), _) => self.on_write_lost(turn, attempt, from, true),
             (Purpose::Replicate(op), reply) => match reply {
                 Some(Reply::Replicate(ack)) => self.on_acknowledgement(turn, op, from, ack),
                 _ => self.on_acknowledgement(turn, op, from, Acknowledgement::Refused(Refusal::Busy)),

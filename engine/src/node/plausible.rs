@@ -6,7 +6,7 @@
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::flush::FlushState;
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, PromiseReply, ReadResult, Refusal, Reply, Request, Want,
+    Acknowledgement, ControlReply, ControlRequest, PromiseReply, ReadResult, Refusal, Reply, Request, Want, WriteReply,
 };
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Stamp, Version};
 
@@ -73,11 +73,10 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Control(ControlRequest::Prepare { proposals, .. }) => {
             proposals.iter().all(|(_, ballot)| horizon.ballot(*ballot))
         }
+        Request::Write(write) => horizon.ballot(write.above),
         Request::Control(ControlRequest::FlushCommit(flush)) => horizon.flush(*flush),
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
-        Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. })
-        | Request::Write(_)
-        | Request::Fetch(_) => true,
+        Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. }) | Request::Fetch(_) => true,
     }
 }
 
@@ -101,6 +100,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(ControlReply::Promises(promises)) => promises.iter().all(|promise| horizon.promise(promise)),
         Reply::Control(ControlReply::FlushStamp(stamp)) => horizon.stamp(*stamp),
         Reply::Control(ControlReply::Pong(status)) => horizon.flush(status.flush),
+        Reply::Write(WriteReply::Refused(refusal)) => horizon.refusal(*refusal),
         Reply::Control(ControlReply::Done | ControlReply::Refused(_))
         | Reply::Replicate(Acknowledgement::Held { .. } | Acknowledgement::Refused(_))
         | Reply::Write(_) => true,

@@ -13,7 +13,7 @@ use memring_protocol::message::{
 };
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 
-use super::calls::Purpose;
+use super::calls::{Attempt, Purpose};
 use super::effect::{Effect, LinkId};
 use super::shared::Lead;
 use super::spread::Spread;
@@ -37,7 +37,7 @@ const ORDER_PATIENCE_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     /// A write that this thread coordinates.
-    Local(OpId),
+    Local(Attempt),
     /// A peer.
     Remote(LinkId, RequestId),
 }
@@ -111,6 +111,12 @@ impl Node {
         for _ in 0..2 {
             let Some(lead) = self.shared.standings.lead(partition) else { break };
             let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+            if lead.ballot <= order.request.above {
+                break;
+            }
+            if lead.ballot > order.request.upto {
+                return self.refuse_order(turn, id, Refusal::Fenced(lead.ballot));
+            }
             match self.apply_order(turn, order, lead) {
                 Applied::Deposed => self.shared.standings.end_lead(partition, lead.ballot),
                 Applied::Look => return self.start_look(turn, id, lead.ballot),
@@ -121,6 +127,12 @@ impl Node {
             }
         }
         self.gain_lead(turn, id);
+    }
+
+    fn refuse_order(&mut self, turn: &mut Turn<'_>, id: OpId, refusal: Refusal) {
+        if let Some(Op::Order(order)) = self.close(id) {
+            self.answer_order(turn, order.origin, WriteReply::Refused(refusal));
+        }
     }
 
     /// This node does not lead the partition: name the one that does, or take over.
@@ -143,7 +155,8 @@ impl Node {
                 // Once is enough: whoever takes over from this node later must be listened to.
                 order.request.takeover = false;
                 let deadline = order.deadline;
-                let attached = self.take_over(turn, partition, id);
+                let (above, upto) = (order.request.above, order.request.upto);
+                let attached = self.take_over(turn, partition, id, above, upto);
                 let poll = turn.mono().after(TAKEOVER_POLL).min(deadline);
                 self.set_timer(if attached { deadline } else { poll }, id);
             }
@@ -312,7 +325,7 @@ impl Node {
 
     pub(crate) fn answer_order(&mut self, turn: &mut Turn<'_>, origin: Origin, reply: WriteReply) {
         match origin {
-            Origin::Local(write) => self.local_replies.push_back((write, reply)),
+            Origin::Local(attempt) => self.local_replies.push_back((attempt, reply)),
             Origin::Remote(link, id) => {
                 turn.effects.push(Effect::Answer(link, Message::Reply(id, Reply::Write(reply))));
             }

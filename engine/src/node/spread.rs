@@ -143,7 +143,8 @@ impl Node {
                     let holder = self.shared.store.promised(partition).holder();
                     let deposed = holder.filter(|slot| Some(*slot) != turn.topology.me());
                     match deposed {
-                        Some(slot) if !*changed || is_repeatable(&order.request.mutation) => WriteReply::Redirect(slot),
+                        Some(slot) if !*changed => WriteReply::Redirect(slot),
+                        Some(slot) if is_repeatable(&order.request.mutation) => WriteReply::Deposed(slot),
                         _ => in_doubt(quorum),
                     }
                 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::Partition;
 use memring_protocol::message::{ControlReply, ControlRequest, PromiseReply, Reply, Request};
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Slot};
@@ -19,6 +20,11 @@ use crate::cluster::quorum::{Quorum, Verdict};
 /// After this a takeover that too few homes have promised is given up; whoever needs it tries again.
 const TAKEOVER_PATIENCE: Duration = Duration::from_millis(700);
 
+/// The round of a term that begins now.
+pub(crate) fn round_at(now: UnixMillis) -> u64 {
+    now.0.saturating_sub(STAMP_EPOCH_UNIX_MS)
+}
+
 /// A term being asked for.
 #[derive(Debug)]
 pub(crate) struct Takeover {
@@ -31,7 +37,15 @@ pub(crate) struct Takeover {
 
 impl Node {
     /// Asks for a term, or waits with those who have. False if another thread of this process is at it.
-    pub(crate) fn take_over(&mut self, turn: &mut Turn<'_>, partition: Partition, waiting: OpId) -> bool {
+    /// The term is to be above `above` and, if it can be, not above `upto`.
+    pub(crate) fn take_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        partition: Partition,
+        waiting: OpId,
+        above: Ballot,
+        upto: Ballot,
+    ) -> bool {
         if let Some(takeover) = self.takeovers.get_mut(&partition) {
             if !takeover.waiting.contains(&waiting) {
                 takeover.waiting.push(waiting);
@@ -43,9 +57,9 @@ impl Node {
             return false;
         }
         // Rounds follow the clock, so that a term begun after all memory of earlier ones was lost is above them.
-        let round = turn.cluster().0.saturating_sub(STAMP_EPOCH_UNIX_MS);
+        let round = round_at(turn.cluster()).min(upto.round());
         let (ballot, digest) = loop {
-            let ballot = self.shared.store.promised(partition).above(round, me);
+            let ballot = self.shared.store.promised(partition).max(above).above(round, me);
             if let Ok(digest) = self.shared.store.promise(partition, ballot) {
                 break (ballot, digest);
             }

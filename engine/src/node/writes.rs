@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use memring_protocol::key::Key;
 use memring_protocol::message::{Mutation, Outcome, Refusal, Request, WriteReply, WriteRequest};
-use memring_protocol::version::{Slot, Version};
+use memring_protocol::version::{Ballot, Slot, Version};
 
-use super::calls::Purpose;
+use super::calls::{Attempt, Purpose};
 use super::effect::Ticket;
 use super::serializer::Origin;
+use super::takeover::round_at;
 use super::turn::Turn;
 use super::{Node, Op, OpId};
 use crate::cluster::mutation::is_repeatable;
@@ -58,6 +59,11 @@ pub(crate) struct Write {
     named: Option<Slot>,
     redirects: u8,
     takeover: bool,
+    attempt: u32,
+    /// What was sent and may yet be ordered, is ordered in a term up to this one or not at all.
+    above: Ballot,
+    /// Up to which term the present attempt may be ordered.
+    upto: Ballot,
     /// An earlier attempt may have been applied.
     in_doubt: bool,
     deadline: Mono,
@@ -97,6 +103,9 @@ impl Node {
             named: None,
             redirects: 0,
             takeover: false,
+            attempt: 0,
+            above: Ballot::NONE,
+            upto: Ballot::NONE,
             in_doubt: false,
             deadline,
         };
@@ -127,6 +136,10 @@ impl Node {
             return;
         };
         write.asked = Some(slot);
+        write.attempt = write.attempt.wrapping_add(1);
+        // Rounds follow the clock, so the terms of now are most likely not above this; a serializer says if they are.
+        write.upto = write.upto.max(Ballot::end_of(round_at(turn.cluster()).max(write.above.round() + 1)));
+        let attempt = Attempt { write: id, number: write.attempt };
         let takeover = takeover || write.takeover;
         let patience = write.deadline.since(turn.mono());
         let request = WriteRequest {
@@ -135,14 +148,16 @@ impl Node {
             mutation: write.mutation.clone(),
             copies: write.copies.min(usize::from(u8::MAX)) as u8,
             takeover,
+            above: write.above,
+            upto: write.upto,
             patience_ms: patience.as_millis() as u32,
         };
         self.set_timer(turn.mono().after(ATTEMPT_PATIENCE.min(patience)), id);
         self.ops.insert(id, Op::Write(write));
         if Some(slot) == turn.topology.me() {
-            self.start_order(turn, Origin::Local(id), request);
-        } else if !self.call(turn, slot, Purpose::Write(id), Request::Write(request)) {
-            self.on_write_lost(turn, id, slot, false);
+            self.start_order(turn, Origin::Local(attempt), request);
+        } else if !self.call(turn, slot, Purpose::Write(attempt), Request::Write(request)) {
+            self.on_write_lost(turn, attempt, slot, false);
         }
     }
 
@@ -162,13 +177,13 @@ impl Node {
         Some((slot, holder.is_some()))
     }
 
-    pub(crate) fn on_write_reply(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, reply: WriteReply) {
+    /// The answer to an attempt. Of one that was passed over even a success must not count: a later one is under way, and
+    /// would be ordered after what the client writes next.
+    pub(crate) fn on_write_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, from: Slot, reply: WriteReply) {
+        let id = attempt.write;
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
-        if write.asked != Some(from) {
-            // An attempt that was passed over has come to its end after all. Its success is a success.
-            if !matches!(reply, WriteReply::Done(_)) {
-                return;
-            }
+        if write.asked != Some(from) || write.attempt != attempt.number {
+            return;
         }
         match reply {
             WriteReply::Done(outcome) => {
@@ -177,11 +192,19 @@ impl Node {
                 self.end_write(turn, write, WriteEnd::Done(outcome));
             }
             WriteReply::Redirect(slot) => self.on_redirect(turn, id, from, slot),
+            WriteReply::Deposed(slot) => {
+                write.in_doubt = true;
+                self.on_redirect(turn, id, from, slot);
+            }
             WriteReply::Refused(refusal) => {
-                if matches!(refusal, Refusal::Epoch(_)) {
-                    write.asked = None;
-                    self.set_timer(turn.mono().after(RETRY_AFTER), id);
-                    return;
+                match refusal {
+                    Refusal::Epoch(_) => {
+                        write.asked = None;
+                        self.set_timer(turn.mono().after(RETRY_AFTER), id);
+                        return;
+                    }
+                    Refusal::Fenced(ballot) => return self.on_later_term(turn, id, from, ballot),
+                    _ => {}
                 }
                 write.tried.push(from);
                 self.attempt_write(turn, id);
@@ -197,7 +220,6 @@ impl Node {
     fn on_redirect(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, holder: Slot) {
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
         self.shared.standings.set_holder(write.key.partition(), Some(holder));
-        write.redirects = write.redirects.saturating_add(1);
         write.asked = None;
         if self.shared.is_usable(&turn.topology, holder) && !write.tried.contains(&holder) {
             write.takeover = false;
@@ -206,7 +228,22 @@ impl Node {
             write.takeover = true;
             write.named = Some(from);
         }
-        // Two homes that point at each other must not keep a thread busy.
+        self.attempt_again(turn, id);
+    }
+
+    /// `from` leads a term that the attempt was not meant for; nothing was done.
+    fn on_later_term(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, ballot: Ballot) {
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        write.upto = write.upto.max(ballot);
+        write.asked = None;
+        write.named = Some(from);
+        self.attempt_again(turn, id);
+    }
+
+    /// Two homes that point at each other must not keep a thread busy.
+    fn attempt_again(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        write.redirects = write.redirects.saturating_add(1);
         if write.redirects.is_multiple_of(REDIRECTS_AT_ONCE) {
             self.set_timer(turn.mono().after(RETRY_AFTER), id);
         } else {
@@ -215,9 +252,10 @@ impl Node {
     }
 
     /// The home that was asked is lost. `sent`: it may have got the write.
-    pub(crate) fn on_write_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, sent: bool) {
+    pub(crate) fn on_write_lost(&mut self, turn: &mut Turn<'_>, attempt: Attempt, from: Slot, sent: bool) {
+        let id = attempt.write;
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
-        if write.asked != Some(from) {
+        if write.asked != Some(from) || write.attempt != attempt.number {
             return;
         }
         if sent && !is_repeatable(&write.mutation) {
@@ -226,7 +264,10 @@ impl Node {
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             return;
         }
-        write.in_doubt |= sent;
+        if sent {
+            write.in_doubt = true;
+            write.above = write.upto;
+        }
         write.takeover = true;
         write.asked = None;
         write.tried.push(from);
@@ -240,7 +281,8 @@ impl Node {
             Some(slot) if turn.mono() < write.deadline => {
                 let silent = Some(slot) != turn.topology.me() && !self.shared.is_usable(&turn.topology, slot);
                 if silent && is_repeatable(&write.mutation) {
-                    self.on_write_lost(turn, id, slot, true);
+                    let attempt = Attempt { write: id, number: write.attempt };
+                    self.on_write_lost(turn, attempt, slot, true);
                 } else {
                     let again = turn.mono().after(ATTEMPT_PATIENCE).min(write.deadline);
                     self.set_timer(again, id);

@@ -1,11 +1,12 @@
 //! Bodies of writes.
 //!
 //! ```text
-//! request    epoch u64, copies u8, takeover u8, patience u32, key, mutation
+//! request    epoch u64, copies u8, takeover u8, above u64, upto u64, patience u32, key, mutation
 //! mutation   1 set: new | 2 add: new | 3 replace: new | 4 cas: token u64, new | 5 append: value | 6 prepend: value
 //!            | 7 incr: u64 | 8 decr: u64 | 9 touch: expiry | 10 get and touch: expiry | 11 delete | 12 confirm
 //! new        flags u32, expiry u32 (0 never), value
 //! reply      1 done: outcome | 2 redirect: slot u16 | 3 refused: refusal | 4 in doubt: acknowledged u8, needed u8
+//!            | 5 deposed: slot u16
 //! outcome    1 stored | 2 not stored | 3 exists | 4 not found | 5 deleted | 6 touched | 7 number: u64 | 8 item: item
 //!            | 9 miss | 10 not numeric | 11 too large | 12 out of memory
 //! ```
@@ -16,6 +17,7 @@ use super::FrameError;
 use super::fields::{Reader, Writer, no};
 use crate::message::{Mutation, NewValue, Outcome, WriteReply, WriteRequest};
 use crate::ring::Epoch;
+use crate::version::Ballot;
 
 const SET: u8 = 1;
 const ADD: u8 = 2;
@@ -34,6 +36,7 @@ const DONE: u8 = 1;
 const REDIRECT: u8 = 2;
 const REFUSED: u8 = 3;
 const IN_DOUBT: u8 = 4;
+const DEPOSED: u8 = 5;
 
 const STORED: u8 = 1;
 const NOT_STORED: u8 = 2;
@@ -52,6 +55,8 @@ pub(super) fn put_request(request: &WriteRequest, writer: &mut Writer<'_>) -> Re
     writer.u64(request.epoch.0);
     writer.u8(request.copies);
     writer.truth(request.takeover);
+    writer.u64(request.above.0);
+    writer.u64(request.upto.0);
     writer.u32(request.patience_ms);
     writer.key(&request.key)?;
     put_mutation(&request.mutation, writer)
@@ -61,10 +66,12 @@ pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<WriteRequest, Fram
     let epoch = Epoch(reader.u64()?);
     let copies = reader.u8()?;
     let takeover = reader.truth()?;
+    let above = Ballot(reader.u64()?);
+    let upto = Ballot(reader.u64()?);
     let patience_ms = reader.u32()?;
     let key = reader.key()?;
     let mutation = take_mutation(reader)?;
-    Ok(WriteRequest { epoch, key, mutation, copies, takeover, patience_ms })
+    Ok(WriteRequest { epoch, key, mutation, copies, takeover, above, upto, patience_ms })
 }
 
 fn put_mutation(mutation: &Mutation, writer: &mut Writer<'_>) -> Result<(), FrameError> {
@@ -138,6 +145,10 @@ pub(super) fn put_reply(reply: &WriteReply, writer: &mut Writer<'_>) -> Result<(
             writer.u8(REDIRECT);
             writer.u16(slot.number());
         }
+        WriteReply::Deposed(slot) => {
+            writer.u8(DEPOSED);
+            writer.u16(slot.number());
+        }
         WriteReply::Refused(refusal) => {
             writer.u8(REFUSED);
             writer.refusal(*refusal);
@@ -155,6 +166,7 @@ pub(super) fn take_reply(reader: &mut Reader<'_>) -> Result<WriteReply, FrameErr
     Ok(match reader.u8()? {
         DONE => WriteReply::Done(take_outcome(reader)?),
         REDIRECT => WriteReply::Redirect(reader.slot()?),
+        DEPOSED => WriteReply::Deposed(reader.slot()?),
         REFUSED => WriteReply::Refused(reader.refusal()?),
         IN_DOUBT => WriteReply::InDoubt { acknowledged: reader.u8()?, needed: reader.u8()? },
         other => return Err(no("reply to a write", other)),

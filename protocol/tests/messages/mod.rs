@@ -89,13 +89,15 @@ fn read_result() -> impl Strategy<Value = ReadResult> {
 }
 
 fn write_request() -> impl Strategy<Value = WriteRequest> {
-    (epoch(), key(), mutation(), any::<u8>(), any::<bool>(), any::<u32>()).prop_map(
-        |(epoch, key, mutation, copies, takeover, patience_ms)| WriteRequest {
+    (epoch(), key(), mutation(), any::<u8>(), any::<bool>(), ballot(), ballot(), any::<u32>()).prop_map(
+        |(epoch, key, mutation, copies, takeover, above, upto, patience_ms)| WriteRequest {
             epoch,
             key,
             mutation,
             copies,
             takeover,
+            above,
+            upto,
             patience_ms,
         },
     )
@@ -122,6 +124,7 @@ fn write_reply() -> impl Strategy<Value = WriteReply> {
     prop_oneof![
         4 => outcome().prop_map(WriteReply::Done),
         1 => slot().prop_map(WriteReply::Redirect),
+        1 => slot().prop_map(WriteReply::Deposed),
         1 => refusal().prop_map(WriteReply::Refused),
         1 => any::<(u8, u8)>().prop_map(|(acknowledged, needed)| WriteReply::InDoubt { acknowledged, needed }),
     ]
