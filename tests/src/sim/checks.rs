@@ -27,7 +27,7 @@ fn check_register(history: &[Operation], key: usize) -> Vec<Violation> {
             let (number, value) = match operation.action {
                 Action::Write(number) => (number, Some(number)),
                 Action::Delete(number) => (number, None),
-                Action::Read | Action::Increment => return None,
+                _ => return None,
             };
             let acknowledged_us = (operation.outcome == Outcome::Acknowledged).then_some(operation.ended_us);
             Some(WriteSeen { number, value, acknowledged_us })

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 use super::checks::{Violation, check_counter, check_monotonic, check_registers};
 use super::cluster::{Cluster, ClusterOptions};
 use super::network::Weather;
+use super::races::check_races;
 use super::workload::{Outcome, Workload};
 
 /// One thing that goes wrong, and then right again.
@@ -45,7 +46,7 @@ pub struct Report {
 pub fn live_through_faults(seed: u64) -> Report {
     let mut random = StdRng::seed_from_u64(seed ^ 0x0066_6175_6c74);
     let mut cluster = Cluster::started(ClusterOptions::default(), seed);
-    let mut workload = Workload::new(6, 2, seed ^ 0x776f_726b);
+    let mut workload = Workload::new(5, 2, 3, seed ^ 0x776f_726b);
     workload.create_counters(&mut cluster);
     for _ in 0..random.random_range(2..5) {
         workload.run(&mut cluster, Duration::from_millis(random.random_range(200..1500)));
@@ -117,8 +118,10 @@ fn conclude(seed: u64, cluster: &mut Cluster, workload: &mut Workload) -> Report
     workload.read_everything(cluster);
     let mut violations = check_registers(&workload.history, workload.registers());
     violations.extend(check_monotonic(&workload.history, workload.registers()));
+    violations.extend(check_races(&workload.history, workload.races()));
     for operation in &workload.history[before..] {
         match operation.outcome {
+            Outcome::Saw(_) if workload.races().contains(&operation.key) => {}
             Outcome::Saw(Some(finally)) if operation.key >= workload.registers() => {
                 violations.extend(check_counter(&workload.history, operation.key, finally));
             }

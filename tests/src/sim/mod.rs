@@ -6,13 +6,14 @@
 //! ```text
 //! cluster   nodes, events, virtual time        network   who hears whom, and how late
 //! workload  clients and what they saw          checks    what they must not have seen
-//! faults    what goes wrong, by seed
+//! faults    what goes wrong, by seed                races     are the histories of contended keys linearizable?
 //! ```
 
 pub mod checks;
 pub mod cluster;
 pub mod faults;
 pub mod network;
+pub mod races;
 pub mod workload;
 
 pub use self::cluster::{Cluster, ClusterOptions};

@@ -1,7 +1,7 @@
 //! Clients of a simulated cluster, and the history of what they did and saw.
 //!
 //! Each register has one writer, which writes rising numbers and sometimes deletes; anyone reads it through any node. Each
-//! counter is incremented by everyone.
+//! counter is incremented by everyone. A race is a key that everyone adds, swaps, replaces and deletes, several at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use super::cluster::Cluster;
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const CLIENT_PATIENCE_US: u64 = 6_000_000;
 
+/// Operations that take longer may have been tried twice: far longer than two ways on a fair day.
+const TRIED_AGAIN_US: u64 = 10_000;
+
 /// What was asked of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -27,6 +30,19 @@ pub enum Action {
     Read,
     /// Add one.
     Increment,
+    /// Store this number if there is none.
+    Add(u64),
+    /// Store this number if there is one.
+    Replace(u64),
+    /// Store a number in the place of the one that was read, by its cas token.
+    Swap {
+        /// What was read.
+        from: u64,
+        /// What is to be.
+        to: u64,
+    },
+    /// Delete, whatever there is.
+    Erase,
 }
 
 /// What came of it.
@@ -36,6 +52,10 @@ pub enum Outcome {
     InDoubt,
     /// Done.
     Acknowledged,
+    /// Not done: something else is there.
+    Differs,
+    /// Not done: nothing is there.
+    Missing,
     /// A read's answer.
     Saw(Option<u64>),
     /// A read that was not answered, or not by enough replicas.
@@ -59,12 +79,22 @@ pub struct Operation {
     pub outcome: Outcome,
 }
 
+impl Operation {
+    /// Whether it ended before any node tries again what it was asked.
+    pub fn ended_at_once(&self) -> bool {
+        self.ended_us.saturating_sub(self.begun_us) < TRIED_AGAIN_US
+    }
+}
+
 /// Clients at work.
 pub struct Workload {
     random: StdRng,
     registers: usize,
     counters: usize,
+    races: usize,
     next: u64,
+    /// The last number seen of each race, and its cas token.
+    tokens: Vec<Option<(u64, u64)>>,
     open: BTreeMap<u64, Operation>,
     /// The register's writer is waiting for an answer.
     writing: Vec<bool>,
@@ -76,13 +106,15 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Clients of so many registers and counters.
-    pub fn new(registers: usize, counters: usize, seed: u64) -> Self {
+    /// Clients of so many registers, counters and races.
+    pub fn new(registers: usize, counters: usize, races: usize, seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
             registers,
             counters,
+            races,
             next: 0,
+            tokens: vec![None; races],
             open: BTreeMap::new(),
             writing: vec![false; registers],
             written: vec![0; registers],
@@ -96,9 +128,10 @@ impl Workload {
         self.registers
     }
 
-    /// How many counters there are.
-    pub fn counters(&self) -> usize {
-        self.counters
+    /// The numbers of the keys that are races; counters are between them and the registers.
+    pub fn races(&self) -> std::ops::Range<usize> {
+        let first = self.registers + self.counters;
+        first..first + self.races
     }
 
     /// Lets clients work for so long.
@@ -123,7 +156,7 @@ impl Workload {
 
     /// Reads every key through every node that is up, and waits for the answers.
     pub fn read_everything(&mut self, cluster: &mut Cluster) {
-        for key in 0..self.registers + self.counters {
+        for key in 0..self.registers + self.counters + self.races {
             for node in 0..cluster.size() {
                 self.start(cluster, key, Action::Read, node);
             }
@@ -135,7 +168,10 @@ impl Workload {
 
     fn issue(&mut self, cluster: &mut Cluster) {
         let node = self.random.random_range(0..cluster.size());
-        let key = self.random.random_range(0..self.registers + self.counters);
+        let key = self.random.random_range(0..self.registers + self.counters + self.races);
+        if self.races().contains(&key) {
+            return self.race(cluster, key);
+        }
         let action = if self.random.random_bool(0.45) {
             Action::Read
         } else if key >= self.registers {
@@ -150,19 +186,44 @@ impl Workload {
         self.start(cluster, key, action, node);
     }
 
+    /// Several clients at once, each through a node of its own choice.
+    fn race(&mut self, cluster: &mut Cluster, key: usize) {
+        for _ in 0..self.random.random_range(1..4) {
+            let node = self.random.random_range(0..cluster.size());
+            let to = self.next + 1;
+            let token = self.tokens[key - self.registers - self.counters];
+            let action = match (self.random.random_range(0..10), token) {
+                (0..4, Some((from, _))) => Action::Swap { from, to },
+                (4..6, _) => Action::Add(to),
+                (6, _) => Action::Replace(to),
+                (7, _) => Action::Erase,
+                _ => Action::Read,
+            };
+            self.start(cluster, key, action, node);
+        }
+    }
+
     fn start(&mut self, cluster: &mut Cluster, key: usize, action: Action, node: usize) {
         let name = key_name(key, self.registers);
         let name = name.as_bytes();
-        let line = format!("get {}", name.escape_ascii());
+        let line = format!("gets {}", name.escape_ascii());
         let value = match action {
-            Action::Write(number) => number.to_string(),
+            Action::Write(number) | Action::Add(number) | Action::Replace(number) => number.to_string(),
+            Action::Swap { to, .. } => to.to_string(),
             _ => String::new(),
         };
         let (value, exptime, quiet) = (value.as_bytes(), 0, false);
+        let store = |verb| Command::Store { verb, key: name, flags: 0, exptime, value, quiet };
         let command = match action {
             Action::Read => return self.start_read(cluster, key, node, &line),
-            Action::Write(_) => Command::Store { verb: StoreVerb::Set, key: name, flags: 0, exptime, value, quiet },
-            Action::Delete(_) => Command::Delete { key: name, quiet },
+            Action::Write(_) => store(StoreVerb::Set),
+            Action::Add(_) => store(StoreVerb::Add),
+            Action::Replace(_) => store(StoreVerb::Replace),
+            Action::Swap { .. } => {
+                let token = self.tokens[key - self.registers - self.counters].map_or(0, |(_, token)| token);
+                store(StoreVerb::Cas(token))
+            }
+            Action::Delete(_) | Action::Erase => Command::Delete { key: name, quiet },
             Action::Increment => Command::Arithmetic { direction: Direction::Increase, key: name, delta: 1, quiet },
         };
         self.send(cluster, key, action, node, &command);
@@ -206,6 +267,7 @@ impl Workload {
             let Some(mut operation) = self.open.remove(&answer.operation) else { continue };
             operation.ended_us = cluster.now_us();
             operation.outcome = outcome_of(operation.action, &answer.response);
+            self.note_token(&operation, &answer.response);
             if matches!(operation.outcome, Outcome::InDoubt | Outcome::Unread) {
                 operation.ended_us = u64::MAX;
                 self.failures.push(Operation { ended_us: cluster.now_us(), ..operation.clone() });
@@ -226,6 +288,13 @@ impl Workload {
             let operation = self.open.remove(&number).expect("just listed");
             self.release(&operation);
             self.history.push(operation);
+        }
+    }
+
+    fn note_token(&mut self, operation: &Operation, response: &Response) {
+        if let (Response::Values { values, .. }, true) = (response, self.races().contains(&operation.key)) {
+            let token = values.first().map(|(_, item)| (number_of(item), item.cas));
+            self.tokens[operation.key - self.registers - self.counters] = token;
         }
     }
 
@@ -262,7 +331,13 @@ fn outcome_of(action: Action, response: &Response) -> Outcome {
         (Action::Read, _) => Outcome::Unread,
         (Action::Write(_), Response::Stored)
         | (Action::Delete(_), Response::Deleted | Response::NotFound)
+        | (Action::Add(_) | Action::Replace(_) | Action::Swap { .. }, Response::Stored)
+        | (Action::Erase, Response::Deleted)
         | (Action::Increment, Response::Number(_)) => Outcome::Acknowledged,
+        (Action::Add(_), Response::NotStored) | (Action::Swap { .. }, Response::Exists) => Outcome::Differs,
+        (Action::Replace(_), Response::NotStored) | (Action::Swap { .. } | Action::Erase, Response::NotFound) => {
+            Outcome::Missing
+        }
         (Action::Increment, Response::NotFound) => panic!("a counter was lost"),
         _ => Outcome::InDoubt,
     }
