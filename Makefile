@@ -3,7 +3,7 @@ SEEDS ?= 300
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim fuzz bench e2e clean
+.PHONY: help run test test-all lint fmt sim mutants fuzz bench e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ fmt: ## format the code
 
 sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
 	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios -- --nocapture
+
+mutants: ## break one rule of the cluster at a time: the simulator must notice (MUTANTS="name name" runs some)
+	scripts/mutants.sh
 
 fuzz: ## fuzz every decoder for a minute
 	scripts/fuzz.sh 60

@@ -117,9 +117,20 @@ mutant recovery_forgets_promises sim engine/src/node/control/recovering.rs \
 mutant read_repair_skipped sim engine/src/cluster/read.rs \
   'self.finish(ReadStep::Confirm, steps);' \
   'let newest = self.answers.iter().filter_map(|(_, version)| *version).max(); let step = match &self.value { Some(Some(entry)) if Some(entry.version) == newest => ReadStep::Answer(Some(entry.clone())), _ => ReadStep::Confirm }; self.finish(step, steps);'
-mutant hints_not_kept sim engine/src/cluster/hints.rs \
+mutant hints_not_kept hints_alone engine/src/cluster/hints.rs \
   'let cost = cost(key);' \
   'let cost = cost(key); if cost > 0 { return true; }'
+
+# Attempts of a write that was tried again.
+mutant late_attempts_ordered sim engine/src/node/serializer.rs \
+  'if lead.ballot > order.request.upto {' \
+  'if false {'
+mutant later_attempts_in_old_terms sim engine/src/node/serializer.rs \
+  'if lead.ballot <= order.request.above {' \
+  'if false {'
+mutant passed_over_success_counts sim engine/src/node/writes.rs \
+  'if !awaited {' \
+  'if !awaited && !matches!(reply, WriteReply::Done(_)) {'
 
 # Order within a term.
 mutant stamps_from_the_wall_clock sim engine/src/clock.rs \

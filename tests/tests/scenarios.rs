@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use memring_protocol::text::Response;
+use memring_protocol::text::{Command, Response, StoreVerb};
+use memring_tests::sim::network::Weather;
 use memring_tests::sim::{Cluster, ClusterOptions};
 
 const ALL: [usize; 3] = [0, 1, 2];
@@ -320,4 +321,69 @@ fn levels_by_key_prefix_decide_what_a_lone_node_can_still_do() {
             "the hint has been replayed"
         );
     });
+}
+
+#[test]
+fn a_set_that_was_passed_over_and_arrives_late_does_not_come_back() {
+    for_seeds(24, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        // Who leads the key is not known here: all ways of telling the parts are played.
+        let (client, leader) = ((seed % 3) as usize, ((seed + 1 + seed / 3 % 2) % 3) as usize);
+        let other = 3 - client - leader;
+        assert_eq!(cluster.ask(leader, "set key 0 0 1\r\n0"), Some(Response::Stored));
+        cluster.network.weather.delay_min_us = 2_500_000;
+        cluster.network.weather.delay_max_us = 2_500_000;
+        let late = store(b"1");
+        assert!(cluster.request(client, 1, &late));
+        cluster.network.weather = Weather::fair();
+        cluster.network.split(&[client], &[leader]);
+        cluster.run_for(Duration::from_millis(1300));
+        cluster.network.heal();
+        cluster.run_for(Duration::from_millis(200));
+        let acknowledged = cluster.take_answers().iter().any(|answer| answer.response == Response::Stored);
+        assert_eq!(cluster.ask(client, "set key 0 0 1\r\n2"), Some(Response::Stored));
+        if !acknowledged {
+            return;
+        }
+        cluster.crash(other);
+        cluster.run_for(Duration::from_millis(300));
+        cluster.ask(leader, "touch key 0");
+        cluster.run_for(seconds(2));
+        match cluster.ask(client, "get key") {
+            Some(Response::Values { values, .. }) => assert_eq!(values[0].1.value, "2", "an overwritten set is back"),
+            answer => panic!("{answer:?}"),
+        }
+    });
+}
+
+#[test]
+fn hints_alone_bring_a_home_what_it_missed() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        let lonely = (seed % 3) as usize;
+        let others: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        cluster.network.split(&[lonely], &others);
+        cluster.run_for(seconds(1));
+        for key in 0..40 {
+            let line = format!("set key-{key} 0 0 3\r\n{key:03}");
+            assert_eq!(cluster.ask(others[key % 2], &line), Some(Response::Stored), "key {key}");
+        }
+        cluster.run_for(seconds(2));
+        cluster.network.heal();
+        cluster.run_for(seconds(15));
+        // Nobody has read anything: what it holds came by itself.
+        let items = |cluster: &mut Cluster, node: usize| match cluster.ask(node, "stats") {
+            Some(Response::Stats(lines)) => {
+                lines.iter().find(|(name, _)| name == "curr_items").map(|(_, value)| value.clone()).unwrap_or_default()
+            }
+            answer => panic!("stats: {answer:?}"),
+        };
+        assert_eq!(items(&mut cluster, lonely), items(&mut cluster, others[0]));
+        assert_eq!(items(&mut cluster, lonely), "40");
+        assert!(ALL.iter().all(|node| cluster.operations(*node) == 0), "an operation was never forgotten");
+    });
+}
+
+fn store(value: &'static [u8]) -> Command<'static> {
+    Command::Store { verb: StoreVerb::Set, key: b"key", flags: 0, exptime: 0, value, quiet: false }
 }

@@ -182,7 +182,8 @@ impl Node {
     pub(crate) fn on_write_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, from: Slot, reply: WriteReply) {
         let id = attempt.write;
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
-        if write.asked != Some(from) || write.attempt != attempt.number {
+        let awaited = write.asked == Some(from) && write.attempt == attempt.number;
+        if !awaited {
             return;
         }
         match reply {

@@ -276,6 +276,12 @@ impl Cluster {
         }
     }
 
+    /// How many operations a node has under way: none when all is quiet.
+    pub fn operations(&self, node: usize) -> usize {
+        let workers = self.places[node].running.iter().flat_map(|running| &running.workers);
+        workers.map(Node::operations).sum()
+    }
+
     /// Whether the node runs.
     pub fn is_running(&self, node: usize) -> bool {
         self.places[node].running.is_some()

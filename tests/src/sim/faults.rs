@@ -14,6 +14,9 @@ use super::network::Weather;
 use super::races::check_races;
 use super::workload::{Outcome, Workload};
 
+/// Longer than any operation lives.
+const QUIET: Duration = Duration::from_secs(6);
+
 /// One thing that goes wrong, and then right again.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -116,9 +119,14 @@ fn conclude(seed: u64, cluster: &mut Cluster, workload: &mut Workload) -> Report
     workload.finish(cluster);
     let before = workload.history.len();
     workload.read_everything(cluster);
+    cluster.run_for(QUIET);
+    let left: Vec<usize> = (0..cluster.size()).map(|node| cluster.operations(node)).collect();
     let mut violations = check_registers(&workload.history, workload.registers());
     violations.extend(check_monotonic(&workload.history, workload.registers()));
     violations.extend(check_races(&workload.history, workload.races()));
+    if left.iter().any(|operations| *operations > 0) {
+        violations.push(Violation(format!("operations never forgotten, by node: {left:?}")));
+    }
     for operation in &workload.history[before..] {
         match operation.outcome {
             Outcome::Saw(_) if workload.races().contains(&operation.key) => {}

@@ -29,12 +29,12 @@ pub fn check_races(history: &[Operation], keys: std::ops::Range<usize>) -> Vec<V
     .collect()
 }
 
-/// The first operation that nothing explains. A delete that was tried again may have taken effect twice before it ended.
+/// The first operation that nothing explains. A delete may have been tried again, and have taken effect twice before it ended.
 fn find_unexplained(operations: &[&Operation]) -> Option<Operation> {
     const BEGINS: u8 = 0;
     const ENDS: u8 = 1;
     const LAPSES: u8 = 2;
-    let tried_again = |operation: &&Operation| operation.action == Action::Erase && !operation.ended_at_once();
+    let tried_again = |operation: &&Operation| operation.action == Action::Erase;
     let again: Vec<Operation> = operations
         .iter()
         .copied()

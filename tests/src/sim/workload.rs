@@ -16,9 +16,6 @@ use super::cluster::Cluster;
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const CLIENT_PATIENCE_US: u64 = 6_000_000;
 
-/// Operations that take longer may have been tried twice: far longer than two ways on a fair day.
-const TRIED_AGAIN_US: u64 = 10_000;
-
 /// What was asked of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -77,13 +74,6 @@ pub struct Operation {
     pub ended_us: u64,
     /// What came of it.
     pub outcome: Outcome,
-}
-
-impl Operation {
-    /// Whether it ended before any node tries again what it was asked.
-    pub fn ended_at_once(&self) -> bool {
-        self.ended_us.saturating_sub(self.begun_us) < TRIED_AGAIN_US
-    }
 }
 
 /// Clients at work.
