@@ -24,6 +24,9 @@ use crate::cluster::quorum::{Quorum, Verdict};
 use crate::now::Mono;
 use crate::store::{self, Held, Updated};
 
+/// How many operations a thread may have under way and still take orders from peers.
+const OPERATIONS_MAX: usize = 65_536;
+
 /// How long to wait for another thread of this process that is taking the partition over.
 const TAKEOVER_POLL: Duration = Duration::from_millis(2);
 
@@ -89,6 +92,8 @@ impl Node {
             Some(refusal)
         } else if !self.shared.standings.is_synced(partition) {
             Some(Refusal::Recovering)
+        } else if matches!(origin, Origin::Remote(..)) && self.ops.len() >= OPERATIONS_MAX {
+            Some(Refusal::Busy)
         } else {
             None
         };
@@ -108,6 +113,10 @@ impl Node {
     pub(crate) fn advance_order(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get(&id) else { return };
         let partition = order.request.key.partition();
+        if !self.shared.standings.is_synced(partition) {
+            // It was when the order came.
+            return self.refuse_order(turn, id, Refusal::Recovering);
+        }
         for _ in 0..2 {
             let Some(lead) = self.shared.standings.lead(partition) else { break };
             let Some(Op::Order(order)) = self.ops.get(&id) else { return };

@@ -86,6 +86,13 @@ impl Standings {
         let _ = lead.compare_exchange(ballot.0, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
+    /// The partition is no longer this node's: no term of it is.
+    pub(crate) fn forget(&self, partition: Partition) {
+        self.lead[partition.index()].store(Ballot::NONE.0, Ordering::Release);
+        self.whole[partition.index()].store(false, Ordering::Release);
+        self.set_holder(partition, None);
+    }
+
     /// One thread at a time takes a partition over; true for the one that may.
     pub(crate) fn claim_takeover(&self, partition: Partition) -> bool {
         !self.taking_over[partition.index()].swap(true, Ordering::AcqRel)

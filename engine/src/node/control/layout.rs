@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use memring_protocol::key::Partition;
-use memring_protocol::ring::RingConfig;
+use memring_protocol::ring::{Epoch, RingConfig};
 
 use super::super::topology::Layout;
 use super::Control;
@@ -25,6 +25,11 @@ impl Control {
         self.shared.set_topology(topology);
         // Slots have moved: peers must be found anew before anyone is asked.
         let _ = self.refresh_members(now);
+        if ring_before.is_some_and(|before| before != layout.config.ring_id) {
+            // What was copied in another ring is no copy in this one.
+            self.synced_told = Epoch(0);
+            Partition::all().for_each(|partition| self.note_ownership(&layout, partition, false));
+        }
         for partition in Partition::all() {
             let homes = layout.all_homes(partition);
             let owned = me.is_some_and(|me| homes.contains(&me));
@@ -42,6 +47,8 @@ impl Control {
             self.recovery.forget(partition);
             if before {
                 standings.set_synced(partition, false);
+                // With the copy go the promises; should the partition come back, its old term must not go on.
+                standings.forget(partition);
                 self.shared.store.clear_partition(partition);
             }
             return;
@@ -65,5 +72,6 @@ impl Control {
             }
         }
         self.count_synced();
+        self.recovery_moved = true;
     }
 }
