@@ -30,6 +30,13 @@ const RETRY_AFTER: Duration = Duration::from_millis(15);
 /// So many redirects are followed at once; then the write waits a little.
 const REDIRECTS_AT_ONCE: u8 = 4;
 
+/// So many attempts of a write that may be repeated may end in doubt before it does.
+const DOUBTS_MAX: u8 = 3;
+
+/// How far above this node's clock, in milliseconds, the terms may be that an attempt is meant for: a takeover's way, and
+/// clocks that differ.
+const ROUNDS_AHEAD: u64 = 500;
+
 /// Who waits for a write.
 #[derive(Clone, Debug)]
 pub(crate) enum WriteParent {
@@ -60,6 +67,8 @@ pub(crate) struct Write {
     redirects: u8,
     takeover: bool,
     attempt: u32,
+    /// How many attempts ended in doubt.
+    doubts: u8,
     /// What was sent and may yet be ordered, is ordered in a term up to this one or not at all.
     above: Ballot,
     /// Up to which term the present attempt may be ordered.
@@ -104,6 +113,7 @@ impl Node {
             redirects: 0,
             takeover: false,
             attempt: 0,
+            doubts: 0,
             above: Ballot::NONE,
             upto: Ballot::NONE,
             in_doubt: false,
@@ -138,7 +148,8 @@ impl Node {
         write.asked = Some(slot);
         write.attempt = write.attempt.wrapping_add(1);
         // Rounds follow the clock, so the terms of now are most likely not above this; a serializer says if they are.
-        write.upto = write.upto.max(Ballot::end_of(round_at(turn.cluster()).max(write.above.round() + 1)));
+        let round = round_at(turn.cluster()).max(write.above.round()) + ROUNDS_AHEAD;
+        write.upto = write.upto.max(Ballot::end_of(round));
         let attempt = Attempt { write: id, number: write.attempt };
         let takeover = takeover || write.takeover;
         let patience = write.deadline.since(turn.mono());
@@ -209,6 +220,13 @@ impl Node {
                 }
                 write.tried.push(from);
                 self.attempt_write(turn, id);
+            }
+            // Two that take over from each other get in each other's way only for a moment.
+            WriteReply::InDoubt { .. } if is_repeatable(&write.mutation) && write.doubts < DOUBTS_MAX => {
+                write.doubts += 1;
+                write.in_doubt = true;
+                write.asked = None;
+                self.set_timer(turn.mono().after(RETRY_AFTER), id);
             }
             WriteReply::InDoubt { acknowledged, needed } => {
                 let Some(Op::Write(write)) = self.close(id) else { return };
