@@ -78,14 +78,14 @@ mutant confirmations_not_fenced sim engine/src/node/replica.rs \
 mutant own_deposition_ignored sim engine/src/node/serializer.rs \
   'if held.promised() != lead.ballot {' \
   'if held.promised() < lead.ballot {'
-mutant unchanged_not_confirmed sim engine/src/node/serializer.rs \
+mutant unchanged_not_confirmed sim engine/src/node/spread.rs \
   'let answered = fence.is_none();' \
   'let answered = fence.is_none(); if !changed { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
 
 # A new term that does not look.
 mutant never_looks sim engine/src/node/serializer.rs \
-  'if !seen && !blind && order.looked.is_none() {' \
-  'if false && !seen && !blind && order.looked.is_none() {'
+  'if !seen && !blind && looked.is_none() {' \
+  'if false && !seen && !blind && looked.is_none() {'
 mutant always_whole sim engine/src/node/takeover.rs \
   'takeover.whole &= digest == takeover.digest;' \
   'let _ = digest;'
@@ -123,6 +123,9 @@ mutant hints_not_kept hints_alone engine/src/cluster/hints.rs \
 
 # Attempts of a write that was tried again.
 mutant late_attempts_ordered sim engine/src/node/serializer.rs \
+  'if lead.ballot > order.request.upto {' \
+  'if false {'
+mutant late_attempts_ordered_told a_set_that_was_passed_over engine/src/node/serializer.rs \
   'if lead.ballot > order.request.upto {' \
   'if false {'
 mutant later_attempts_in_old_terms sim engine/src/node/serializer.rs \
