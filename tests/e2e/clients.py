@@ -85,9 +85,13 @@ class PyLibMc:
     label = "pylibmc"
 
     def __init__(self, node):
+        self._node = node
+        self._client = self._connect()
+
+    def _connect(self):
         milliseconds = TIMEOUT_SECONDS * 1000
-        self._client = pylibmc.Client(
-            [f"{HOST}:{node.port}"],
+        return pylibmc.Client(
+            [f"{HOST}:{self._node.port}"],
             binary=False,
             behaviors={
                 "tcp_nodelay": True, "cas": True, "connect_timeout": milliseconds,
@@ -127,16 +131,22 @@ class PyLibMc:
         return self._client.prepend(key, value)
 
     def incr(self, key, delta):
-        try:
-            return self._client.incr(key, delta)
-        except pylibmc.NotFound:
-            return None
+        return self._count(lambda client: client.incr(key, delta))
 
     def decr(self, key, delta):
+        return self._count(lambda client: client.decr(key, delta))
+
+    def _count(self, ask):
         try:
-            return self._client.decr(key, delta)
+            return ask(self._client)
         except pylibmc.NotFound:
             return None
+        except pylibmc.Error:
+            # An answer in doubt is a SERVER_ERROR, after which libmemcached refuses its only server, unasked, for a second:
+            # the failures that followed would be the library's, not the node's. The error itself still counts.
+            self._client.disconnect_all()
+            self._client = self._connect()
+            raise
 
     def touch(self, key, expire):
         return self._client.touch(key, expire)
