@@ -101,8 +101,6 @@ pub struct Node {
     replaying: BTreeMap<Slot, Replaying>,
     asks: Vec<Ask>,
     local_replies: VecDeque<(Attempt, WriteReply)>,
-    /// Peers that could not be called in this turn.
-    unreachable: Vec<Call>,
 }
 
 impl Node {
@@ -124,7 +122,6 @@ impl Node {
             replaying: BTreeMap::new(),
             asks: Vec::new(),
             local_replies: VecDeque::new(),
-            unreachable: Vec::new(),
         }
     }
 
@@ -189,9 +186,6 @@ impl Node {
         });
     }
 
-    /// A client's connection is gone. Its operations end by themselves; their answers go nowhere.
-    pub fn on_connection_closed(&mut self, _connection: u64) {}
-
     /// Runs what is due.
     pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.turn(now, effects, |node, turn| {
@@ -229,8 +223,6 @@ impl Node {
                 self.send_asks(&mut turn);
             } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
                 self.on_local_reply(&mut turn, attempt, reply);
-            } else if let Some(call) = self.unreachable.pop() {
-                self.on_answer(&mut turn, call, None);
             } else {
                 break;
             }

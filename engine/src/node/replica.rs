@@ -17,14 +17,13 @@ use super::topology::Topology;
 use crate::store::Applied;
 
 /// Whether this node stands to the partition as the sender thinks.
-fn admit(shared: &Shared, topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
+fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
     let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Refusal::Epoch(Epoch(0))) };
     if !topology.agrees(epoch, partition) {
         return Err(Refusal::Epoch(topology.epoch()));
     }
     let home =
         layout.homes(partition).contains(&me) || layout.next_homes(partition).is_some_and(|homes| homes.contains(&me));
-    debug_assert!(shared.settings().replicas > 0);
     if home { Ok(()) } else { Err(Refusal::NotHome) }
 }
 
@@ -65,7 +64,7 @@ pub(crate) fn read_key(
     want: Want,
     key: &Key,
 ) -> ReadResult {
-    if let Err(refusal) = admit(shared, topology, epoch, key.partition()) {
+    if let Err(refusal) = admit(topology, epoch, key.partition()) {
         return ReadResult::Refused(refusal);
     }
     if !shared.standings.is_synced(key.partition()) {
@@ -87,7 +86,7 @@ pub(crate) fn read_key(
 /// Keeps an entry of another home, or says why not.
 pub(crate) fn keep(shared: &Shared, topology: &Topology, now: UnixMillis, replicate: &Replicate) -> Acknowledgement {
     let partition = replicate.key.partition();
-    if let Err(refusal) = admit(shared, topology, replicate.epoch, partition) {
+    if let Err(refusal) = admit(topology, replicate.epoch, partition) {
         return Acknowledgement::Refused(refusal);
     }
     let held = Acknowledgement::Held { synced: shared.standings.is_synced(partition) };
@@ -110,7 +109,7 @@ pub(crate) fn keep(shared: &Shared, topology: &Topology, now: UnixMillis, replic
 }
 
 fn promise(shared: &Shared, topology: &Topology, epoch: Epoch, partition: Partition, ballot: Ballot) -> PromiseReply {
-    if let Err(refusal) = admit(shared, topology, epoch, partition) {
+    if let Err(refusal) = admit(topology, epoch, partition) {
         return PromiseReply::Refused(refusal);
     }
     match shared.store.promise(partition, ballot) {
@@ -148,7 +147,7 @@ fn fetch_partition(
 ) -> FetchedPartition {
     let partition = want.partition;
     let refused = |refusal| FetchedPartition { partition, state: Err(refusal), cursor: None };
-    if let Err(refusal) = admit(shared, topology, epoch, partition) {
+    if let Err(refusal) = admit(topology, epoch, partition) {
         return refused(refusal);
     }
     if !shared.standings.is_synced(partition) {

@@ -202,7 +202,7 @@ impl Node {
                     Some(Entry { version: Version { ballot: lead.ballot, stamp }, body: body(stamp) })
                 }
             };
-            let changed = !matches!(outcome_kind(&outcome), Kind::Unchanged);
+            let changed = changes(&outcome);
             match entry {
                 Some(entry) if held.version() < Some(entry.version) => {
                     (store::Change::Put(entry.clone()), Applied::Ordered(outcome, Some(entry), changed))
@@ -347,14 +347,10 @@ fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
     if version(&other) > version(&one) { other } else { one }
 }
 
-enum Kind {
-    Changed,
-    Unchanged,
-}
-
-fn outcome_kind(outcome: &Outcome) -> Kind {
+/// Whether having done it twice could be told from having done it once, or not at all.
+fn changes(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Stored | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => Kind::Changed,
+        Outcome::Stored | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => true,
         // A gat changes the expiry, but doing it again does no harm.
         Outcome::Item(_)
         | Outcome::Miss
@@ -363,7 +359,7 @@ fn outcome_kind(outcome: &Outcome) -> Kind {
         | Outcome::NotFound
         | Outcome::NonNumeric
         | Outcome::TooLarge
-        | Outcome::OutOfMemory => Kind::Unchanged,
+        | Outcome::OutOfMemory => false,
     }
 }
 

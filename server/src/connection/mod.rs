@@ -90,7 +90,6 @@ pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: TcpStream, admission: 
         tracing::debug!(connection = id, %error, "connection broken");
     }
     thread.surroundings.leave(id);
-    thread.call(|node, _now, _fx| node.on_connection_closed(id));
     drop(admission);
 }
 
