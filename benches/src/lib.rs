@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::Criterion;
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
 use memring_protocol::key::Key;
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Slot, Stamp, Version};
 
@@ -63,7 +63,7 @@ pub fn value(bytes: usize) -> Bytes {
 
 /// An item that never expires.
 pub fn item(value: &Bytes) -> Item {
-    Item { value: value.clone(), flags: 0, cas: stamp(0).0, expiry: Expiry::NEVER }
+    Item { value: value.clone(), flags: 0, cas: stamp(0).0, expiry: Expiry::NEVER, marks: Marks::NONE }
 }
 
 /// What a home keeps of write `number` of a key: the higher the number, the newer.

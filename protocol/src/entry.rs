@@ -64,6 +64,57 @@ impl Expiry {
     }
 }
 
+/// What meta commands note on an item beside its value (protocol.txt, "Meta Get"): the same on every copy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Nothing noted.
+    pub const NONE: Self = Self(0);
+    /// Invalidated: to be served until it is fetched anew, which one client is asked to do.
+    pub const STALE: Self = Self(1);
+    /// A client has been asked to fetch it anew.
+    pub const WON: Self = Self(1 << 1);
+    /// Its key was sent in base64, and is shown so.
+    pub const BINARY_KEY: Self = Self(1 << 2);
+
+    const ALL: u8 = Self::STALE.0 | Self::WON.0 | Self::BINARY_KEY.0;
+
+    /// Marks by their bits; `None` if one of them means nothing.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        (bits & !Self::ALL == 0).then_some(Self(bits))
+    }
+
+    /// Their bits.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether all of `other` are noted.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With `other` as well.
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// How one copy of an item has been read: each node's own, never sent with the item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// Whether a client has read it since it was stored.
+    pub fetched: bool,
+    /// Whole seconds since it was last read or stored.
+    pub idle_s: u32,
+}
+
 /// A value with what memcached keeps beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
@@ -75,6 +126,8 @@ pub struct Item {
     pub cas: u64,
     /// When it ends.
     pub expiry: Expiry,
+    /// What meta commands noted on it.
+    pub marks: Marks,
 }
 
 /// What a version of a key says.

@@ -139,6 +139,11 @@ impl Key {
         &self.bytes
     }
 
+    /// The key as sent, shared.
+    pub fn to_bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// Its length in bytes, 1 to [`KEY_BYTES_MAX`].
     #[expect(clippy::len_without_is_empty, reason = "a key is never empty")]
     pub fn len(&self) -> usize {

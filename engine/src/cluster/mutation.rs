@@ -3,169 +3,265 @@
 //! Must not know replication: the serializer gives it the newest live item and carries out what it returns.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use memring_protocol::entry::{Expiry, Item};
-use memring_protocol::message::{Mutation, NewValue, Outcome};
+use memring_protocol::entry::{Expiry, Item, Marks, Seen};
+use memring_protocol::message::{
+    Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
+};
 
 /// What becomes of the key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// It stays as it is.
     Keep,
-    /// It gets this value; its cas token becomes the stamp of the new version.
-    Value(NewValue),
-    /// Only its expiry changes; value, flags and cas token stay.
-    Expiry(Expiry),
+    /// It stays as it is, and was read.
+    Notice,
+    /// It gets this item.
+    Put(Put),
     /// It is deleted.
     Delete,
 }
 
+/// An item that a key gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Put {
+    /// The item; its cas token is still to come if `stamped`.
+    pub item: Item,
+    /// Whether its cas token becomes the stamp of the new version.
+    pub stamped: bool,
+    /// Whether it is the item there was, changed in place: how that has been read goes on.
+    pub amends: bool,
+    /// Whether it was read, too.
+    pub noticed: bool,
+}
+
 /// Whether the mutation's effect depends on what is there. Those that do not need no look at other homes first.
 pub fn is_blind(mutation: &Mutation) -> bool {
-    matches!(mutation, Mutation::Set(_))
+    matches!(mutation, Mutation::Store(Store { mode: StoreMode::Set, compare: None, .. }))
 }
 
 /// Whether doing it twice is as good as doing it once, so that it may be tried again when its first fate is unknown.
+/// A fetch is: who asks again for a lease that was given finds it given.
 pub fn is_repeatable(mutation: &Mutation) -> bool {
-    matches!(
-        mutation,
-        Mutation::Set(_) | Mutation::Delete | Mutation::Confirm | Mutation::Touch(_) | Mutation::GetAndTouch(_)
-    )
-}
-
-/// Applies `mutation` to the newest live item. `value_bytes_max` is the item limit less the key.
-pub fn mutate(mutation: &Mutation, held: Option<&Item>, value_bytes_max: usize) -> (Outcome, Change) {
-    match (mutation, held) {
-        (Mutation::Set(new), _) => store(new, value_bytes_max),
-        (Mutation::Add(new), None) | (Mutation::Replace(new), Some(_)) => store(new, value_bytes_max),
-        (Mutation::Add(_), Some(_)) | (Mutation::Replace(_) | Mutation::Append(_) | Mutation::Prepend(_), None) => {
-            (Outcome::NotStored, Change::Keep)
-        }
-        (Mutation::Cas(new, token), Some(item)) if item.cas == *token => store(new, value_bytes_max),
-        (Mutation::Cas(..), Some(_)) => (Outcome::Exists, Change::Keep),
-        (Mutation::Append(more), Some(item)) => join(item, &item.value, more, value_bytes_max),
-        (Mutation::Prepend(more), Some(item)) => join(item, more, &item.value, value_bytes_max),
-        (Mutation::Incr(delta), Some(item)) => count(item, |number| number.wrapping_add(*delta)),
-        (Mutation::Decr(delta), Some(item)) => count(item, |number| number.saturating_sub(*delta)),
-        (Mutation::Touch(expiry), Some(_)) => (Outcome::Touched, Change::Expiry(*expiry)),
-        (Mutation::GetAndTouch(expiry), Some(item)) => {
-            (Outcome::Item(Item { expiry: *expiry, ..item.clone() }), Change::Expiry(*expiry))
-        }
-        (Mutation::Delete, Some(_)) => (Outcome::Deleted, Change::Delete),
-        (Mutation::Confirm, Some(item)) => (Outcome::Item(item.clone()), Change::Keep),
-        (Mutation::Confirm | Mutation::GetAndTouch(_), None) => (Outcome::Miss, Change::Keep),
-        (Mutation::Cas(..) | Mutation::Incr(_) | Mutation::Decr(_) | Mutation::Touch(_) | Mutation::Delete, None) => {
-            (Outcome::NotFound, Change::Keep)
-        }
+    match mutation {
+        Mutation::Store(_) => is_blind(mutation),
+        Mutation::Remove(remove) => *remove == Remove::default(),
+        Mutation::Confirm | Mutation::Touch(_) | Mutation::Fetch(_) => true,
+        Mutation::Count(_) => false,
     }
 }
 
-fn store(new: &NewValue, value_bytes_max: usize) -> (Outcome, Change) {
-    if new.value.len() > value_bytes_max {
+/// Whether it is counted as a cas.
+pub fn counts_as_cas(mutation: &Mutation) -> bool {
+    match mutation {
+        Mutation::Store(store) => store.compare.is_some() && matches!(store.mode, StoreMode::Set | StoreMode::Replace),
+        _ => false,
+    }
+}
+
+/// The outcome, once the cas token is known that a stamped item got.
+pub fn with_token(outcome: Outcome, token: u64) -> Outcome {
+    match outcome {
+        Outcome::Stored { bytes, .. } => Outcome::Stored { token, bytes },
+        Outcome::Number(counted) => Outcome::Number(Counted { token, ..counted }),
+        Outcome::Item(fetched) => Outcome::Item(Fetched { item: Item { cas: token, ..fetched.item }, ..fetched }),
+        other => other,
+    }
+}
+
+/// Applies `mutation` to the newest live item, which has been read as `seen` says. `value_bytes_max` is the item limit
+/// less the key.
+pub fn mutate(mutation: &Mutation, held: Option<&Item>, seen: Seen, value_bytes_max: usize) -> (Outcome, Change) {
+    match mutation {
+        Mutation::Store(new) => store(new, held, value_bytes_max),
+        Mutation::Count(by) => count(by, held),
+        Mutation::Fetch(how) => fetch(how, held, seen),
+        Mutation::Touch(expiry) => match held {
+            Some(item) => (Outcome::Touched, amend(Item { expiry: *expiry, ..item.clone() }, false, true)),
+            None => (Outcome::NotFound, Change::Keep),
+        },
+        Mutation::Remove(how) => remove(how, held),
+        Mutation::Confirm => match held {
+            Some(item) => {
+                let (item, before) = (item.clone(), item.expiry);
+                (Outcome::Item(Fetched { item, seen, before, won: false }), Change::Keep)
+            }
+            None => (Outcome::Miss, Change::Keep),
+        },
+    }
+}
+
+fn amend(item: Item, stamped: bool, noticed: bool) -> Change {
+    Change::Put(Put { item, stamped, amends: true, noticed })
+}
+
+fn store(new: &Store, held: Option<&Item>, value_bytes_max: usize) -> (Outcome, Change) {
+    match (new.mode, held, new.compare) {
+        (StoreMode::Add, Some(_), _) => (Outcome::NotStored, Change::Keep),
+        (StoreMode::Add, None, _) | (StoreMode::Set, _, None) | (StoreMode::Replace, Some(_), None) => {
+            put_new(new, None, value_bytes_max)
+        }
+        (StoreMode::Set | StoreMode::Replace, Some(item), Some(token)) if token != 0 && token == item.cas => {
+            put_new(new, None, value_bytes_max)
+        }
+        (StoreMode::Set | StoreMode::Replace, Some(item), Some(token))
+            if new.accept_older && token != 0 && token < item.cas =>
+        {
+            put_new(new, Some(item), value_bytes_max)
+        }
+        (StoreMode::Set | StoreMode::Replace, Some(_), Some(_)) => (Outcome::Exists, Change::Keep),
+        (StoreMode::Set | StoreMode::Replace, None, Some(_)) => (Outcome::NotFound, Change::Keep),
+        (StoreMode::Append | StoreMode::Prepend, Some(item), Some(token)) if token != 0 && token != item.cas => {
+            (Outcome::Exists, Change::Keep)
+        }
+        (StoreMode::Append, Some(item), _) => join(new, item, &item.value, &new.new.value, value_bytes_max),
+        (StoreMode::Prepend, Some(item), _) => join(new, item, &new.new.value, &item.value, value_bytes_max),
+        (StoreMode::Append | StoreMode::Prepend, None, _) if new.create => put_new(new, None, value_bytes_max),
+        (StoreMode::Replace | StoreMode::Append | StoreMode::Prepend, None, _) => (Outcome::NotStored, Change::Keep),
+    }
+}
+
+/// Stores the value. If it was fetched for an older state of an item that has been invalidated since, it is stale, too.
+fn put_new(new: &Store, newer: Option<&Item>, value_bytes_max: usize) -> (Outcome, Change) {
+    let NewValue { value, flags, expiry, binary_key } = new.new.clone();
+    if value.len() > value_bytes_max {
         return (Outcome::TooLarge, Change::Keep);
     }
-    (Outcome::Stored, Change::Value(new.clone()))
+    let mut marks = if binary_key { Marks::BINARY_KEY } else { Marks::NONE };
+    let mut expiry = expiry;
+    if let Some(item) = newer {
+        expiry = item.expiry;
+        marks = marks.with(Marks::STALE);
+        if item.marks.has(Marks::WON) {
+            marks = marks.with(Marks::WON);
+        }
+    }
+    put(Item { value, flags, expiry, marks, cas: 0 }, new.token)
+}
+
+fn put(item: Item, token: Option<u64>) -> (Outcome, Change) {
+    let bytes = u32::try_from(item.value.len()).unwrap_or(u32::MAX);
+    let stored = Put { item: Item { cas: token.unwrap_or(0), ..item }, ..Put::new(token.is_none()) };
+    (Outcome::Stored { token: token.unwrap_or(0), bytes }, Change::Put(stored))
+}
+
+impl Put {
+    /// A new item, still without any.
+    fn new(stamped: bool) -> Self {
+        let item = Item { value: Bytes::new(), flags: 0, cas: 0, expiry: Expiry::NEVER, marks: Marks::NONE };
+        Self { item, stamped, amends: false, noticed: false }
+    }
 }
 
 /// append and prepend: flags and expiry stay; a result over the limit is NOT_STORED, as in memcached.
-fn join(item: &Item, first: &Bytes, second: &Bytes, value_bytes_max: usize) -> (Outcome, Change) {
+fn join(new: &Store, item: &Item, first: &Bytes, second: &Bytes, value_bytes_max: usize) -> (Outcome, Change) {
     if first.len() + second.len() > value_bytes_max {
         return (Outcome::NotStored, Change::Keep);
     }
     let mut value = BytesMut::with_capacity(first.len() + second.len());
     value.put_slice(first);
     value.put_slice(second);
-    let new = NewValue { value: value.freeze(), flags: item.flags, expiry: item.expiry };
-    (Outcome::Stored, Change::Value(new))
+    put(Item { value: value.freeze(), marks: Marks::NONE, ..item.clone() }, new.token)
 }
 
-/// incr and decr: flags and expiry stay; the stored text never gets shorter, spaces fill it up (protocol.txt,
-/// "Increment/Decrement").
-fn count(item: &Item, step: impl FnOnce(u64) -> u64) -> (Outcome, Change) {
-    let Some(number) = parse_counter(&item.value) else { return (Outcome::NonNumeric, Change::Keep) };
-    let number = step(number);
-    let value = Bytes::from(format!("{number:<width$}", width = item.value.len()));
-    (Outcome::Number(number), Change::Value(NewValue { value, flags: item.flags, expiry: item.expiry }))
+/// incr, decr and ma: flags and expiry stay; the stored text never gets shorter, spaces fill it up (protocol.txt,
+/// "Increment/Decrement"). Marks stay unless it gets longer, as in memcached, where it is a new item then.
+fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
+    let (number, width, item) = match (held, by.create) {
+        (None, None) => return (Outcome::NotFound, Change::Keep),
+        (None, Some((number, expiry))) => (number, 0, Item { expiry, ..Put::new(true).item }),
+        (Some(item), _) if item.value.is_empty() => return (Outcome::NonNumeric, Change::Keep),
+        (Some(item), _) if by.compare.is_some_and(|token| token != 0 && token != item.cas) => {
+            return (Outcome::Exists, Change::Keep);
+        }
+        (Some(item), _) => {
+            let Some(number) = parse_counter(&item.value) else { return (Outcome::NonNumeric, Change::Keep) };
+            let number = match by.step {
+                Step::Up(by) => number.wrapping_add(by),
+                Step::Down(by) => number.saturating_sub(by),
+            };
+            let expiry = by.expiry.unwrap_or(item.expiry);
+            (number, item.value.len(), Item { expiry, ..item.clone() })
+        }
+    };
+    let value = Bytes::from(format!("{number:<width$}"));
+    let amends = held.is_some() && value.len() == width;
+    let marks = if amends { item.marks } else { Marks::NONE };
+    let token = by.token.unwrap_or(0);
+    let before = held.map_or(Expiry::NEVER, |item| item.expiry);
+    let counted = Counted { number, token, before, expiry: item.expiry };
+    let item = Item { value, cas: token, marks, ..item };
+    (Outcome::Number(counted), Change::Put(Put { item, amends, ..Put::new(by.token.is_none()) }))
 }
 
-/// A counter's text: spaces, a plus sign, digits, then the end or a space.
+/// A counter's text: blanks, a plus sign, digits, then the end or a blank.
 fn parse_counter(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii_start();
-    let text = text.strip_prefix(b"+").unwrap_or(text);
-    let digits = text.split(|byte| *byte == b' ').next()?;
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let start = text.iter().position(|byte| !is_blank(byte))?;
+    let text = text[start..].strip_prefix(b"+").unwrap_or(&text[start..]);
+    let digits = text.split(|byte| is_blank(byte) || *byte == 0).next()?;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// gat and mg. The one who wins is told once; marks say so to everyone after it.
+fn fetch(how: &Fetch, held: Option<&Item>, seen: Seen) -> (Outcome, Change) {
+    let noticed = !how.unnoticed;
+    let Some(item) = held else {
+        let Some(expiry) = how.create else { return (Outcome::Miss, Change::Keep) };
+        let created = Put::new(how.token.is_none());
+        let item = Item { expiry, marks: Marks::WON, cas: how.token.unwrap_or(0), ..created.item };
+        let fetched = Fetched { item: item.clone(), seen: Seen::default(), before: Expiry::NEVER, won: true };
+        return (Outcome::Item(fetched), Change::Put(Put { item, noticed, ..Put::new(how.token.is_none()) }));
+    };
+    let expiry = how.expiry.unwrap_or(item.expiry);
+    let judged = if how.recache_after_touch { expiry } else { item.expiry };
+    let ends_soon = match (judged.unix_seconds(), how.recache.and_then(Expiry::unix_seconds)) {
+        (Some(ends), Some(recache)) => ends < recache,
+        _ => false,
+    };
+    let won = !item.marks.has(Marks::WON) && (ends_soon || item.marks.has(Marks::STALE));
+    let marks = if won { item.marks.with(Marks::WON) } else { item.marks };
+    let next = Item { expiry, marks, ..item.clone() };
+    let change = match (expiry == item.expiry && !won, noticed) {
+        (false, noticed) => amend(next.clone(), false, noticed),
+        (true, true) => Change::Notice,
+        (true, false) => Change::Keep,
+    };
+    (Outcome::Item(Fetched { item: next, seen, before: item.expiry, won }), change)
+}
 
-    fn item(value: &'static str) -> Item {
-        Item { value: Bytes::from_static(value.as_bytes()), flags: 7, cas: 42, expiry: Expiry::at(2_000_000_000) }
-    }
-
-    fn new(value: &'static str) -> NewValue {
-        NewValue { value: Bytes::from_static(value.as_bytes()), flags: 9, expiry: Expiry::NEVER }
-    }
-
-    /// `expected` is the outcome and the value afterwards (`None`: unchanged).
-    fn check(mutation: &Mutation, held: Option<&'static str>, expected: (Outcome, Option<&str>)) {
-        let held_item = held.map(item);
-        let (outcome, change) = mutate(mutation, held_item.as_ref(), 20);
-        let value = match &change {
-            Change::Value(new) => Some(std::str::from_utf8(&new.value).unwrap()),
-            _ => None,
-        };
-        assert_eq!((outcome, value), expected, "{mutation:?} on {held:?}");
-    }
-
-    #[test]
-    fn storage_commands_look_at_presence_and_token() {
-        check(&Mutation::Set(new("b")), None, (Outcome::Stored, Some("b")));
-        check(&Mutation::Set(new("b")), Some("a"), (Outcome::Stored, Some("b")));
-        check(&Mutation::Add(new("b")), None, (Outcome::Stored, Some("b")));
-        check(&Mutation::Add(new("b")), Some("a"), (Outcome::NotStored, None));
-        check(&Mutation::Replace(new("b")), None, (Outcome::NotStored, None));
-        check(&Mutation::Replace(new("b")), Some("a"), (Outcome::Stored, Some("b")));
-        check(&Mutation::Cas(new("b"), 42), Some("a"), (Outcome::Stored, Some("b")));
-        check(&Mutation::Cas(new("b"), 0), Some("a"), (Outcome::Exists, None));
-        check(&Mutation::Cas(new("b"), 42), None, (Outcome::NotFound, None));
-        check(&Mutation::Append(Bytes::from_static(b"z")), Some("a"), (Outcome::Stored, Some("az")));
-        check(&Mutation::Prepend(Bytes::from_static(b"z")), Some("a"), (Outcome::Stored, Some("za")));
-        check(&Mutation::Append(Bytes::from_static(b"z")), None, (Outcome::NotStored, None));
-        check(&Mutation::Append(Bytes::from(vec![b'z'; 20])), Some("a"), (Outcome::NotStored, None));
-        check(&Mutation::Set(new("123456789012345678901")), Some("a"), (Outcome::TooLarge, None));
-    }
-
-    #[test]
-    fn counters_wrap_stop_at_zero_and_never_get_shorter() {
-        let (incr, decr) = (Mutation::Incr, Mutation::Decr);
-        check(&incr(1), Some("99"), (Outcome::Number(100), Some("100")));
-        check(&decr(1), Some("100"), (Outcome::Number(99), Some("99 ")));
-        check(&incr(1), Some("99 5"), (Outcome::Number(100), Some("100 ")));
-        check(&incr(1), Some("18446744073709551615"), (Outcome::Number(0), Some("0                   ")));
-        check(&decr(5), Some("3"), (Outcome::Number(0), Some("0")));
-        check(&incr(1), Some("007"), (Outcome::Number(8), Some("8  ")));
-        check(&incr(1), Some(" +5"), (Outcome::Number(6), Some("6  ")));
-        for text in ["", "hi", "5a", "-5", "1.5", "18446744073709551616", "+", " "] {
-            check(&incr(1), Some(text), (Outcome::NonNumeric, None));
-        }
-        check(&incr(1), None, (Outcome::NotFound, None));
-    }
-
-    #[test]
-    fn touches_deletes_and_confirmations_keep_the_value() {
-        let at = Expiry::at(1_900_000_000);
-        assert_eq!(mutate(&Mutation::Touch(at), Some(&item("a")), 20), (Outcome::Touched, Change::Expiry(at)));
-        assert_eq!(mutate(&Mutation::Delete, Some(&item("a")), 20), (Outcome::Deleted, Change::Delete));
-        assert_eq!(mutate(&Mutation::Confirm, Some(&item("a")), 20), (Outcome::Item(item("a")), Change::Keep));
-        for mutation in [Mutation::Touch(at), Mutation::Delete] {
-            assert_eq!(mutate(&mutation, None, 20), (Outcome::NotFound, Change::Keep));
-        }
-        for mutation in [Mutation::GetAndTouch(at), Mutation::Confirm] {
-            assert_eq!(mutate(&mutation, None, 20), (Outcome::Miss, Change::Keep));
-        }
+fn remove(how: &Remove, held: Option<&Item>) -> (Outcome, Change) {
+    match (held, how.instead) {
+        (None, _) => (Outcome::NotFound, Change::Keep),
+        (Some(item), _) if how.compare.is_some_and(|token| token != item.cas) => (Outcome::Exists, Change::Keep),
+        (Some(_), None) => (Outcome::Deleted, Change::Delete),
+        (Some(item), Some(instead)) => (Outcome::Deleted, invalidate(&instead, item)),
     }
 }
+
+fn invalidate(instead: &Invalidate, item: &Item) -> Change {
+    let mut next = match instead.empty {
+        Some(flags) => Item {
+            value: Bytes::new(),
+            flags,
+            cas: item.cas,
+            expiry: instead.expiry.unwrap_or(Expiry::NEVER),
+            marks: Marks::NONE,
+        },
+        None => item.clone(),
+    };
+    if instead.stale {
+        next.expiry = instead.expiry.unwrap_or(next.expiry);
+        next.marks = next.marks.with(Marks::STALE).without(Marks::WON);
+    }
+    if let Some(token) = instead.token {
+        next.cas = token;
+    }
+    let stamped = instead.stale && instead.token.is_none();
+    Change::Put(Put { item: next, stamped, amends: instead.empty.is_none(), noticed: false })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //!
 //! Must not know messages' ways or time: the node asks for it and tells it what came.
 
-use memring_protocol::entry::Entry;
+use memring_protocol::entry::{Entry, Seen};
 use memring_protocol::message::{ReadResult, Refusal, Want};
 use memring_protocol::version::{Slot, Version};
 use smallvec::SmallVec;
@@ -16,8 +16,8 @@ use super::quorum::Slots;
 pub enum ReadStep {
     /// Ask this home.
     Ask(Slot, Want),
-    /// The level is met: this is the newest entry (a tombstone or nothing is a miss).
-    Answer(Option<Entry>),
+    /// The level is met: this is the newest entry (a tombstone or nothing is a miss), and how that copy had been read.
+    Answer(Option<(Entry, Seen)>),
     /// The homes differ: let the serializer make the newest version the majority's, and answer with that.
     Confirm,
     /// Too few homes can answer.
@@ -36,7 +36,7 @@ pub struct ReadOp {
     waiting: SmallVec<[(Slot, Want); 4]>,
     answers: SmallVec<[(Slot, Option<Version>); 4]>,
     /// The newest value answer so far; the inner `None` is a home's "nothing there".
-    value: Option<Option<Entry>>,
+    value: Option<Option<(Entry, Seen)>>,
     finished: bool,
 }
 
@@ -83,10 +83,10 @@ impl ReadOp {
             }
             ReadResult::Absent => None,
             ReadResult::Digest(version) => Some(*version),
-            ReadResult::Found(entry) => Some(entry.version),
+            ReadResult::Found(entry, _) => Some(entry.version),
         };
         match result {
-            ReadResult::Found(entry) => self.keep_newest(Some(entry)),
+            ReadResult::Found(entry, seen) => self.keep_newest(Some((entry, seen))),
             _ if want == Want::Value => self.keep_newest(None),
             _ => {}
         }
@@ -122,9 +122,9 @@ impl ReadOp {
         steps.push(ReadStep::Ask(slot, want));
     }
 
-    fn keep_newest(&mut self, found: Option<Entry>) {
+    fn keep_newest(&mut self, found: Option<(Entry, Seen)>) {
         let held = self.value.take().flatten();
-        let version = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.version);
+        let version = |found: &Option<(Entry, Seen)>| found.as_ref().map(|(entry, _)| entry.version);
         self.value = Some(if version(&found) >= version(&held) { found } else { held });
     }
 
@@ -136,9 +136,9 @@ impl ReadOp {
         }
         match &self.value {
             _ if first.is_none() => self.finish(ReadStep::Answer(None), steps),
-            Some(Some(entry)) if Some(entry.version) == first => {
-                let entry = entry.clone();
-                self.finish(ReadStep::Answer(Some(entry)), steps);
+            Some(Some((entry, seen))) if Some(entry.version) == first => {
+                let found = (entry.clone(), *seen);
+                self.finish(ReadStep::Answer(Some(found)), steps);
             }
             _ if self.waiting.iter().any(|(_, want)| *want == Want::Value) => {}
             _ => {
@@ -171,6 +171,10 @@ mod tests {
         Entry { version: Version { ballot: Ballot(1), stamp: Stamp(stamp) }, body: Body::Tombstone }
     }
 
+    fn found(stamp: u64) -> ReadResult {
+        ReadResult::Found(entry(stamp), Seen::default())
+    }
+
     fn read(needed: usize) -> (ReadOp, Vec<ReadStep>) {
         let mut op = ReadOp::new([slot(0), slot(1), slot(2)].into_iter().collect(), needed);
         let mut steps = ReadSteps::new();
@@ -189,15 +193,13 @@ mod tests {
         let (mut op, first) = read(2);
         assert_eq!(first, [ReadStep::Ask(slot(0), Want::Value), ReadStep::Ask(slot(1), Want::Digest)]);
         assert_eq!(answer(&mut op, 1, ReadResult::Digest(entry(5).version)), []);
-        assert_eq!(answer(&mut op, 0, ReadResult::Found(entry(5))), [ReadStep::Answer(Some(entry(5)))]);
-        assert_eq!(answer(&mut op, 0, ReadResult::Found(entry(5))), [], "a duplicate changes nothing");
+        assert_eq!(answer(&mut op, 0, found(5)), [ReadStep::Answer(Some((entry(5), Seen::default())))]);
+        assert_eq!(answer(&mut op, 0, found(5)), [], "a duplicate changes nothing");
     }
 
     #[test]
     fn homes_that_differ_are_confirmed() {
-        for (value, digest) in
-            [(ReadResult::Found(entry(5)), 6), (ReadResult::Found(entry(6)), 5), (ReadResult::Absent, 5)]
-        {
+        for (value, digest) in [(found(5), 6), (found(6), 5), (ReadResult::Absent, 5)] {
             let (mut op, _) = read(2);
             answer(&mut op, 0, value);
             assert_eq!(answer(&mut op, 1, ReadResult::Digest(entry(digest).version)), [ReadStep::Confirm]);
@@ -226,6 +228,6 @@ mod tests {
         let mut steps = ReadSteps::new();
         op.on_slow(&mut steps);
         assert_eq!(steps.to_vec(), [ReadStep::Ask(slot(2), Want::Value)]);
-        assert_eq!(answer(&mut op, 2, ReadResult::Found(entry(5))), [ReadStep::Answer(Some(entry(5)))]);
+        assert_eq!(answer(&mut op, 2, found(5)), [ReadStep::Answer(Some((entry(5), Seen::default())))]);
     }
 }

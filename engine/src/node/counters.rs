@@ -36,7 +36,9 @@ impl Counter {
 }
 
 counters! {
-    /// Keys asked for by get and gets.
+    /// `me` commands.
+    cmd_meta,
+    /// Keys asked for by get, gets and mg.
     cmd_get,
     /// Values accepted for reading by storage commands.
     cmd_set,

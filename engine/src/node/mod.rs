@@ -10,11 +10,13 @@
 //!          └ flush             └── calls ── peers      control (membership, ring, recovery)
 //! ```
 
+mod apply;
 mod calls;
 mod control;
 mod counters;
 mod effect;
 mod flush;
+mod meta;
 mod plausible;
 mod reads;
 mod replay;
@@ -39,7 +41,7 @@ use memring_protocol::key::{Key, Partition};
 use memring_protocol::message::{
     Acknowledgement, ControlReply, Message, Refusal, Reply, Request, RequestId, WriteReply,
 };
-use memring_protocol::text::{Command, StoreVerb};
+use memring_protocol::text::{Command, MetaKey};
 use memring_protocol::version::{Ballot, Slot};
 
 pub use self::control::Control;
@@ -130,9 +132,16 @@ impl Node {
         self.turn(now, effects, |node, turn| node.start_command(turn, ticket, command));
     }
 
-    /// A client's storage command whose value is over the limit. Answered like a request.
-    pub fn on_too_large(&mut self, now: Now, ticket: Ticket, key: &[u8], verb: StoreVerb, effects: &mut Vec<Effect>) {
-        self.turn(now, effects, |node, turn| node.start_too_large(turn, ticket, key, verb));
+    /// A client's storage command whose value is over the limit, and whether the old value goes. Answered like a request.
+    pub fn on_too_large(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        key: &MetaKey<'_>,
+        removes: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn(now, effects, |node, turn| node.start_too_large(turn, ticket, key, removes));
     }
 
     /// A peer's request, come over a link that it dialled.

@@ -87,7 +87,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Read(results) => results.iter().all(|result| match result {
             ReadResult::Absent => true,
             ReadResult::Digest(version) => horizon.version(*version),
-            ReadResult::Found(entry) => horizon.version(entry.version),
+            ReadResult::Found(entry, _) => horizon.version(entry.version),
             ReadResult::Refused(refusal) => horizon.refusal(*refusal),
         }),
         Reply::Replicate(Acknowledgement::Fenced(ballot)) => horizon.ballot(*ballot),

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memring_protocol::entry::{Entry, Item};
+use memring_protocol::entry::{Entry, Item, Seen};
 use memring_protocol::key::Key;
+use memring_protocol::level::Level;
 use memring_protocol::limits::{FRAME_BYTES_MAX, READ_KEYS_MAX};
 use memring_protocol::message::{Mutation, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, Want};
-use memring_protocol::text::Response;
+use memring_protocol::text::{Keys, Response};
 use memring_protocol::version::Slot;
 use smallvec::SmallVec;
 
 use super::calls::Purpose;
 use super::effect::{Effect, Ticket};
+use super::meta::MetaCall;
+use super::requests::key_of;
 use super::settings::Unmet;
 use super::turn::Turn;
 use super::writes::WriteParent;
@@ -31,14 +34,38 @@ const READ_PATIENCE: Duration = Duration::from_millis(1500);
 /// The most bytes of values that one reply may have to carry.
 const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
 
-/// A client's get, gets, gat or gats: the keys' results on their way.
+/// A key to be read or written, and the level that the request itself asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) key: Key,
+    pub(crate) level: Option<Level>,
+}
+
+impl Target {
+    /// At the node's level for the key.
+    pub(crate) fn of(key: Key) -> Self {
+        Self { key, level: None }
+    }
+}
+
+/// What a gather's results are put together to.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    /// get, gets; gat and gats, which touch.
+    Values { ticket: Ticket, with_cas: bool, touching: bool },
+    /// mg or me of one key.
+    Meta(MetaCall),
+}
+
+/// A key's item, and how the copy that answered had been read.
+pub(crate) type Found = Option<(Item, Seen)>;
+
+/// A client's read: the keys' results on their way.
 #[derive(Debug)]
 pub(crate) struct Gather {
-    ticket: Ticket,
-    with_cas: bool,
-    touching: bool,
-    keys: Vec<Bytes>,
-    items: Vec<Option<Item>>,
+    shape: Shape,
+    keys: Vec<Key>,
+    found: Vec<Found>,
     waiting: usize,
     unmet: bool,
 }
@@ -49,6 +76,8 @@ pub(crate) struct Read {
     gather: OpId,
     index: usize,
     key: Key,
+    level: Option<Level>,
+    noticed: bool,
     op: ReadOp,
     hedged: bool,
     deadline: Mono,
@@ -59,46 +88,61 @@ pub(crate) struct Read {
 pub(crate) struct Ask {
     slot: Slot,
     want: Want,
+    noticed: bool,
     op: OpId,
     key: Key,
 }
 
 impl Node {
     /// get and gets.
-    pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: Vec<Key>, with_cas: bool) {
-        let gather = self.open_gather(ticket, &keys, with_cas, false);
+    pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: &Keys<'_>, with_cas: bool) {
+        let keys: Vec<Key> = keys.iter().map(key_of).collect();
+        let gather = self.open_gather(Shape::Values { ticket, with_cas, touching: false }, &keys);
         for (index, key) in keys.into_iter().enumerate() {
-            match self.read_at_once(turn, &key) {
-                Some(item) => self.set_result(gather, index, Ok(item)),
-                None => self.start_read(turn, gather, index, key),
+            let target = Target::of(key);
+            match self.read_at_once(turn, &target, true) {
+                Some(found) => self.set_result(gather, index, Ok(found)),
+                None => self.start_read(turn, gather, index, target, true),
             }
         }
         self.finish_gather(turn, gather);
     }
 
     /// A gather whose keys' results come from elsewhere.
-    pub(crate) fn open_gather(&mut self, ticket: Ticket, keys: &[Key], with_cas: bool, touching: bool) -> OpId {
-        let names = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
-        let items = vec![None; keys.len()];
-        let waiting = keys.len();
-        self.open(Op::Gather(Gather { ticket, with_cas, touching, keys: names, items, waiting, unmet: false }))
+    pub(crate) fn open_gather(&mut self, shape: Shape, keys: &[Key]) -> OpId {
+        let (found, waiting) = (vec![None; keys.len()], keys.len());
+        self.open(Op::Gather(Gather { shape, keys: keys.to_vec(), found, waiting, unmet: false }))
     }
 
     /// At level one a synced home answers by itself. `None`: others must be asked.
-    fn read_at_once(&self, turn: &Turn<'_>, key: &Key) -> Option<Option<Item>> {
+    pub(crate) fn read_at_once(&self, turn: &Turn<'_>, target: &Target, noticed: bool) -> Option<Found> {
         let (layout, me) = (turn.topology.layout()?, turn.topology.me()?);
+        let key = &target.key;
         let homes = layout.homes(key.partition());
-        let level = self.shared.read_level(&turn.topology, key.as_bytes());
+        let level = self.read_level(turn, target);
         let alone =
             level.needed(homes.len()) == 1 && homes.contains(&me) && self.shared.standings.is_synced(key.partition());
-        alone.then(|| self.shared.store.get(turn.cluster(), key))
+        alone.then(|| self.shared.store.fetch(turn.cluster(), key, noticed))
     }
 
-    fn start_read(&mut self, turn: &mut Turn<'_>, gather: OpId, index: usize, key: Key) {
+    fn read_level(&self, turn: &Turn<'_>, target: &Target) -> Level {
+        target.level.unwrap_or_else(|| self.shared.read_level(&turn.topology, target.key.as_bytes()))
+    }
+
+    pub(crate) fn start_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        gather: OpId,
+        index: usize,
+        target: Target,
+        noticed: bool,
+    ) {
+        let level = self.read_level(turn, &target);
         let needed = turn.topology.layout().map(|layout| {
-            let homes = layout.homes(key.partition()).len();
-            (self.shared.read_level(&turn.topology, key.as_bytes()).needed(homes), homes)
+            let homes = layout.homes(target.key.partition()).len();
+            (level.needed(homes), homes)
         });
+        let Target { key, level } = target;
         let Some((needed, homes)) = needed.filter(|(needed, homes)| needed <= homes) else {
             self.set_result(gather, index, Err(()));
             return;
@@ -108,7 +152,7 @@ impl Node {
         let mut steps = ReadSteps::new();
         op.advance(&mut steps);
         let deadline = turn.mono().after(READ_PATIENCE);
-        let id = self.open(Op::Read(Read { gather, index, key, op, hedged: false, deadline }));
+        let id = self.open(Op::Read(Read { gather, index, key, level, noticed, op, hedged: false, deadline }));
         self.set_timer(turn.mono().after(HEDGE_AFTER), id);
         self.take_steps(turn, id, steps);
     }
@@ -130,18 +174,19 @@ impl Node {
             let (gather, index) = (read.gather, read.index);
             match step {
                 ReadStep::Ask(slot, want) => {
-                    let key = read.key.clone();
-                    self.asks.push(Ask { slot, want, op: id, key });
+                    let (key, noticed) = (read.key.clone(), read.noticed);
+                    self.asks.push(Ask { slot, want, noticed, op: id, key });
                 }
-                ReadStep::Answer(entry) => {
-                    let item = entry.and_then(|entry: Entry| entry.live_item(turn.cluster()).cloned());
+                ReadStep::Answer(found) => {
+                    let live = |(entry, seen): (Entry, Seen)| Some((entry.live_item(turn.cluster())?.clone(), seen));
                     self.close(id);
-                    self.set_result(gather, index, Ok(item));
+                    self.set_result(gather, index, Ok(found.and_then(live)));
                 }
                 ReadStep::Confirm => {
                     self.shared.counters.read_repairs.increment();
-                    let (key, deadline) = (read.key.clone(), read.deadline);
-                    self.start_write(turn, key, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
+                    let target = Target { key: read.key.clone(), level: read.level };
+                    let deadline = read.deadline;
+                    self.start_write(turn, target, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
                 }
                 ReadStep::Unmet => {
                     self.close(id);
@@ -154,15 +199,16 @@ impl Node {
 
     /// Puts the questions of this turn into one message a peer.
     pub(crate) fn send_asks(&mut self, turn: &mut Turn<'_>) {
-        let mut batches: BTreeMap<(Slot, Want), Vec<(OpId, Key)>> = BTreeMap::new();
+        let mut batches: BTreeMap<(Slot, Want, bool), Vec<(OpId, Key)>> = BTreeMap::new();
         for ask in std::mem::take(&mut self.asks) {
-            batches.entry((ask.slot, ask.want)).or_default().push((ask.op, ask.key));
+            batches.entry((ask.slot, ask.want, ask.noticed)).or_default().push((ask.op, ask.key));
         }
         let epoch = turn.topology.epoch();
-        for ((slot, want), batch) in batches {
+        for ((slot, want, noticed), batch) in batches {
             if Some(slot) == turn.topology.me() {
                 for (op, key) in batch {
-                    let result = replica::read_key(&self.shared, &turn.topology, turn.cluster(), epoch, want, &key);
+                    let how = ReadRequest { epoch, want, noticed, keys: Vec::new() };
+                    let result = replica::read_key(&self.shared, &turn.topology, turn.cluster(), &how, &key);
                     self.on_read_result(turn, op, slot, result);
                 }
                 continue;
@@ -170,7 +216,7 @@ impl Node {
             for chunk in batch.chunks(self.keys_a_message()) {
                 let ops: SmallVec<[OpId; 4]> = chunk.iter().map(|(op, _)| *op).collect();
                 let keys = chunk.iter().map(|(_, key)| key.clone()).collect();
-                let request = Request::Read(ReadRequest { epoch, want, keys });
+                let request = Request::Read(ReadRequest { epoch, want, noticed, keys });
                 if !self.call(turn, slot, Purpose::Read(ops.clone()), request) {
                     for op in ops {
                         self.on_read_lost(turn, op, slot);
@@ -215,7 +261,7 @@ impl Node {
     pub(crate) fn on_confirmed(&mut self, turn: &mut Turn<'_>, id: OpId, outcome: Option<Outcome>) {
         let Some(Op::Read(read)) = self.close(id) else { return };
         let result = match outcome {
-            Some(Outcome::Item(item)) => Ok(Some(item)),
+            Some(Outcome::Item(fetched)) => Ok(Some((fetched.item, fetched.seen))),
             Some(_) => Ok(None),
             None => Err(()),
         };
@@ -243,11 +289,11 @@ impl Node {
     }
 
     /// One key's result; `Err` when too few homes could answer.
-    pub(crate) fn set_result(&mut self, gather: OpId, index: usize, result: Result<Option<Item>, ()>) {
+    pub(crate) fn set_result(&mut self, gather: OpId, index: usize, result: Result<Found, ()>) {
         let Some(Op::Gather(gather)) = self.ops.get_mut(&gather) else { return };
         gather.waiting -= 1;
         match result {
-            Ok(item) => gather.items[index] = item,
+            Ok(found) => gather.found[index] = found,
             Err(()) => {
                 gather.unmet = true;
                 self.shared.counters.reads_unmet.increment();
@@ -261,15 +307,31 @@ impl Node {
             Some(Op::Gather(gather)) if gather.waiting == 0 => {}
             _ => return,
         }
-        let Some(Op::Gather(gather)) = self.close(id) else { return };
-        if gather.unmet && self.shared.settings().unmet == Unmet::Error {
-            let response = Response::ServerError("quorum not reached".to_owned());
-            turn.effects.push(Effect::Respond(gather.ticket, response));
-            return;
+        let Some(Op::Gather(mut gather)) = self.close(id) else { return };
+        match gather.shape {
+            Shape::Values { ticket, with_cas, touching } => {
+                let response = self.values_response(&mut gather, with_cas, touching);
+                turn.effects.push(Effect::Respond(ticket, response));
+            }
+            Shape::Meta(call) => {
+                let found = if gather.unmet { Err(()) } else { Ok(gather.found.pop().flatten()) };
+                if let Some(key) = gather.keys.pop() {
+                    self.end_meta_read(turn, key, call, found);
+                }
+            }
         }
-        let found = gather.items.iter().flatten().count() as u64;
-        self.count_reads(gather.touching, found, gather.keys.len() as u64 - found);
-        let values = gather.keys.into_iter().zip(gather.items).filter_map(|(key, item)| Some((key, item?))).collect();
-        turn.effects.push(Effect::Respond(gather.ticket, Response::Values { with_cas: gather.with_cas, values }));
+    }
+
+    fn values_response(&self, gather: &mut Gather, with_cas: bool, touching: bool) -> Response {
+        if gather.unmet && self.shared.settings().unmet == Unmet::Error {
+            return Response::ServerError("quorum not reached".to_owned());
+        }
+        let (keys, found) = (std::mem::take(&mut gather.keys), std::mem::take(&mut gather.found));
+        let count = keys.len() as u64;
+        let values: Vec<(Bytes, Item)> =
+            keys.iter().zip(found).filter_map(|(key, found)| Some((key.to_bytes(), found?.0))).collect();
+        let hits = values.len() as u64;
+        self.count_reads(touching, hits, count - hits);
+        Response::Values { with_cas, values }
     }
 }

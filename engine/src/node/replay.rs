@@ -11,6 +11,7 @@ use memring_protocol::message::{Acknowledgement, Mutation, Replicate, Reply, Req
 use memring_protocol::version::{Slot, Version};
 
 use super::calls::Purpose;
+use super::reads::Target;
 use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Timer};
@@ -79,7 +80,7 @@ impl Node {
             Some(Reply::Replicate(Acknowledgement::Fenced(ballot))) => {
                 self.shared.store.raise_promised(key.partition(), ballot);
                 let parent = WriteParent::Replay { target, version };
-                self.start_write(turn, key, Mutation::Confirm, parent, None);
+                self.start_write(turn, Target::of(key), Mutation::Confirm, parent, None);
             }
             _ => {}
         }

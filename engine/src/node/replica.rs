@@ -52,34 +52,36 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
 }
 
 fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
-    read.keys.iter().map(|key| read_key(shared, topology, now, read.epoch, read.want, key)).collect()
+    read.keys.iter().map(|key| read_key(shared, topology, now, read, key)).collect()
 }
 
-/// What this node holds for one key, if it may say so.
+/// What this node holds for one key, if it may say so; the request's own keys do not matter.
 pub(crate) fn read_key(
     shared: &Shared,
     topology: &Topology,
     now: UnixMillis,
-    epoch: Epoch,
-    want: Want,
+    how: &ReadRequest,
     key: &Key,
 ) -> ReadResult {
-    if let Err(refusal) = admit(topology, epoch, key.partition()) {
+    if let Err(refusal) = admit(topology, how.epoch, key.partition()) {
         return ReadResult::Refused(refusal);
     }
     if !shared.standings.is_synced(key.partition()) {
         return ReadResult::Refused(Refusal::Recovering);
     }
-    if let Want::Look(ballot) = want {
+    if let Want::Look(ballot) = how.want {
         let promised = shared.store.promised(key.partition());
         if promised > ballot {
             return ReadResult::Refused(Refusal::Fenced(promised));
         }
         shared.store.raise_promised(key.partition(), ballot);
     }
-    match want {
-        Want::Value | Want::Look(_) => shared.store.peek(now, key).map_or(ReadResult::Absent, ReadResult::Found),
-        Want::Digest => shared.store.version(now, key).map_or(ReadResult::Absent, ReadResult::Digest),
+    match how.want {
+        Want::Value | Want::Look(_) => {
+            let found = shared.store.read(now, key, how.noticed);
+            found.map_or(ReadResult::Absent, |(entry, seen)| ReadResult::Found(entry, seen))
+        }
+        Want::Digest => shared.store.version(now, key, how.noticed).map_or(ReadResult::Absent, ReadResult::Digest),
     }
 }
 

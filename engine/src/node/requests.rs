@@ -5,13 +5,15 @@
 use bytes::Bytes;
 use memring_protocol::entry::{Expiry, UnixMillis};
 use memring_protocol::key::Key;
-use memring_protocol::message::{Mutation, NewValue, Outcome};
-use memring_protocol::text::{Command, Direction, ErrorReply, Keys, Response, StoreVerb};
+use memring_protocol::message::{Count, Fetch, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode};
+use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Response, StoreVerb};
 
 use super::effect::{Effect, Ticket};
+use super::reads::{Shape, Target};
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
 use super::{Node, stats};
+use crate::cluster::mutation::counts_as_cas;
 
 /// What `version` answers: digits and dots only, because clients parse it.
 pub const VERSION: &str = concat!(
@@ -22,18 +24,16 @@ pub const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION_PATCH")
 );
 
-fn key_of(bytes: &[u8]) -> Key {
+pub(crate) fn key_of(bytes: &[u8]) -> Key {
     Key::copy_from(bytes).expect("the grammar lets only keys of 1 to 250 bytes pass")
 }
 
 impl Node {
     pub(crate) fn start_command(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: &Command<'_>) {
         let expiry = |exptime: i64| Expiry::from_exptime(exptime, turn.now.cluster);
+        let client = WriteParent::Client(ticket);
         match command {
-            Command::Get { keys, with_cas } => {
-                let keys = keys.iter().map(key_of).collect();
-                self.start_reads(turn, ticket, keys, *with_cas);
-            }
+            Command::Get { keys, with_cas } => self.start_reads(turn, ticket, keys, *with_cas),
             Command::GetAndTouch { exptime, keys, with_cas } => {
                 let expiry = expiry(*exptime);
                 self.start_touching_reads(turn, ticket, keys, expiry, *with_cas);
@@ -41,23 +41,25 @@ impl Node {
             Command::Store { verb, key, flags, exptime, value, .. } => {
                 self.shared.counters.cmd_set.increment();
                 let expiry = expiry(*exptime);
-                let mutation = store_mutation(*verb, *flags, expiry, value);
-                self.start_write(turn, key_of(key), mutation, WriteParent::Client(ticket), None);
+                let store = store_of(*verb, *flags, expiry, value);
+                self.start_write(turn, Target::of(key_of(key)), Mutation::Store(store), client, None);
             }
             Command::Arithmetic { direction, key, delta, .. } => {
-                let mutation = match direction {
-                    Direction::Increase => Mutation::Incr(*delta),
-                    Direction::Decrease => Mutation::Decr(*delta),
+                let step = match direction {
+                    Direction::Increase => Step::Up(*delta),
+                    Direction::Decrease => Step::Down(*delta),
                 };
-                self.start_write(turn, key_of(key), mutation, WriteParent::Client(ticket), None);
+                let mutation = Mutation::Count(Count::plain(step));
+                self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::Touch { key, exptime, .. } => {
                 self.shared.counters.cmd_touch.increment();
                 let mutation = Mutation::Touch(expiry(*exptime));
-                self.start_write(turn, key_of(key), mutation, WriteParent::Client(ticket), None);
+                self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::Delete { key, .. } => {
-                self.start_write(turn, key_of(key), Mutation::Delete, WriteParent::Client(ticket), None);
+                let mutation = Mutation::Remove(Remove::default());
+                self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::FlushAll { exptime, .. } => {
                 self.shared.counters.cmd_flush.increment();
@@ -65,13 +67,49 @@ impl Node {
                 let at = at.map(|seconds| UnixMillis(u64::from(seconds) * 1000)).filter(|at| *at > turn.now.cluster);
                 self.start_flush(turn, ticket, at);
             }
-            Command::Version => turn.effects.push(Effect::Respond(ticket, Response::Version(VERSION))),
-            Command::Verbosity { .. } => turn.effects.push(Effect::Respond(ticket, Response::Ok)),
-            Command::Stats { arguments } => {
-                turn.effects.push(Effect::Respond(ticket, stats::respond(&self.shared, arguments)));
-            }
-            Command::Quit => {}
+            Command::MetaGet(_)
+            | Command::MetaSet { .. }
+            | Command::MetaDelete(_)
+            | Command::MetaArithmetic { .. }
+            | Command::MetaDebug { .. } => self.start_meta(turn, ticket, command),
+            other => self.answer_at_once(turn, ticket, other),
         }
+    }
+
+    fn start_meta(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: &Command<'_>) {
+        let level = match command {
+            Command::MetaGet(request) | Command::MetaDelete(request) => request.level(),
+            Command::MetaSet { request, .. } | Command::MetaArithmetic { request, .. } => request.level(),
+            _ => None,
+        };
+        let replicas = turn.topology.layout().map_or(usize::MAX, |layout| usize::from(layout.config.replicas));
+        if level.is_some_and(|level| level.needed(replicas) > replicas) {
+            turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::LevelTooHigh)));
+            return;
+        }
+        match command {
+            Command::MetaGet(request) => self.start_meta_get(turn, ticket, request),
+            Command::MetaSet { request, mode, value } => self.start_meta_set(turn, ticket, request, *mode, value),
+            Command::MetaDelete(request) => self.start_meta_delete(turn, ticket, request),
+            Command::MetaArithmetic { request, direction } => {
+                self.start_meta_arithmetic(turn, ticket, request, *direction);
+            }
+            Command::MetaDebug { key } => self.start_meta_debug(turn, ticket, *key),
+            _ => {}
+        }
+    }
+
+    /// Commands that need nobody else. The server takes those that are about its connections before they come here.
+    fn answer_at_once(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: &Command<'_>) {
+        let response = match command {
+            Command::Version => Response::Version(VERSION),
+            Command::Accepted { .. } => Response::Ok,
+            Command::MetaNoop => Response::MetaNoop,
+            Command::Stats { arguments } => stats::respond(&self.shared, arguments),
+            Command::Quit => return,
+            _ => Response::Failed(ErrorReply::Unknown),
+        };
+        turn.effects.push(Effect::Respond(ticket, response));
     }
 
     fn start_touching_reads(
@@ -84,22 +122,22 @@ impl Node {
     ) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
         self.shared.counters.cmd_touch.add(keys.len() as u64);
-        let gather = self.open_gather(ticket, &keys, with_cas, true);
+        let gather = self.open_gather(Shape::Values { ticket, with_cas, touching: true }, &keys);
+        let fetch = Mutation::Fetch(Fetch { expiry: Some(expiry), ..Fetch::default() });
         for (index, key) in keys.into_iter().enumerate() {
             let parent = WriteParent::Gather(gather, index);
-            self.start_write(turn, key, Mutation::GetAndTouch(expiry), parent, None);
+            self.start_write(turn, Target::of(key), fetch.clone(), parent, None);
         }
     }
 
-    /// A value over the limit: set removes the old one, the others leave it (protocol.txt, "Storage commands").
-    pub(crate) fn start_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: &[u8], verb: StoreVerb) {
-        self.shared.counters.cmd_set.increment();
+    /// A value over the limit: set and ms remove the old one, the others leave it (protocol.txt, "Storage commands").
+    pub(crate) fn start_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: &MetaKey<'_>, removes: bool) {
         self.shared.counters.store_too_large.increment();
-        match verb {
-            StoreVerb::Set => {
-                self.start_write(turn, key_of(key), Mutation::Delete, WriteParent::TooLarge(ticket), None);
-            }
-            _ => self.answer_too_large(turn, ticket),
+        if removes {
+            let mutation = Mutation::Remove(Remove::default());
+            self.start_write(turn, Target::of(key.to_key()), mutation, WriteParent::TooLarge(ticket), None);
+        } else {
+            self.answer_too_large(turn, ticket);
         }
     }
 
@@ -133,50 +171,51 @@ impl Node {
         }
     }
 
-    fn count_write(&self, mutation: &Mutation, outcome: &Outcome) {
+    pub(crate) fn count_write(&self, mutation: &Mutation, outcome: &Outcome) {
         let counters = &self.shared.counters;
         let found = *outcome != Outcome::NotFound;
         let counter = match mutation {
-            Mutation::Incr(_) if found => &counters.incr_hits,
-            Mutation::Incr(_) => &counters.incr_misses,
-            Mutation::Decr(_) if found => &counters.decr_hits,
-            Mutation::Decr(_) => &counters.decr_misses,
+            Mutation::Count(Count { step: Step::Up(_), .. }) if found => &counters.incr_hits,
+            Mutation::Count(Count { step: Step::Up(_), .. }) => &counters.incr_misses,
+            Mutation::Count(Count { step: Step::Down(_), .. }) if found => &counters.decr_hits,
+            Mutation::Count(Count { step: Step::Down(_), .. }) => &counters.decr_misses,
             Mutation::Touch(_) if found => &counters.touch_hits,
             Mutation::Touch(_) => &counters.touch_misses,
-            Mutation::Delete if found => &counters.delete_hits,
-            Mutation::Delete => &counters.delete_misses,
-            Mutation::Cas(..) if *outcome == Outcome::Exists => &counters.cas_badval,
-            Mutation::Cas(..) if found => &counters.cas_hits,
-            Mutation::Cas(..) => &counters.cas_misses,
-            _ => return,
+            Mutation::Remove(_) if found => &counters.delete_hits,
+            Mutation::Remove(_) => &counters.delete_misses,
+            Mutation::Store(_) if !counts_as_cas(mutation) => return,
+            Mutation::Store(_) if *outcome == Outcome::Exists => &counters.cas_badval,
+            Mutation::Store(_) if found => &counters.cas_hits,
+            Mutation::Store(_) => &counters.cas_misses,
+            Mutation::Fetch(_) | Mutation::Confirm => return,
         };
         counter.increment();
     }
 }
 
-fn store_mutation(verb: StoreVerb, flags: u32, expiry: Expiry, value: &[u8]) -> Mutation {
+fn store_of(verb: StoreVerb, flags: u32, expiry: Expiry, value: &[u8]) -> Store {
     // Copied: a slice of the connection's buffer would pin all of it for as long as the write is on its way.
-    let value = Bytes::copy_from_slice(value);
-    let new = |value| NewValue { value, flags, expiry };
-    match verb {
-        StoreVerb::Set => Mutation::Set(new(value)),
-        StoreVerb::Add => Mutation::Add(new(value)),
-        StoreVerb::Replace => Mutation::Replace(new(value)),
-        StoreVerb::Append => Mutation::Append(value),
-        StoreVerb::Prepend => Mutation::Prepend(value),
-        StoreVerb::Cas(token) => Mutation::Cas(new(value), token),
-    }
+    let new = NewValue { value: Bytes::copy_from_slice(value), flags, expiry, binary_key: false };
+    let (mode, compare) = match verb {
+        StoreVerb::Set => (StoreMode::Set, None),
+        StoreVerb::Add => (StoreMode::Add, None),
+        StoreVerb::Replace => (StoreMode::Replace, None),
+        StoreVerb::Append => (StoreMode::Append, None),
+        StoreVerb::Prepend => (StoreMode::Prepend, None),
+        StoreVerb::Cas(token) => (StoreMode::Set, Some(token)),
+    };
+    Store { compare, ..Store::plain(mode, new) }
 }
 
 fn response_to(outcome: Outcome) -> Response {
     match outcome {
-        Outcome::Stored => Response::Stored,
+        Outcome::Stored { .. } => Response::Stored,
         Outcome::NotStored => Response::NotStored,
         Outcome::Exists => Response::Exists,
         Outcome::NotFound | Outcome::Miss => Response::NotFound,
         Outcome::Deleted => Response::Deleted,
         Outcome::Touched | Outcome::Item(_) => Response::Touched,
-        Outcome::Number(number) => Response::Number(number),
+        Outcome::Number(counted) => Response::Number(counted.number),
         Outcome::NonNumeric => Response::Failed(ErrorReply::NonNumeric),
         Outcome::TooLarge => Response::Failed(ErrorReply::ObjectTooLarge),
         Outcome::OutOfMemory => Response::Failed(ErrorReply::OutOfMemoryStoring),

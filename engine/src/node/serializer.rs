@@ -6,23 +6,20 @@
 
 use std::time::Duration;
 
-use memring_protocol::entry::{Body, Entry, Item};
+use memring_protocol::entry::Entry;
 use memring_protocol::message::{
-    Message, Mutation, NewValue, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want,
-    WriteReply, WriteRequest,
+    Message, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want, WriteReply, WriteRequest,
 };
-use memring_protocol::version::{Ballot, Slot, Stamp, Version};
+use memring_protocol::version::{Ballot, Slot};
 
+use super::apply::{Applied, is_unordered_at_one};
 use super::calls::{Attempt, Purpose};
 use super::effect::{Effect, LinkId};
-use super::shared::Lead;
 use super::spread::Spread;
 use super::turn::Turn;
 use super::{Node, Op, OpId};
-use crate::cluster::mutation::{Change, is_blind, mutate};
 use crate::cluster::quorum::{Quorum, Verdict};
 use crate::now::Mono;
-use crate::store::{self, Held, Updated};
 
 /// How many operations a thread may have under way and still take orders from peers.
 const OPERATIONS_MAX: usize = 65_536;
@@ -63,18 +60,8 @@ pub(crate) struct Order {
     pub(crate) request: WriteRequest,
     pub(crate) stage: Stage,
     /// What a look found, and in which term; the inner `None` is "nothing".
-    looked: Option<(Ballot, Option<Entry>)>,
+    pub(crate) looked: Option<(Ballot, Option<Entry>)>,
     pub(crate) deadline: Mono,
-}
-
-/// What the shard lock gave.
-enum Applied {
-    /// The term is over.
-    Deposed,
-    /// The key must be looked at first.
-    Look,
-    /// Ordered: the outcome, what the others must hold, and whether anything changed.
-    Ordered(Outcome, Option<Entry>, bool),
 }
 
 impl Node {
@@ -103,7 +90,7 @@ impl Node {
         }
         let patience = Duration::from_millis(u64::from(request.patience_ms)).min(ORDER_PATIENCE_MAX);
         let deadline = turn.mono().after(patience);
-        let unordered = request.copies == 1 && matches!(request.mutation, Mutation::Set(_) | Mutation::Delete);
+        let unordered = request.copies == 1 && is_unordered_at_one(&request.mutation);
         let id = self.open(Op::Order(Order { origin, request, stage: Stage::Lead, looked: None, deadline }));
         self.set_timer(deadline, id);
         if unordered { self.order_at_one(turn, id) } else { self.advance_order(turn, id) }
@@ -172,80 +159,15 @@ impl Node {
         }
     }
 
-    /// Applies the mutation under the shard lock, in the term of `lead`.
-    fn apply_order(&self, turn: &Turn<'_>, order: &Order, lead: Lead) -> Applied {
-        let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
-        let me = turn.topology.me().expect("orders are admitted by members only");
-        let value_bytes_max = shared.settings().item_bytes_max.saturating_sub(request.key.len());
-        let looked = order.looked.as_ref().filter(|(ballot, _)| *ballot == lead.ballot).map(|(_, found)| found);
-        let decide = |held: &Held<'_>| -> (store::Change, Applied) {
-            if held.promised() != lead.ballot {
-                return (store::Change::Keep, Applied::Deposed);
-            }
-            let seen = lead.whole || held.version().is_some_and(|version| version.ballot == lead.ballot);
-            let blind = is_blind(&request.mutation);
-            if !seen && !blind && looked.is_none() {
-                return (store::Change::Keep, Applied::Look);
-            }
-            let held_entry = if blind { None } else { held.entry() };
-            // What expired here is newer than what another home has kept from before it.
-            let looked = looked.cloned().flatten().filter(|entry| !seen && held.version() < Some(entry.version));
-            let base = newest(held_entry, looked);
-            let item = base.as_ref().and_then(|entry| entry.live_item(now));
-            let (outcome, change) = mutate(&request.mutation, item, value_bytes_max);
-            let floor = held.version().max(base.as_ref().map(|entry| entry.version)).unwrap_or_default().stamp;
-            let body = next_body(change, item);
-            let entry = match body {
-                None => base.map(|entry| Entry { version: Version { ballot: lead.ballot, ..entry.version }, ..entry }),
-                Some(body) => {
-                    let stamp = shared.clock.stamp(now, me, floor);
-                    Some(Entry { version: Version { ballot: lead.ballot, stamp }, body: body(stamp) })
-                }
-            };
-            let changed = changes(&outcome);
-            match entry {
-                Some(entry) if held.version() < Some(entry.version) => {
-                    (store::Change::Put(entry.clone()), Applied::Ordered(outcome, Some(entry), changed))
-                }
-                entry => (store::Change::Keep, Applied::Ordered(outcome, entry, changed)),
-            }
-        };
-        match shared.store.update(now, &request.key, decide) {
-            (Updated::Kept | Updated::Put, applied) => applied,
-            (Updated::TooLarge, _) => Applied::Ordered(Outcome::TooLarge, None, false),
-            (Updated::OutOfMemory, _) => Applied::Ordered(Outcome::OutOfMemory, None, false),
-        }
-    }
-
-    /// A set or delete at level one: stamped here, outside any order but its version's.
+    /// A set or delete at level one.
     fn order_at_one(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get(&id) else { return };
-        let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
-        let me = turn.topology.me().expect("orders are admitted by members only");
-        let value_bytes_max = shared.settings().item_bytes_max.saturating_sub(request.key.len());
-        let decide = |held: &Held<'_>| {
-            let entry = held.entry();
-            let item = entry.as_ref().and_then(|entry| entry.live_item(now));
-            let (outcome, change) = mutate(&request.mutation, item, value_bytes_max);
-            let Some(body) = next_body(change, item) else { return (store::Change::Keep, (outcome, None)) };
-            let version = held.version().unwrap_or_default();
-            let stamp = shared.clock.stamp(now, me, version.stamp);
-            let version = Version { ballot: held.promised().max(version.ballot), stamp };
-            let entry = Entry { version, body: body(stamp) };
-            (store::Change::Put(entry.clone()), (outcome, Some(entry)))
-        };
-        let (outcome, entry) = match shared.store.update(now, &request.key, decide) {
-            (Updated::Kept | Updated::Put, ordered) => ordered,
-            (Updated::TooLarge, _) => (Outcome::TooLarge, None),
-            (Updated::OutOfMemory, _) => (Outcome::OutOfMemory, None),
-        };
+        let (outcome, entry) = self.apply_unordered(turn, &order.request);
         let origin = order.origin;
         self.answer_order(turn, origin, WriteReply::Done(outcome.clone()));
-        let changed = entry.is_some();
-        if changed {
-            self.spread(turn, id, None, outcome, entry, changed);
-        } else {
-            self.close(id);
+        match entry {
+            Some(entry) => self.spread(turn, id, None, outcome, Some(entry), true),
+            None => drop(self.close(id)),
         }
     }
 
@@ -259,7 +181,8 @@ impl Node {
         order.stage = Stage::Look { ballot, quorum, newest: self.shared.store.peek(turn.cluster(), &key) };
         let epoch = turn.topology.epoch();
         for slot in layout.homes(key.partition()).iter().copied().filter(|slot| *slot != me) {
-            let request = Request::Read(ReadRequest { epoch, want: Want::Look(ballot), keys: vec![key.clone()] });
+            let request =
+                Request::Read(ReadRequest { epoch, want: Want::Look(ballot), noticed: false, keys: vec![key.clone()] });
             let asked = turn.topology.is_up(slot) && self.call(turn, slot, Purpose::Look(id, ballot), request);
             if !asked {
                 self.on_look_reply(turn, id, ballot, slot, None);
@@ -289,7 +212,7 @@ impl Node {
         };
         match result {
             Some(ReadResult::Absent) => quorum.yes(from, true),
-            Some(ReadResult::Found(entry)) => {
+            Some(ReadResult::Found(entry, _)) => {
                 *found = newest(found.take(), Some(entry));
                 quorum.yes(from, true);
             }
@@ -342,38 +265,7 @@ impl Node {
     }
 }
 
-fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
+pub(crate) fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
     let version = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.version);
     if version(&other) > version(&one) { other } else { one }
-}
-
-/// Whether having done it twice could be told from having done it once, or not at all.
-fn changes(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Stored | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => true,
-        // A gat changes the expiry, but doing it again does no harm.
-        Outcome::Item(_)
-        | Outcome::Miss
-        | Outcome::NotStored
-        | Outcome::Exists
-        | Outcome::NotFound
-        | Outcome::NonNumeric
-        | Outcome::TooLarge
-        | Outcome::OutOfMemory => false,
-    }
-}
-
-/// What the key becomes, once its stamp is known. `None`: nothing changes.
-fn next_body(change: Change, held: Option<&Item>) -> Option<impl FnOnce(Stamp) -> Body + use<>> {
-    let (item, keeps_token) = match change {
-        Change::Keep => return None,
-        Change::Delete => (None, false),
-        Change::Value(NewValue { value, flags, expiry }) => (Some(Item { value, flags, expiry, cas: 0 }), false),
-        Change::Expiry(expiry) => (held.map(|item| Item { expiry, ..item.clone() }), true),
-    };
-    Some(move |stamp: Stamp| match item {
-        Some(item) if keeps_token => Body::Item(item),
-        Some(item) => Body::Item(Item { cas: stamp.0, ..item }),
-        None => Body::Tombstone,
-    })
 }

@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use memring_protocol::key::Key;
-use memring_protocol::message::{Mutation, Outcome, Refusal, Request, WriteReply, WriteRequest};
+use memring_protocol::message::{Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
 use memring_protocol::version::{Ballot, Slot, Version};
 
 use super::calls::{Attempt, Purpose};
 use super::effect::Ticket;
+use super::meta::MetaCall;
+use super::reads::Target;
 use super::serializer::Origin;
 use super::takeover::round_at;
 use super::turn::Turn;
@@ -42,6 +44,8 @@ const ROUNDS_AHEAD: u64 = 500;
 pub(crate) enum WriteParent {
     /// A client's command.
     Client(Ticket),
+    /// A client's meta command.
+    Meta(MetaCall),
     /// A client's value that was too large: the old value goes, and the answer is about the size.
     TooLarge(Ticket),
     /// One key of a gat.
@@ -87,20 +91,19 @@ pub(crate) enum WriteEnd {
 }
 
 impl Node {
-    /// Starts a write at its key's level; `deadline` if the one who waits has its own.
+    /// Starts a write at the request's level or its key's; `deadline` if the one who waits has its own.
     pub(crate) fn start_write(
         &mut self,
         turn: &mut Turn<'_>,
-        key: Key,
+        target: Target,
         mutation: Mutation,
         parent: WriteParent,
         deadline: Option<Mono>,
     ) {
+        let Target { key, level } = target;
         let homes = turn.topology.layout().map_or(0, |layout| layout.homes(key.partition()).len());
-        let copies = match mutation {
-            Mutation::Confirm => 1,
-            _ => self.shared.write_level(&turn.topology, key.as_bytes()).needed(homes),
-        };
+        let level = level.unwrap_or_else(|| self.shared.write_level(&turn.topology, key.as_bytes()));
+        let copies = if mutation == Mutation::Confirm { 1 } else { level.needed(homes) };
         let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE));
         let write = Write {
             key,
@@ -318,13 +321,16 @@ impl Node {
     fn end_write(&mut self, turn: &mut Turn<'_>, write: Write, end: WriteEnd) {
         let end = match end {
             // An earlier attempt of this very delete has most likely been applied.
-            WriteEnd::Done(Outcome::NotFound) if write.in_doubt && write.mutation == Mutation::Delete => {
+            WriteEnd::Done(Outcome::NotFound)
+                if write.in_doubt && write.mutation == Mutation::Remove(Remove::default()) =>
+            {
                 WriteEnd::Done(Outcome::Deleted)
             }
             end => end,
         };
         match write.parent {
             WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
+            WriteParent::Meta(call) => self.answer_meta(turn, &write.key, &write.mutation, &call, end),
             WriteParent::TooLarge(ticket) => self.answer_too_large(turn, ticket),
             WriteParent::Read(read) => {
                 let outcome = match end {
@@ -335,7 +341,7 @@ impl Node {
             }
             WriteParent::Gather(gather, index) => {
                 let result = match end {
-                    WriteEnd::Done(Outcome::Item(item)) => Ok(Some(item)),
+                    WriteEnd::Done(Outcome::Item(fetched)) => Ok(Some((fetched.item, fetched.seen))),
                     WriteEnd::Done(_) => Ok(None),
                     WriteEnd::Unmet(..) => Err(()),
                 };

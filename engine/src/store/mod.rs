@@ -30,7 +30,7 @@ mod walk;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memring_protocol::entry::{Entry, Item, UnixMillis};
+use memring_protocol::entry::{Entry, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Version};
@@ -88,6 +88,15 @@ pub enum Applied {
 pub enum Change {
     /// Nothing.
     Keep,
+    /// Nothing but to take note that the item was read.
+    Notice,
+    /// Hold this instead: the same item changed in place, so that how it has been read goes on.
+    Amend {
+        /// As for [`Change::Put`].
+        entry: Entry,
+        /// Whether to take note that it was read, too.
+        noticed: bool,
+    },
     /// Hold this instead. Its version must be above [`Held::version`] (asserted), and its stamp above the flush floor
     /// (else it is absent at once).
     Put(Entry),
@@ -127,6 +136,11 @@ impl Held<'_> {
         (!self.moment.is_dead(record)).then(|| record.entry())
     }
 
+    /// How the entry has been read.
+    pub fn seen(&self) -> Seen {
+        self.id.map_or(Seen::default(), |id| self.shard.slab.record(id).seen(self.moment.now))
+    }
+
     /// The ballot that the key's partition has promised.
     pub fn promised(&self) -> Ballot {
         self.shard.index.promised(self.partition)
@@ -158,25 +172,49 @@ impl Store {
 
     /// A live item for a client's read: bumps its frequency and counts a hit or a miss.
     pub fn get(&self, now: UnixMillis, key: &Key) -> Option<Item> {
+        self.fetch(now, key, true).map(|(item, _)| item)
+    }
+
+    /// As [`Store::get`], with how the item had been read before; bumps only if the read is to be noticed.
+    pub fn fetch(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Item, Seen)> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
         let id = shard.fetch(moment, key)?;
-        shard.slab.record(id).item()
+        let record = shard.slab.record(id);
+        let found = (record.item()?, record.seen(now));
+        if noticed {
+            shard.notice(moment, id);
+        }
+        Some(found)
     }
 
-    /// What is held, a tombstone too, for a peer's read: no bump, no count. Expired and flushed entries are `None`.
+    /// What is held, a tombstone too, for a peer's read: no count. Expired and flushed entries are `None`. With it, how
+    /// it had been read before; bumps the frequency only if the read is to be noticed.
+    pub fn read(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Entry, Seen)> {
+        let moment = self.moment(now);
+        let mut shard = self.lock(key.partition());
+        let id = shard.find_live(moment, key)?;
+        let record = shard.slab.record(id);
+        let found = (record.entry(), record.seen(now));
+        if noticed {
+            shard.notice(moment, id);
+        }
+        Some(found)
+    }
+
+    /// What [`Store::read`] finds, unnoticed.
     pub fn peek(&self, now: UnixMillis, key: &Key) -> Option<Entry> {
-        let moment = self.moment(now);
-        let mut shard = self.lock(key.partition());
-        let id = shard.find_live(moment, key)?;
-        Some(shard.slab.record(id).entry())
+        self.read(now, key, false).map(|(entry, _)| entry)
     }
 
-    /// The version of what [`Store::peek`] would return, without a copy of the value.
-    pub fn version(&self, now: UnixMillis, key: &Key) -> Option<Version> {
+    /// The version of what [`Store::read`] would return, without a copy of the value.
+    pub fn version(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<Version> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
         let id = shard.find_live(moment, key)?;
+        if noticed {
+            shard.notice(moment, id);
+        }
         Some(shard.slab.record(id).version())
     }
 
@@ -201,9 +239,24 @@ impl Store {
         let held = Held { id, shard: &shard, partition: key.partition(), moment };
         let version = held.version();
         let (change, result) = decide(&held);
-        let Change::Put(entry) = change else { return (Updated::Kept, result) };
+        let (entry, amends, noticed) = match change {
+            Change::Keep => return (Updated::Kept, result),
+            Change::Notice => {
+                if let Some(id) = id {
+                    shard.notice(moment, id);
+                }
+                return (Updated::Kept, result);
+            }
+            Change::Put(entry) => (entry, false, false),
+            Change::Amend { entry, noticed } => (entry, true, noticed),
+        };
         assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
-        let updated = match shard.put(moment, key, &mut id, &entry) {
+        let put =
+            if amends { shard.amend(moment, key, &mut id, &entry) } else { shard.put(moment, key, &mut id, &entry) };
+        if noticed && let Some(id) = shard.find(key) {
+            shard.notice(moment, id);
+        }
+        let updated = match put {
             Ok(()) => Updated::Put,
             Err(NoRoom::TooLarge) => Updated::TooLarge,
             Err(NoRoom::OutOfMemory) => Updated::OutOfMemory,
@@ -310,4 +363,14 @@ impl Store {
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {
         self.shards[partition.index() % self.shards.len()].lock()
     }
+}
+
+/// Bytes that an item takes as `stats` tells them: key, value and the store's header.
+pub fn item_size(key_len: usize, value_len: usize) -> usize {
+    record::header_bytes() + key_len + value_len
+}
+
+/// The size class of an item of so many bytes: 1 for up to 64, and one for each doubling.
+pub fn class_of(item_size: usize) -> u32 {
+    item_size.max(64).next_power_of_two().trailing_zeros() - 5
 }

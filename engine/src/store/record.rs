@@ -1,14 +1,20 @@
-//! One entry as bytes: tag, key length, token, version, the rare fields that it has, key, value.
+//! One entry as bytes: tag, key length, marks, last access, token, version, the rare fields that it has, key, value.
 //!
 //! Must not know where records are kept. The layout is private to the store and may change from build to build.
 
 use bytes::Bytes;
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::key::{Key, Partition, Token};
 use memring_protocol::version::{Ballot, Stamp, Version};
 
-/// Tag, key length, token, ballot, stamp.
-const FIXED_BYTES: usize = 2 + 8 + 8 + 8;
+/// Tag, key length, marks, last access, token, ballot, stamp.
+const FIXED_BYTES: usize = STAMP_AT + 8;
+
+const MARKS_AT: usize = 2;
+const ACCESS_AT: usize = 3;
+const TOKEN_AT: usize = ACCESS_AT + 4;
+const BALLOT_AT: usize = TOKEN_AT + 8;
+const STAMP_AT: usize = BALLOT_AT + 8;
 
 const TOMBSTONE: u8 = 1;
 const HAS_FLAGS: u8 = 1 << 1;
@@ -31,6 +37,11 @@ pub(super) enum Place {
     Main,
     /// The queue of tombstones.
     Tombstones,
+}
+
+/// Bytes of a record beside its rare fields, key and value, with its slot.
+pub(super) const fn header_bytes() -> usize {
+    FIXED_BYTES + super::slab::SLOT_BYTES
 }
 
 /// Bytes of the record that [`Record::encode`] makes.
@@ -60,18 +71,30 @@ fn rare_len(tag: u8) -> usize {
     field(HAS_FLAGS, 4) + field(HAS_CAS, 8) + field(HAS_EXPIRY, 4)
 }
 
+/// How a record was read.
+#[derive(Clone, Copy)]
+pub(super) struct SeenBytes {
+    fetched: u8,
+    access: u32,
+}
+
 /// A record; empty when its slot is free.
 #[derive(Debug, Default)]
 pub(super) struct Record(Box<[u8]>);
 
 impl Record {
-    /// Encodes an entry: not fetched, frequency 0, in no particular queue.
-    pub(super) fn encode(key: &Key, entry: &Entry) -> Self {
+    /// Encodes an entry that is stored now: not fetched, frequency 0, in no particular queue.
+    pub(super) fn encode(key: &Key, entry: &Entry, now: UnixMillis) -> Self {
         let tag = rare_fields(entry);
         let len = record_len(key, entry);
         let mut bytes = Vec::with_capacity(len);
         bytes.push(tag);
         bytes.push(key.len() as u8);
+        bytes.push(match &entry.body {
+            Body::Item(item) => item.marks.bits(),
+            Body::Tombstone => Marks::NONE.bits(),
+        });
+        bytes.extend_from_slice(&second_of(now).to_le_bytes());
         bytes.extend_from_slice(&key.digest().token().0.to_le_bytes());
         bytes.extend_from_slice(&entry.version.ballot.0.to_le_bytes());
         bytes.extend_from_slice(&entry.version.stamp.0.to_le_bytes());
@@ -105,7 +128,7 @@ impl Record {
     }
 
     pub(super) fn token(&self) -> Token {
-        Token(self.word(2))
+        Token(self.word(TOKEN_AT))
     }
 
     pub(super) fn partition(&self) -> Partition {
@@ -113,7 +136,7 @@ impl Record {
     }
 
     pub(super) fn version(&self) -> Version {
-        Version { ballot: Ballot(self.word(10)), stamp: Stamp(self.word(18)) }
+        Version { ballot: Ballot(self.word(BALLOT_AT)), stamp: Stamp(self.word(STAMP_AT)) }
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -144,14 +167,22 @@ impl Record {
 
     /// The item, its value copied; `None` for a tombstone.
     pub(super) fn item(&self) -> Option<Item> {
-        if self.is_tombstone() {
-            return None;
-        }
-        let tag = self.tag();
-        let flags = if tag & HAS_FLAGS == 0 { 0 } else { self.half(FIXED_BYTES) };
-        let cas = if tag & HAS_CAS == 0 { self.word(18) } else { self.word(FIXED_BYTES + rare_len(tag & HAS_FLAGS)) };
+        let cas = self.cas()?;
+        let flags = if self.tag() & HAS_FLAGS == 0 { 0 } else { self.half(FIXED_BYTES) };
         let value_start = self.key_start() + usize::from(self.0[1]);
-        Some(Item { value: Bytes::copy_from_slice(&self.0[value_start..]), flags, cas, expiry: self.expiry() })
+        let marks = Marks::from_bits(self.0[MARKS_AT]).expect("they were encoded from marks");
+        let value = Bytes::copy_from_slice(&self.0[value_start..]);
+        Some(Item { value, flags, cas, expiry: self.expiry(), marks })
+    }
+
+    /// The cas token; `None` for a tombstone.
+    pub(super) fn cas(&self) -> Option<u64> {
+        let at = match self.tag() {
+            tag if tag & TOMBSTONE != 0 => return None,
+            tag if tag & HAS_CAS == 0 => STAMP_AT,
+            tag => FIXED_BYTES + rare_len(tag & HAS_FLAGS),
+        };
+        Some(self.word(at))
     }
 
     /// The entry, its value copied.
@@ -178,10 +209,28 @@ impl Record {
     }
 
     /// Counts a client's read of it.
-    pub(super) fn note_fetch(&mut self) {
+    pub(super) fn note_fetch(&mut self, now: UnixMillis) {
         let frequency = (self.frequency() + 1).min(FREQUENCY_MAX);
         self.0[0] |= FETCHED;
         self.set_frequency(frequency);
+        self.0[ACCESS_AT..TOKEN_AT].copy_from_slice(&second_of(now).to_le_bytes());
+    }
+
+    /// How it has been read so far.
+    pub(super) fn seen(&self, now: UnixMillis) -> Seen {
+        let idle_s = second_of(now).saturating_sub(self.half(ACCESS_AT));
+        Seen { fetched: self.was_fetched(), idle_s }
+    }
+
+    /// How it has been read so far, to be handed on to the record that takes its place.
+    pub(super) fn seen_bytes(&self) -> SeenBytes {
+        SeenBytes { fetched: self.tag() & FETCHED, access: self.half(ACCESS_AT) }
+    }
+
+    /// Takes over how an earlier record of the same key was read.
+    pub(super) fn inherit(&mut self, earlier: SeenBytes) {
+        self.0[0] |= earlier.fetched;
+        self.0[ACCESS_AT..TOKEN_AT].copy_from_slice(&earlier.access.to_le_bytes());
     }
 
     /// Reads since it was stored or last moved, up to 3.
@@ -211,9 +260,16 @@ impl Record {
     }
 }
 
+/// Seconds fit until 2106.
+fn second_of(now: UnixMillis) -> u32 {
+    u32::try_from(now.seconds()).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
     fn version() -> Version {
         Version { ballot: Ballot(7 << 10 | 3), stamp: Stamp(0x0123_4567_89ab_cdef) }
@@ -231,29 +287,36 @@ mod tests {
             (u32::MAX, 0, Expiry::at(u32::MAX)),
         ] {
             for value in [&b""[..], b"v", &[0xff; 3000]] {
-                let item = Item { value: Bytes::copy_from_slice(value), flags, cas, expiry };
+                let item = Item {
+                    value: Bytes::copy_from_slice(value),
+                    flags,
+                    cas,
+                    expiry,
+                    marks: Marks::STALE.with(Marks::BINARY_KEY),
+                };
                 let entry = Entry { version: version(), body: Body::Item(item) };
-                let record = Record::encode(&key, &entry);
+                let record = Record::encode(&key, &entry, NOW);
                 assert_eq!((record.entry(), record.len()), (entry.clone(), record_len(&key, &entry)));
                 assert_eq!((record.key(), record.token()), (key.as_bytes(), key.digest().token()));
                 assert_eq!(record.payload_len(), key.len() + value.len());
             }
         }
         let tombstone = Entry { version: version(), body: Body::Tombstone };
-        let record = Record::encode(&key, &tombstone);
+        let record = Record::encode(&key, &tombstone, NOW);
         assert_eq!((record.entry(), record.key(), record.place()), (tombstone, key.as_bytes(), Place::Tombstones));
     }
 
     #[test]
     fn frequency_place_and_fetch_do_not_disturb_each_other() {
         let key = Key::copy_from(b"k").expect("a key");
-        let item = Item { value: Bytes::from_static(b"v"), flags: 1, cas: 2, expiry: Expiry::at(3) };
+        let item =
+            Item { value: Bytes::from_static(b"v"), flags: 1, cas: 2, expiry: Expiry::at(3), marks: Marks::NONE };
         let entry = Entry { version: version(), body: Body::Item(item) };
-        let mut record = Record::encode(&key, &entry);
+        let mut record = Record::encode(&key, &entry, NOW);
         assert_eq!((record.place(), record.frequency(), record.was_fetched()), (Place::Small, 0, false));
         record.put_in(Place::Main);
         for expected in [1, 2, 3, 3] {
-            record.note_fetch();
+            record.note_fetch(NOW);
             assert_eq!((record.place(), record.frequency(), record.was_fetched()), (Place::Main, expected, true));
         }
         record.put_in(Place::Small);

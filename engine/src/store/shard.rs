@@ -117,7 +117,7 @@ impl Shard {
         Some(id)
     }
 
-    /// A client's read: counts, and bumps the frequency of what it finds.
+    /// A client's read: counts.
     pub(super) fn fetch(&mut self, moment: Moment, key: &Key) -> Option<u32> {
         let found = self.find(key).filter(|&id| !self.slab.record(id).is_tombstone());
         let Some(id) = found else {
@@ -135,8 +135,31 @@ impl Shard {
             return None;
         }
         self.stats.get_hits += 1;
-        self.slab.record_mut(id).note_fetch();
         Some(id)
+    }
+
+    /// Takes note that an item was read, for eviction and for what meta commands tell.
+    pub(super) fn notice(&mut self, moment: Moment, id: u32) {
+        let record = self.slab.record_mut(id);
+        if !record.is_tombstone() {
+            record.note_fetch(moment.now);
+        }
+    }
+
+    /// Keeps an entry that is a held item changed in place: how that was read goes on.
+    pub(super) fn amend(
+        &mut self,
+        moment: Moment,
+        key: &Key,
+        held: &mut Option<u32>,
+        entry: &Entry,
+    ) -> Result<(), NoRoom> {
+        let earlier = held.map(|id| self.slab.record(id).seen_bytes());
+        self.put(moment, key, held, entry)?;
+        if let (Some(earlier), Some(id)) = (earlier, self.find(key)) {
+            self.slab.record_mut(id).inherit(earlier);
+        }
+        Ok(())
     }
 
     /// Keeps an entry if it is newer than what is held and its term still stands.
@@ -151,7 +174,11 @@ impl Shard {
         if version >= Some(entry.version) || entry.version.stamp <= moment.floor {
             return Applied::Superseded;
         }
-        match self.put(moment, key, &mut held, entry) {
+        // The same cas token: the same value.
+        let amends = held.is_some_and(|id| same_value(self.slab.record(id), entry));
+        let kept =
+            if amends { self.amend(moment, key, &mut held, entry) } else { self.put(moment, key, &mut held, entry) };
+        match kept {
             Ok(()) => Applied::Stored,
             Err(why) => {
                 // What is held is older than a write that others have: absent is right in a cache, stale is not.
@@ -195,7 +222,7 @@ impl Shard {
             self.stats.out_of_memory += 1;
             return Err(NoRoom::OutOfMemory);
         }
-        let record = Record::encode(key, entry);
+        let record = Record::encode(key, entry, moment.now);
         self.stats.total_items += u64::from(is_item);
         self.stats.bytes += item_bytes(&record);
         match held {
@@ -291,6 +318,14 @@ impl Shard {
             self.stats.tombstones_dropped += 1;
             self.remove(oldest);
         }
+    }
+}
+
+/// Whether an entry is the held item with its value unchanged.
+fn same_value(held: &Record, entry: &Entry) -> bool {
+    match &entry.body {
+        Body::Item(item) => held.cas() == Some(item.cas),
+        Body::Tombstone => false,
     }
 }
 

@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::FrameError;
-use crate::entry::{Body, Entry, Expiry, Item};
+use crate::entry::{Body, Entry, Expiry, Item, Marks, Seen};
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::message::Refusal;
@@ -26,7 +26,7 @@ const VERSION_BYTES: usize = 8 + 8;
 pub(super) const ENTRY_BYTES_MIN: usize = VERSION_BYTES + 1;
 
 /// Bytes of an item beside its value.
-const ITEM_FIELDS_BYTES: usize = 4 + 8 + 4 + 4;
+const ITEM_FIELDS_BYTES: usize = 4 + 8 + 4 + 1 + 4;
 
 const TOMBSTONE: u8 = 1;
 const ITEM: u8 = 2;
@@ -116,7 +116,21 @@ impl<'a> Writer<'a> {
         self.u32(item.flags);
         self.u64(item.cas);
         self.expiry(item.expiry);
+        self.u8(item.marks.bits());
         self.value(&item.value)
+    }
+
+    pub(super) fn seen(&mut self, seen: Seen) {
+        self.truth(seen.fetched);
+        self.u32(seen.idle_s);
+    }
+
+    /// An option: a byte 0 or 1, then what it holds.
+    pub(super) fn option<T>(&mut self, option: Option<T>, put: impl FnOnce(&mut Self, T)) {
+        self.truth(option.is_some());
+        if let Some(held) = option {
+            put(self, held);
+        }
     }
 
     pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), FrameError> {
@@ -238,8 +252,24 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn item(&mut self) -> Result<Item, FrameError> {
-        let (flags, cas, expiry) = (self.u32()?, self.u64()?, self.expiry()?);
-        Ok(Item { value: self.value()?, flags, cas, expiry })
+        let (flags, cas, expiry, marks) = (self.u32()?, self.u64()?, self.expiry()?, self.marks()?);
+        Ok(Item { value: self.value()?, flags, cas, expiry, marks })
+    }
+
+    fn marks(&mut self) -> Result<Marks, FrameError> {
+        let bits = self.u8()?;
+        Marks::from_bits(bits).ok_or(no("set of marks", bits))
+    }
+
+    pub(super) fn seen(&mut self) -> Result<Seen, FrameError> {
+        Ok(Seen { fetched: self.truth()?, idle_s: self.u32()? })
+    }
+
+    pub(super) fn option<T>(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Result<T, FrameError>,
+    ) -> Result<Option<T>, FrameError> {
+        if self.truth()? { take(self).map(Some) } else { Ok(None) }
     }
 
     pub(super) fn entry(&mut self) -> Result<Entry, FrameError> {

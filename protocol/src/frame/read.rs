@@ -1,8 +1,8 @@
 //! Bodies of reads.
 //!
 //! ```text
-//! request  epoch u64, want u8 (1 value, 2 digest, 3 look: ballot u64), count u16, keys
-//! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry | 4 refused: refusal
+//! request  epoch u64, want u8 (1 value, 2 digest, 3 look: ballot u64), noticed u8, count u16, keys
+//! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry, seen | 4 refused: refusal
 //! ```
 //!
 //! Must not know how a read is decided.
@@ -37,6 +37,7 @@ pub(super) fn put_request(request: &ReadRequest, writer: &mut Writer<'_>) -> Res
             writer.u64(ballot.0);
         }
     }
+    writer.truth(request.noticed);
     writer.u16(request.keys.len() as u16);
     for key in &request.keys {
         writer.key(key)?;
@@ -52,13 +53,14 @@ pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<ReadRequest, Frame
         LOOK => Want::Look(Ballot(reader.u64()?)),
         other => return Err(no("want", other)),
     };
+    let noticed = reader.truth()?;
     let count = usize::from(reader.u16()?);
     check_key_count(count)?;
     let mut keys = reader.list(count, KEY_FIELD_BYTES_MIN)?;
     for _ in 0..count {
         keys.push(reader.key()?);
     }
-    Ok(ReadRequest { epoch, want, keys })
+    Ok(ReadRequest { epoch, want, noticed, keys })
 }
 
 pub(super) fn put_reply(results: &[ReadResult], writer: &mut Writer<'_>) -> Result<(), FrameError> {
@@ -71,9 +73,10 @@ pub(super) fn put_reply(results: &[ReadResult], writer: &mut Writer<'_>) -> Resu
                 writer.u8(DIGEST_ONLY);
                 writer.version(*version);
             }
-            ReadResult::Found(entry) => {
+            ReadResult::Found(entry, seen) => {
                 writer.u8(FOUND);
                 writer.entry(entry)?;
+                writer.seen(*seen);
             }
             ReadResult::Refused(refusal) => {
                 writer.u8(REFUSED);
@@ -92,7 +95,7 @@ pub(super) fn take_reply(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, Fra
         results.push(match reader.u8()? {
             ABSENT => ReadResult::Absent,
             DIGEST_ONLY => ReadResult::Digest(reader.version()?),
-            FOUND => ReadResult::Found(reader.entry()?),
+            FOUND => ReadResult::Found(reader.entry()?, reader.seen()?),
             REFUSED => ReadResult::Refused(reader.refusal()?),
             other => return Err(no("result of a read", other)),
         });

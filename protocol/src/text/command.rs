@@ -4,7 +4,9 @@
 
 use std::fmt;
 
+use super::meta::{MetaKey, MetaRequest};
 use super::names;
+use crate::message::StoreMode;
 
 /// A whole, well-formed command. Every key in it has 1 to 250 bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,11 +78,58 @@ pub enum Command<'a> {
     },
     /// `version`.
     Version,
-    /// `verbosity`: accepted; the level changes nothing.
-    Verbosity {
+    /// `mg`.
+    MetaGet(MetaRequest<'a>),
+    /// `ms`, with its whole data block.
+    MetaSet {
+        /// Key and flags.
+        request: MetaRequest<'a>,
+        /// Its `M` flag; set by default.
+        mode: StoreMode,
+        /// The data block without its CR LF.
+        value: &'a [u8],
+    },
+    /// `md`.
+    MetaDelete(MetaRequest<'a>),
+    /// `ma`.
+    MetaArithmetic {
+        /// Key and flags.
+        request: MetaRequest<'a>,
+        /// Its `M` flag; up by default.
+        direction: Direction,
+    },
+    /// `me`: what is known of an item.
+    MetaDebug {
+        /// The item's key.
+        key: MetaKey<'a>,
+    },
+    /// `mn`: answers `MN`, so that a client knows that all before it has been answered.
+    MetaNoop,
+    /// What means nothing here and is answered `OK`: verbosity, lru tune, slabs automove, lru_crawler sleep ….
+    Accepted {
         /// Whether to keep silent.
         quiet: bool,
     },
+    /// `cache_memlimit`.
+    MemoryLimit {
+        /// The new limit, 8 to 1,000,000,000.
+        megabytes: u32,
+        /// Whether to keep silent whatever happens.
+        quiet: bool,
+    },
+    /// `lru_crawler`, but for its parts that are merely [`Command::Accepted`].
+    Crawler(Crawler),
+    /// `watch`: from now on the connection gets log lines.
+    Watch(WatchKinds),
+    /// `shutdown`.
+    Shutdown {
+        /// `None` for a word that is no mode, which matters only where shutdown is enabled.
+        mode: Option<ShutdownMode>,
+        /// Whether to keep silent if it is refused.
+        quiet: bool,
+    },
+    /// `config get cluster`, as ElastiCache has it: who is in the cluster.
+    ConfigGetCluster,
     /// `stats`.
     Stats {
         /// The rest of the line as sent, without the spaces around it; empty for plain `stats`.
@@ -99,21 +148,24 @@ impl Command<'_> {
             | Self::Touch { quiet, .. }
             | Self::Delete { quiet, .. }
             | Self::FlushAll { quiet, .. }
-            | Self::Verbosity { quiet } => *quiet,
-            Self::Get { .. } | Self::GetAndTouch { .. } | Self::Version | Self::Stats { .. } | Self::Quit => false,
-        }
-    }
-
-    /// Whether it may change what is stored; gat does, because it makes a new version of every hit.
-    pub fn is_write(&self) -> bool {
-        match self {
-            Self::GetAndTouch { .. }
-            | Self::Store { .. }
-            | Self::Arithmetic { .. }
-            | Self::Touch { .. }
-            | Self::Delete { .. }
-            | Self::FlushAll { .. } => true,
-            Self::Get { .. } | Self::Version | Self::Verbosity { .. } | Self::Stats { .. } | Self::Quit => false,
+            | Self::Accepted { quiet }
+            | Self::MemoryLimit { quiet, .. }
+            | Self::Shutdown { quiet, .. } => *quiet,
+            // The `q` of meta commands hides some of their answers only.
+            Self::Get { .. }
+            | Self::GetAndTouch { .. }
+            | Self::MetaGet(_)
+            | Self::MetaSet { .. }
+            | Self::MetaDelete(_)
+            | Self::MetaArithmetic { .. }
+            | Self::MetaDebug { .. }
+            | Self::MetaNoop
+            | Self::Crawler(_)
+            | Self::Watch(_)
+            | Self::ConfigGetCluster
+            | Self::Version
+            | Self::Stats { .. }
+            | Self::Quit => false,
         }
     }
 }
@@ -146,6 +198,69 @@ impl StoreVerb {
             Self::Prepend => names::PREPEND,
             Self::Cas(_) => names::CAS,
         }
+    }
+}
+
+/// Parts of `lru_crawler`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Crawler {
+    /// `enable`.
+    Enable,
+    /// `disable`.
+    Disable,
+    /// `crawl <classes>|all`: reclaim what has expired.
+    Crawl,
+    /// `metadump all|hash|<classes>`: a line for each item.
+    Metadump,
+    /// `mgdump all|hash|<classes>`: an `mg` for each item.
+    Mgdump,
+}
+
+/// How `shutdown` is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ShutdownMode {
+    /// At once, as by SIGINT.
+    Immediate,
+    /// `graceful`, as by SIGTERM.
+    Graceful,
+}
+
+/// Which events a watcher is told: the words of `watch`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct WatchKinds(u8);
+
+impl WatchKinds {
+    /// Reads of items.
+    pub const FETCHERS: Self = Self(1);
+    /// Writes of items.
+    pub const MUTATIONS: Self = Self(1 << 1);
+    /// Items dropped for room.
+    pub const EVICTIONS: Self = Self(1 << 2);
+    /// Connections that come and go.
+    pub const CONNEVENTS: Self = Self(1 << 3);
+    /// Items deleted by clients.
+    pub const DELETIONS: Self = Self(1 << 4);
+    /// Nothing: what `watch` knows beside these never happens here.
+    pub const NONE: Self = Self(0);
+
+    /// Both.
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are among these.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// As bits, for an atomic that threads share.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From [`WatchKinds::bits`]; unknown bits are dropped.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits & 0b1_1111)
     }
 }
 

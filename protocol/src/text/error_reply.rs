@@ -1,4 +1,4 @@
-//! The error lines of classic commands, letter for letter as memcached 1.6.45 sends them.
+//! The error lines, letter for letter as memcached 1.6.45 sends them.
 //!
 //! Must not know when each is due: that is the grammar's and the server's business. Clients match on these strings.
 
@@ -67,6 +67,66 @@ error_replies! {
     IllegalSlab => "CLIENT_ERROR Illegal slab id",
     /// The connection is above `-c`; it is closed after this line.
     TooManyConnections => "ERROR Too many open connections",
+    /// A flag of a meta command that does not exist.
+    InvalidFlag => "CLIENT_ERROR invalid flag",
+    /// A flag of a meta command that came twice.
+    DuplicateFlag => "CLIENT_ERROR duplicate flag",
+    /// A flag of a meta command whose number is none.
+    BadToken => "CLIENT_ERROR bad token in command line format",
+    /// A key that is said to be base64 and is not.
+    KeyDecoding => "CLIENT_ERROR error decoding key",
+    /// An opaque token of more than 32 bytes.
+    OpaqueTooLong => "CLIENT_ERROR opaque token too long",
+    /// A meta command of more than 20 words.
+    OptionsTooLong => "CLIENT_ERROR options flags are too long",
+    /// `M` of ms with a letter that is no mode.
+    InvalidStoreMode => "CLIENT_ERROR invalid mode for ms M token",
+    /// `M` of ma with a letter that is no mode.
+    InvalidCountMode => "CLIENT_ERROR invalid mode for ma M token",
+    /// What ma says of any wrong flag.
+    InvalidOrDuplicateFlag => "CLIENT_ERROR invalid or duplicate flag",
+    /// `J` with something that is no unsigned 64-bit decimal.
+    InvalidInitial => "CLIENT_ERROR invalid numeric initial value",
+    /// `D` with something that is no unsigned 64-bit decimal.
+    InvalidMetaDelta => "CLIENT_ERROR invalid numeric delta value",
+    /// `L` with a number above the copies there are: memring's own.
+    LevelTooHigh => "CLIENT_ERROR level above the number of replicas",
+    /// cache_memlimit below 8.
+    MemoryLimitTooSmall => "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m",
+    /// cache_memlimit above 1,000,000,000.
+    MemoryLimitInBytes => "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",
+    /// cache_memlimit that cannot be done.
+    MemoryLimitFailed => "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust",
+    /// lru tune with shares that add up to too much.
+    LruShares => "ERROR hot and warm pcts must not exceed 80",
+    /// lru tune with a factor that is not above 0.
+    LruFactors => "ERROR hot/warm age factors must be greater than 0",
+    /// slabs reassign: there are no slab classes to move pages between.
+    ReassignDisabled => "CLIENT_ERROR slab reassignment disabled",
+    /// slabs automove window with a number that is none of its own.
+    AutomoveWindow => "CLIENT_ERROR automove window too low or too high",
+    /// lru_crawler commands after lru_crawler disable.
+    CrawlerDisabled => "CLIENT_ERROR lru crawler disabled",
+    /// lru_crawler enable while it runs.
+    CrawlerRuns => "ERROR failed to start lru crawler thread",
+    /// lru_crawler disable while it does not run.
+    CrawlerStopped => "ERROR failed to stop lru crawler thread",
+    /// lru_crawler sleep above a second.
+    CrawlerSleep => "CLIENT_ERROR sleep must be one second or less",
+    /// lru_crawler with a class that is none.
+    BadClass => "BADCLASS invalid class id",
+    /// lru_crawler metadump where dumps are switched off.
+    MetadumpDisabled => "ERROR metadump not allowed",
+    /// lru_crawler mgdump where dumps are switched off.
+    MgdumpDisabled => "ERROR key dump not allowed",
+    /// watch behind commands whose answers have not been sent.
+    PipelinedWatch => "ERROR cannot pipeline other commands before watch",
+    /// lru_crawler metadump behind commands whose answers have not been sent.
+    PipelinedMetadump => "ERROR cannot pipeline other commands before metadump",
+    /// lru_crawler mgdump behind commands whose answers have not been sent.
+    PipelinedMgdump => "ERROR cannot pipeline other commands before mgdump",
+    /// More watchers than there may be.
+    TooManyWatchers => "WATCHER_TOO_MANY log watcher limit reached",
     /// With `-Y`: a command before the login.
     Unauthenticated => "CLIENT_ERROR unauthenticated",
     /// With `-Y`: wrong user or password.

@@ -1,12 +1,14 @@
 //! One command line, without its line end, to a command: names, arguments, noreply, and which error is due.
 //!
 //! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
-//! Here a command's name is looked up; meta commands will be further names.
+//! Here a command's name is looked up; the flags of meta commands are read in `meta`.
 
-use super::command::{Command, Direction, Keys, StoreVerb, Tokens, tokens};
+use super::command::{Command, Direction, Keys, ShutdownMode, StoreVerb, Tokens, tokens};
 use super::error_reply::ErrorReply;
+use super::meta::{self, MetaKey, MetaRequest};
 use super::{names, number};
 use crate::key::KEY_BYTES_MAX;
+use crate::message::StoreMode;
 
 /// What a line says.
 pub(super) enum Statement<'a> {
@@ -22,13 +24,15 @@ pub(super) enum Statement<'a> {
 
 /// A well-formed storage line.
 pub(super) struct StoreLine<'a> {
-    pub(super) verb: StoreVerb,
-    pub(super) key: &'a [u8],
-    pub(super) flags: u32,
-    pub(super) exptime: i64,
+    pub(super) what: StoreWhat<'a>,
     /// Bytes of the value, without the CR LF that follows it.
     pub(super) value_len: usize,
-    pub(super) quiet: bool,
+}
+
+/// A storage command without its value.
+pub(super) enum StoreWhat<'a> {
+    Classic { verb: StoreVerb, key: &'a [u8], flags: u32, exptime: i64, quiet: bool },
+    Meta { request: MetaRequest<'a>, mode: StoreMode },
 }
 
 /// A malformed command.
@@ -62,12 +66,17 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::TOUCH => return with_noreply(rest, touch),
         names::DELETE => return delete(rest),
         names::FLUSH_ALL => return with_noreply(rest, flush_all),
+        names::META_GET => meta_get(arguments),
+        names::META_SET => return meta_set(arguments),
+        names::META_DELETE => meta_delete(arguments),
+        names::META_ARITHMETIC => meta_arithmetic(arguments),
+        names::META_DEBUG => meta_debug(arguments),
+        names::META_NOOP => Ok(Command::MetaNoop),
         names::VERBOSITY => return with_noreply(rest, verbosity),
         names::VERSION => Ok(Command::Version),
         names::STATS => Ok(Command::Stats { arguments: trimmed(rest) }),
         names::QUIT => Ok(Command::Quit),
-        // There is no shutdown over the wire, which is what memcached says without -A.
-        names::SHUTDOWN => Err(ErrorReply::ShutdownDisabled),
+        names::SHUTDOWN => return with_noreply(rest, shutdown),
         _ => return unknown(line),
     };
     or_fault(whole, false)
@@ -155,7 +164,60 @@ fn store(verb: StoreVerb, rest: &[u8]) -> Statement<'_> {
         plain => plain,
     };
     // memcached keeps 32 bits of the flags it accepts.
-    Statement::Block(StoreLine { verb, key, flags: flags as u32, exptime, value_len, quiet })
+    let what = StoreWhat::Classic { verb, key, flags: flags as u32, exptime, quiet };
+    Statement::Block(StoreLine { what, value_len })
+}
+
+/// `ms <key> <bytes> <flags>*`
+fn meta_set(mut arguments: Tokens<'_>) -> Statement<'_> {
+    let fault = |error, swallow| Statement::Fault(Fault { error, swallow, quiet: false });
+    let (Some(key), Some(bytes)) = (arguments.next(), arguments.next()) else {
+        return fault(ErrorReply::BadLineFormat, 0);
+    };
+    let value_len = number::block_len(bytes).filter(|_| meta::is_flags(arguments.rest()));
+    let Some(value_len) = value_len else { return fault(ErrorReply::BadLineFormat, 0) };
+    let read = meta::read(key, arguments.rest(), 3).and_then(|request| Ok((request, request.store_mode()?)));
+    match read {
+        Ok((request, mode)) => Statement::Block(StoreLine { what: StoreWhat::Meta { request, mode }, value_len }),
+        Err(error) => fault(error, value_len + names::CRLF.len()),
+    }
+}
+
+/// `mg|md|ma <key> <flags>*`
+fn meta_request(mut arguments: Tokens<'_>) -> Fallible<(&[u8], &[u8])> {
+    let key = arguments.next().ok_or(ErrorReply::BadLineFormat)?;
+    let flags = arguments.rest();
+    if meta::is_flags(flags) { Ok((key, flags)) } else { Err(ErrorReply::BadLineFormat) }
+}
+
+fn meta_get(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    let (key, flags) = meta_request(arguments)?;
+    let request = meta::read(key, flags, 2)?;
+    request.check_opaque().map(|()| Command::MetaGet(request))
+}
+
+fn meta_delete(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    let (key, flags) = meta_request(arguments)?;
+    let request = meta::read(key, flags, 2)?;
+    request.check_opaque().map(|()| Command::MetaDelete(request))
+}
+
+fn meta_arithmetic(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    let (key, flags) = meta_request(arguments)?;
+    // It has one error for all that can be wrong with a flag.
+    let request = meta::read(key, flags, 2).map_err(|_| ErrorReply::InvalidOrDuplicateFlag)?;
+    let direction = request.direction()?;
+    request.check_opaque().map(|()| Command::MetaArithmetic { request, direction })
+}
+
+/// `me <key> [b]`
+fn meta_debug(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    let key = arguments.next().filter(|key| key.len() <= KEY_BYTES_MAX).ok_or(ErrorReply::BadLineFormat)?;
+    let key = match arguments.next() {
+        Some(b"b") => MetaKey::base64(key).ok_or(ErrorReply::BadLineFormat)?,
+        Some(_) | None => MetaKey::plain(key),
+    };
+    Ok(Command::MetaDebug { key })
 }
 
 fn arithmetic(direction: Direction, mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
@@ -204,7 +266,17 @@ fn flush_all(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
 
 fn verbosity(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
     let level = arguments.next().and_then(number::unsigned).filter(|&level| level <= u64::from(u32::MAX));
-    level.map(|_| Command::Verbosity { quiet }).ok_or(ErrorReply::BadLineFormat)
+    level.map(|_| Command::Accepted { quiet }).ok_or(ErrorReply::BadLineFormat)
+}
+
+/// `shutdown [graceful]`
+fn shutdown(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let mode = match (arguments.next(), arguments.next()) {
+        (None, _) => Some(ShutdownMode::Immediate),
+        (Some(names::GRACEFUL), None) => Some(ShutdownMode::Graceful),
+        (Some(_), _) => None,
+    };
+    Ok(Command::Shutdown { mode, quiet })
 }
 
 /// Whether the arguments end in `noreply`. Only the last token counts: anywhere else it is an ordinary word.

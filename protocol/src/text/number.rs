@@ -34,6 +34,16 @@ pub(super) fn exptime(token: &[u8]) -> Option<i64> {
     Some(i32::try_from(number).map_or(-1, i64::from))
 }
 
+/// The exptime of commands that are strict about it: touch, gat, flush_all and meta flags. A signed 32-bit number
+/// without a plus sign.
+pub(super) fn strict_exptime(token: &[u8]) -> Option<i64> {
+    let number = match token.strip_prefix(b"-") {
+        Some(magnitude) => 0i64.checked_sub_unsigned(digits(magnitude)?)?,
+        None => i64::try_from(digits(token)?).ok()?,
+    };
+    i32::try_from(number).ok().map(i64::from)
+}
+
 /// `<bytes>`: digits only, at most [`BLOCK_BYTES_MAX`].
 pub(super) fn block_len(token: &[u8]) -> Option<usize> {
     let number = digits(token).filter(|&number| number <= BLOCK_BYTES_MAX)?;

@@ -5,7 +5,8 @@
 
 use super::command::{Command, StoreVerb};
 use super::error_reply::ErrorReply;
-use super::grammar::{self, Statement, StoreLine};
+use super::grammar::{self, Statement, StoreLine, StoreWhat};
+use super::meta::MetaKey;
 use super::names;
 
 /// The shortest line, its end included; shorter ones are refused whatever they say.
@@ -60,16 +61,16 @@ pub enum Step<'a> {
         quiet: bool,
     },
     /// A value over the limit, told as soon as its line is complete, so that it is never buffered. The answer is
-    /// [`ErrorReply::ObjectTooLarge`]; a set also removes the key's old value, the other verbs keep it.
+    /// [`ErrorReply::ObjectTooLarge`].
     TooLarge {
         /// Bytes of the buffer that were its line.
         consumed: usize,
         /// Bytes of the stream after those that are to be thrown away: the data block.
         swallow: usize,
         /// The key.
-        key: &'a [u8],
-        /// Which storage command.
-        verb: StoreVerb,
+        key: MetaKey<'a>,
+        /// Whether its old value goes, as for set and ms; the other storage commands keep it.
+        removes: bool,
         /// Whether to keep silent instead.
         quiet: bool,
     },
@@ -144,19 +145,34 @@ fn finished<'a>(buffer: &'a [u8], line_end: usize, limits: &TextLimits) -> Step<
 
 /// The data block after a storage line. Only its length says where it ends, and its end must be CR LF.
 fn block<'a>(buffer: &'a [u8], line_end: usize, line: StoreLine<'a>, limits: &TextLimits) -> Step<'a> {
-    let StoreLine { verb, key, flags, exptime, value_len, quiet } = line;
-    let block_len = value_len + names::CRLF.len();
-    if key.len() + value_len > limits.item_bytes_max {
-        return Step::TooLarge { consumed: line_end, swallow: block_len, key, verb, quiet };
+    let StoreLine { what, value_len } = line;
+    let (key, removes, quiet) = match &what {
+        StoreWhat::Classic { verb, key, quiet, .. } => (MetaKey::plain(key), *verb == StoreVerb::Set, *quiet),
+        StoreWhat::Meta { request, .. } => (request.key(), true, false),
+    };
+    let swallow = value_len + names::CRLF.len();
+    if key.sent_len() + value_len > limits.item_bytes_max {
+        return Step::TooLarge { consumed: line_end, swallow, key, removes, quiet };
     }
-    let consumed = line_end + block_len;
+    if let StoreWhat::Meta { request, .. } = &what
+        && let Err(error) = request.check_opaque()
+    {
+        return Step::Reject { consumed: line_end, swallow, error, quiet };
+    }
+    let consumed = line_end + swallow;
     let Some(block) = buffer.get(line_end..consumed) else {
         return Step::Incomplete { needed: consumed };
     };
-    match block.strip_suffix(names::CRLF) {
-        Some(value) => Step::Command { consumed, command: Command::Store { verb, key, flags, exptime, value, quiet } },
-        None => Step::Reject { consumed, swallow: 0, error: ErrorReply::BadDataChunk, quiet },
-    }
+    let Some(value) = block.strip_suffix(names::CRLF) else {
+        return Step::Reject { consumed, swallow: 0, error: ErrorReply::BadDataChunk, quiet };
+    };
+    let command = match what {
+        StoreWhat::Classic { verb, key, flags, exptime, quiet } => {
+            Command::Store { verb, key, flags, exptime, value, quiet }
+        }
+        StoreWhat::Meta { request, mode } => Command::MetaSet { request, mode, value },
+    };
+    Step::Command { consumed, command }
 }
 
 /// Whether this is a get or gets, the only lines that may be long.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error_reply::ErrorReply;
+use super::meta_reply::MetaLine;
 use super::names;
 use crate::entry::Item;
 
@@ -42,6 +43,14 @@ pub enum Response {
     Stats(Vec<(Cow<'static, str>, String)>),
     /// stats reset.
     Reset,
+    /// To a meta command: its answer line, and behind it the value with its CR LF if there is one.
+    Meta(MetaLine, Option<Bytes>),
+    /// To `mn`.
+    MetaNoop,
+    /// Nothing at all: `q` hides it.
+    Hidden,
+    /// Lines as they are, the last one ended: rare answers of forms of their own.
+    Text(Bytes),
     /// An error memcached also knows.
     Failed(ErrorReply),
     /// `SERVER_ERROR` and this text: memring's own, such as a quorum that was not reached.
@@ -70,6 +79,15 @@ impl Response {
                 put_line(version.as_bytes(), out);
             }
             Self::Stats(stats) => encode_stats(stats, out),
+            Self::Meta(line, value) => {
+                out.put_slice(line);
+                if let Some(value) = value {
+                    put_line(value, out);
+                }
+            }
+            Self::MetaNoop => put_line(names::META_NOOP_REPLY, out),
+            Self::Hidden => {}
+            Self::Text(lines) => out.put_slice(lines),
             Self::Failed(error) => put_line(error.as_str().as_bytes(), out),
             Self::ServerError(text) => {
                 out.put_slice(names::SERVER_ERROR);

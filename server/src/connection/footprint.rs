@@ -4,7 +4,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use memring_protocol::text::Command;
+use memring_protocol::key::KEY_BYTES_MAX;
+use memring_protocol::text::{Command, MetaKey};
 
 use super::pipeline::{Footprint, KeyMark};
 
@@ -18,17 +19,30 @@ pub(super) fn of(command: &Command<'_>) -> Footprint {
         | Command::Arithmetic { key, .. }
         | Command::Touch { key, .. }
         | Command::Delete { key, .. } => one(key, true),
-        Command::Version => Footprint::Nothing,
-        // A statistic counts all that came before it, and a flush ends it.
-        Command::FlushAll { .. } | Command::Verbosity { .. } | Command::Stats { .. } | Command::Quit => {
-            Footprint::Barrier
+        // It may meet a lease, which changes the item.
+        Command::MetaGet(request) => of_meta(&request.key(), true),
+        Command::MetaSet { request, .. } | Command::MetaDelete(request) | Command::MetaArithmetic { request, .. } => {
+            of_meta(&request.key(), true)
         }
+        Command::MetaDebug { key } => of_meta(key, false),
+        Command::Version | Command::MetaNoop | Command::Accepted { .. } | Command::ConfigGetCluster => {
+            Footprint::Nothing
+        }
+        // A statistic counts all that came before it, and a flush ends it.
+        Command::FlushAll { .. }
+        | Command::MemoryLimit { .. }
+        | Command::Crawler(_)
+        | Command::Watch(_)
+        | Command::Shutdown { .. }
+        | Command::Stats { .. }
+        | Command::Quit => Footprint::Barrier,
     }
 }
 
-/// The footprint of a command that changes this key.
-pub(super) fn of_write(key: &[u8]) -> Footprint {
-    Footprint::Keys { marks: [mark(key)].into_iter().collect(), writes: true }
+/// The footprint of a meta command.
+pub(super) fn of_meta(key: &MetaKey<'_>, writes: bool) -> Footprint {
+    let mut scratch = [0; KEY_BYTES_MAX];
+    Footprint::Keys { marks: [mark(key.bytes(&mut scratch))].into_iter().collect(), writes }
 }
 
 /// Not the ring's token, whose SHA-1 costs more: only this connection's commands are compared. The hash has no secret,

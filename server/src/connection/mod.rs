@@ -21,7 +21,7 @@ use std::rc::Rc;
 
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::Now;
-use memring_protocol::text::{Command, LineScanner, Step, StoreVerb};
+use memring_protocol::text::{Command, LineScanner, MetaKey, Step};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -69,7 +69,7 @@ enum Stall {
 /// What a node is asked.
 enum Ask<'a> {
     Command(&'a Command<'a>),
-    TooLarge { key: &'a [u8], verb: StoreVerb },
+    TooLarge { key: &'a MetaKey<'a>, removes: bool },
 }
 
 /// Serves a client until either side ends it.
@@ -195,9 +195,9 @@ impl Connection {
                 let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
                 self.start(now, part, &Ask::Command(&command)).map(|()| (consumed, 0))
             }
-            Step::TooLarge { consumed, swallow, key, verb, quiet } => {
+            Step::TooLarge { consumed, swallow, key, removes, quiet } => {
                 let part = if quiet { Part::Quiet } else { Part::Whole };
-                self.start(now, part, &Ask::TooLarge { key, verb }).map(|()| (consumed, swallow))
+                self.start(now, part, &Ask::TooLarge { key: &key, removes }).map(|()| (consumed, swallow))
             }
             Step::Reject { consumed, swallow, error, quiet } => {
                 if !quiet {
@@ -240,7 +240,7 @@ impl Connection {
     fn start(&self, now: Now, part: Part, ask: &Ask<'_>) -> Result<(), Stall> {
         let footprint = || match ask {
             Ask::Command(command) => footprint::of(command),
-            Ask::TooLarge { key, .. } => footprint::of_write(key),
+            Ask::TooLarge { key, .. } => footprint::of_meta(key, true),
         };
         let replies = self.shelf.replies.borrow();
         let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
@@ -252,7 +252,7 @@ impl Connection {
         drop(replies);
         let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
             Ask::Command(command) => node.on_request(now, ticket, command, fx),
-            Ask::TooLarge { key, verb } => node.on_too_large(now, ticket, key, *verb, fx),
+            Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
         };
         self.thread.call_at(now, ask_node, |effects| {
             let mut replies = self.shelf.replies.borrow_mut();

@@ -2,7 +2,7 @@
 //!
 //! Must not know sockets, nor what replies say.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memring_protocol::text::{ErrorReply, Response};
 
 use super::pipeline::{Footprint, Pipeline};
@@ -143,19 +143,21 @@ fn response_bytes(response: &Response) -> usize {
         }
         Response::Stats(stats) => stats.iter().map(|(name, value)| LINE_BYTES + name.len() + value.len()).sum(),
         Response::ServerError(text) => LINE_BYTES + text.len(),
+        Response::Meta(line, value) => LINE_BYTES + line.len() + value.as_ref().map_or(0, Bytes::len),
+        Response::Text(lines) => LINE_BYTES + lines.len(),
         _ => LINE_BYTES,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use memring_protocol::entry::{Expiry, Item};
+    use memring_protocol::entry::{Expiry, Item, Marks};
 
     use super::*;
 
     fn values(key: &'static str) -> Response {
-        let item = Item { value: Bytes::from_static(b"v"), flags: 0, cas: 1, expiry: Expiry::NEVER };
+        let item =
+            Item { value: Bytes::from_static(b"v"), flags: 0, cas: 1, expiry: Expiry::NEVER, marks: Marks::NONE };
         Response::Values { with_cas: false, values: vec![(Bytes::from_static(key.as_bytes()), item)] }
     }
 

@@ -19,7 +19,7 @@ fn an_item_comes_back_with_all_that_was_stored() {
     assert_eq!(store.apply(at(0), &key("a"), None, &entry), Applied::Stored);
     assert_eq!(store.get(at(1), &key("a")), Some(stored));
     assert_eq!(store.peek(at(1), &key("a")), Some(entry.clone()));
-    assert_eq!(store.version(at(1), &key("a")), Some(entry.version));
+    assert_eq!(store.version(at(1), &key("a"), false), Some(entry.version));
     assert_eq!(store.get(at(1), &key("b")), None);
     check_sound(&store, at(1));
 }

@@ -249,7 +249,7 @@ fn step_at(store: &Store, model: &mut Model, now: UnixMillis, call: &Call) -> Re
         Call::Peek(key) => prop_assert_eq!(store.peek(now, key_of(key)), model.peek(now, key_of(key))),
         Call::Version(key) => {
             let expected = model.peek(now, key_of(key)).map(|entry| entry.version);
-            prop_assert_eq!(store.version(now, key_of(key)), expected);
+            prop_assert_eq!(store.version(now, key_of(key), false), expected);
         }
         Call::Apply { key, fence, round, age_ms, what } => {
             let version = Version { ballot: ballot(*round), stamp: Stamp::at(now.0 - age_ms, slot(1)) };

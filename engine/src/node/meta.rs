@@ -1,0 +1,384 @@
+//! Meta commands: from their flags to reads and mutations, and from what came of those to answer lines.
+//!
+//! mg is a read like any other unless it may change something: then it runs at the serializer, so that of all clients
+//! exactly one is told to fetch a value anew, whichever nodes they ask. Must not know connections or how lines are read.
+
+use bytes::Bytes;
+use memring_protocol::entry::{Expiry, Item, Marks, Seen, UnixMillis};
+use memring_protocol::key::{KEY_BYTES_MAX, Key};
+use memring_protocol::level::Level;
+use memring_protocol::message::{
+    Count, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
+};
+use memring_protocol::text::{
+    Direction, Echo, ErrorReply, MetaCode, MetaFacts, MetaKey, MetaRequest, Response, meta_line,
+};
+
+use super::Node;
+use super::effect::{Effect, Ticket};
+use super::reads::{Shape, Target};
+use super::settings::Unmet;
+use super::turn::Turn;
+use super::writes::{WriteEnd, WriteParent};
+use crate::cluster::mutation::counts_as_cas;
+
+/// A meta command whose answer is on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct MetaCall {
+    ticket: Ticket,
+    kind: Kind,
+    echo: Echo,
+    quiet: bool,
+    /// `v`.
+    wants_value: bool,
+    /// `C` of mg: with this token the value is not sent again.
+    known: Option<u64>,
+    /// `T` of mg.
+    touches: bool,
+    /// `u`.
+    unnoticed: bool,
+    /// `L`.
+    level: Option<Level>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Get,
+    /// Bytes that were sent.
+    Set(usize),
+    /// Whether the item was to be marked stale.
+    Delete(bool),
+    Arithmetic,
+    Debug,
+}
+
+impl MetaCall {
+    fn new(ticket: Ticket, kind: Kind, request: &MetaRequest<'_>) -> Self {
+        Self {
+            ticket,
+            kind,
+            echo: request.echo(),
+            quiet: request.is_quiet(),
+            wants_value: request.wants_value(),
+            known: request.compare(),
+            touches: request.exptime().is_some(),
+            unnoticed: request.is_unnoticed(),
+            level: request.level(),
+        }
+    }
+
+    /// Whether its read is one that copies take note of.
+    pub(crate) fn is_noticed(&self) -> bool {
+        !self.unnoticed && self.kind != Kind::Debug
+    }
+}
+
+impl Node {
+    pub(crate) fn start_meta_get(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &MetaRequest<'_>) {
+        let call = MetaCall::new(ticket, Kind::Get, request);
+        let target = Target { key: request.key().to_key(), level: request.level() };
+        let expiry = |exptime: Option<i64>| exptime.map(|exptime| Expiry::from_exptime(exptime, turn.cluster()));
+        if request.has_any(b"NRT") {
+            let touched = expiry(request.exptime());
+            let fetch = Fetch {
+                expiry: touched,
+                recache: expiry(request.recache()),
+                recache_after_touch: request.recaches_after_touch(),
+                create: expiry(request.vivify()).map(|expiry| created_expiry(request, expiry, touched)),
+                token: request.token(),
+                unnoticed: request.is_unnoticed(),
+            };
+            self.start_write(turn, target, Mutation::Fetch(fetch), WriteParent::Meta(call), None);
+        } else {
+            self.start_meta_read(turn, target.key, call);
+        }
+    }
+
+    pub(crate) fn start_meta_debug(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: MetaKey<'_>) {
+        let call = MetaCall {
+            ticket,
+            kind: Kind::Debug,
+            echo: Echo::default(),
+            quiet: false,
+            wants_value: false,
+            known: None,
+            touches: false,
+            unnoticed: true,
+            level: None,
+        };
+        self.shared.counters.cmd_meta.increment();
+        self.start_meta_read(turn, key.to_key(), call);
+    }
+
+    /// A read that changes nothing, unless it meets an item that is stale or whose lease is out.
+    fn start_meta_read(&mut self, turn: &mut Turn<'_>, key: Key, call: MetaCall) {
+        let (noticed, target) = (call.is_noticed(), Target { key, level: call.level });
+        match self.read_at_once(turn, &target, noticed) {
+            Some(found) => self.end_meta_read(turn, target.key, call, Ok(found)),
+            None => {
+                let gather = self.open_gather(Shape::Meta(call), std::slice::from_ref(&target.key));
+                self.start_read(turn, gather, 0, target, noticed);
+                self.finish_gather(turn, gather);
+            }
+        }
+    }
+
+    /// What a read found; `Err` when too few homes could answer.
+    pub(crate) fn end_meta_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: Key,
+        call: MetaCall,
+        found: Result<Option<(Item, Seen)>, ()>,
+    ) {
+        let marked = |item: &Item| item.marks.has(Marks::STALE) || item.marks.has(Marks::WON);
+        match found {
+            Ok(Some((item, _))) if call.kind == Kind::Get && marked(&item) => {
+                let fetch = Fetch { unnoticed: call.unnoticed, ..Fetch::default() };
+                let target = Target { key, level: call.level };
+                self.start_write(turn, target, Mutation::Fetch(fetch), WriteParent::Meta(call), None);
+            }
+            Ok(found) => {
+                let fetched = found.map(|(item, seen)| {
+                    let before = item.expiry;
+                    Fetched { item, seen, before, won: false }
+                });
+                self.answer_fetched(turn, &key, &call, fetched);
+            }
+            Err(()) => self.answer_meta_unmet(turn, &key, &call, "quorum not reached"),
+        }
+    }
+
+    pub(crate) fn start_meta_set(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        request: &MetaRequest<'_>,
+        mode: StoreMode,
+        value: &[u8],
+    ) {
+        self.shared.counters.cmd_set.increment();
+        let call = MetaCall::new(ticket, Kind::Set(value.len()), request);
+        let joins = matches!(mode, StoreMode::Append | StoreMode::Prepend);
+        let exptime = if joins { request.vivify() } else { request.exptime() };
+        let new = NewValue {
+            value: Bytes::copy_from_slice(value),
+            flags: request.flags(),
+            expiry: exptime.map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, turn.cluster())),
+            binary_key: request.key().is_base64(),
+        };
+        let store = Store {
+            mode,
+            new,
+            compare: request.compare().filter(|_| mode != StoreMode::Add),
+            accept_older: request.invalidates(),
+            // memcached takes a token of 0 for none.
+            token: request.token().filter(|&token| token != 0),
+            create: joins && request.vivify().is_some(),
+        };
+        let target = Target { key: request.key().to_key(), level: request.level() };
+        self.start_write(turn, target, Mutation::Store(store), WriteParent::Meta(call), None);
+    }
+
+    pub(crate) fn start_meta_delete(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &MetaRequest<'_>) {
+        let expiry = request.exptime().map(|exptime| Expiry::from_exptime(exptime, turn.cluster()));
+        let stays = request.invalidates() || request.empties();
+        let instead = stays.then(|| Invalidate {
+            stale: request.invalidates(),
+            empty: request.empties().then(|| request.flags()),
+            expiry,
+            token: request.token(),
+        });
+        let remove = Remove { compare: request.compare(), instead };
+        let call = MetaCall::new(ticket, Kind::Delete(request.invalidates()), request);
+        let target = Target { key: request.key().to_key(), level: request.level() };
+        self.start_write(turn, target, Mutation::Remove(remove), WriteParent::Meta(call), None);
+    }
+
+    pub(crate) fn start_meta_arithmetic(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        request: &MetaRequest<'_>,
+        direction: Direction,
+    ) {
+        let expiry = |exptime: i64| Expiry::from_exptime(exptime, turn.cluster());
+        let touched = request.exptime().map(expiry);
+        let created = |exptime| created_expiry(request, expiry(exptime), touched);
+        let count = Count {
+            step: match direction {
+                Direction::Increase => Step::Up(request.delta()),
+                Direction::Decrease => Step::Down(request.delta()),
+            },
+            compare: request.compare(),
+            token: request.token(),
+            expiry: touched,
+            create: request.vivify().map(|exptime| (request.initial(), created(exptime))),
+        };
+        let call = MetaCall::new(ticket, Kind::Arithmetic, request);
+        let target = Target { key: request.key().to_key(), level: request.level() };
+        self.start_write(turn, target, Mutation::Count(count), WriteParent::Meta(call), None);
+    }
+
+    /// Answers a meta command that went through the serializer.
+    pub(crate) fn answer_meta(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: &Key,
+        mutation: &Mutation,
+        call: &MetaCall,
+        end: WriteEnd,
+    ) {
+        let outcome = match end {
+            WriteEnd::Done(outcome) => outcome,
+            WriteEnd::Unmet(acknowledged, needed) => {
+                let text = format!("quorum not reached ({acknowledged} of {needed})");
+                return self.answer_meta_unmet(turn, key, call, &text);
+            }
+        };
+        match outcome {
+            Outcome::Item(fetched) => self.answer_fetched(turn, key, call, Some(fetched)),
+            Outcome::Miss => self.answer_fetched(turn, key, call, None),
+            outcome => {
+                self.count_meta(mutation, call.kind, &outcome);
+                let response = respond(turn.cluster(), key, call, &outcome);
+                turn.effects.push(Effect::Respond(call.ticket, response));
+            }
+        }
+    }
+
+    /// Too few copies could answer: mg is a miss, which never wins; the others are in doubt.
+    fn answer_meta_unmet(&mut self, turn: &mut Turn<'_>, key: &Key, call: &MetaCall, text: &str) {
+        let reads = matches!(call.kind, Kind::Get | Kind::Debug);
+        if reads && self.shared.settings().unmet == Unmet::Miss {
+            return self.answer_fetched(turn, key, call, None);
+        }
+        if !reads {
+            self.shared.counters.writes_unmet.increment();
+        }
+        turn.effects.push(Effect::Respond(call.ticket, Response::ServerError(text.to_owned())));
+    }
+
+    fn answer_fetched(&mut self, turn: &mut Turn<'_>, key: &Key, call: &MetaCall, fetched: Option<Fetched>) {
+        let response = match (call.kind, fetched) {
+            (Kind::Debug, Some(fetched)) => debug_response(turn.cluster(), key, &fetched),
+            (Kind::Debug, None) => {
+                Response::Meta(meta_line(MetaCode::Miss, &Echo::default(), &MetaFacts::default()), None)
+            }
+            (_, Some(fetched)) => {
+                self.count_reads(call.touches, 1, 0);
+                hit_response(turn.cluster(), key, call, fetched)
+            }
+            (_, None) => {
+                self.count_reads(false, 0, 1);
+                if call.quiet {
+                    Response::Hidden
+                } else {
+                    let facts = MetaFacts { key: key.as_bytes(), ..MetaFacts::default() };
+                    Response::Meta(meta_line(MetaCode::Miss, &call.echo, &facts), None)
+                }
+            }
+        };
+        turn.effects.push(Effect::Respond(call.ticket, response));
+    }
+
+    fn count_meta(&self, mutation: &Mutation, kind: Kind, outcome: &Outcome) {
+        match (kind, outcome) {
+            // An invalidated item is no deleted one.
+            (Kind::Delete(true), Outcome::Deleted) => {}
+            (Kind::Delete(_), Outcome::Exists) => self.shared.counters.delete_misses.increment(),
+            (Kind::Arithmetic, Outcome::Exists) => {}
+            (Kind::Set(_), _) if !counts_as_cas(mutation) => {}
+            _ => self.count_write(mutation, outcome),
+        }
+    }
+}
+
+/// `T` and `N` on an absent key: the one that stands last holds.
+fn created_expiry(request: &MetaRequest<'_>, vivified: Expiry, touched: Option<Expiry>) -> Expiry {
+    touched.filter(|_| request.touches_after_vivify()).unwrap_or(vivified)
+}
+
+/// Whole seconds left, -1 for ever; 0 for what is past. Rounded so that right after it was set it is what was set.
+fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
+    expiry.unix_seconds().map_or(-1, |at| (i64::from(at) - now.0.div_ceil(1000) as i64).max(0))
+}
+
+fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched: Fetched) -> Response {
+    let Fetched { item, seen, before, won } = fetched;
+    let facts = MetaFacts {
+        key: key.as_bytes(),
+        binary_key: Some(item.marks.has(Marks::BINARY_KEY)),
+        size: Some(item.value.len()),
+        ttl_before: Some(ttl(before, now)),
+        ttl: Some(ttl(item.expiry, now)),
+        token: Some(item.cas),
+        flags: Some(item.flags),
+        idle: Some(seen.idle_s),
+        fetched: Some(seen.fetched),
+        lost: item.marks.has(Marks::WON) && !won,
+        stale: item.marks.has(Marks::STALE),
+        won,
+    };
+    let sends_value = call.wants_value && call.known != Some(item.cas);
+    if sends_value {
+        Response::Meta(meta_line(MetaCode::Value(item.value.len()), &call.echo, &facts), Some(item.value))
+    } else {
+        Response::Meta(meta_line(MetaCode::Done, &call.echo, &facts), None)
+    }
+}
+
+/// The answer to ms, md and ma.
+fn respond(now: UnixMillis, key: &Key, call: &MetaCall, outcome: &Outcome) -> Response {
+    let mut facts = MetaFacts { key: key.as_bytes(), ..MetaFacts::default() };
+    if let Kind::Set(bytes) = call.kind {
+        facts.size = Some(bytes);
+        facts.token = Some(0);
+    }
+    let (code, value) = match outcome {
+        Outcome::Stored { token, bytes } => {
+            facts.size = Some(*bytes as usize);
+            facts.token = Some(*token);
+            (MetaCode::Done, None)
+        }
+        Outcome::Number(counted) => {
+            facts.token = Some(counted.token);
+            facts.ttl_before = Some(ttl(counted.before, now));
+            facts.ttl = Some(ttl(counted.expiry, now));
+            let value = call.wants_value.then(|| Bytes::from(counted.number.to_string()));
+            (value.as_ref().map_or(MetaCode::Done, |value| MetaCode::Value(value.len())), value)
+        }
+        Outcome::Deleted | Outcome::Touched | Outcome::Item(_) | Outcome::Miss => (MetaCode::Done, None),
+        Outcome::NotStored => (MetaCode::NotStored, None),
+        Outcome::Exists => (MetaCode::Exists, None),
+        Outcome::NotFound => (MetaCode::NotFound, None),
+        Outcome::NonNumeric => return Response::Failed(ErrorReply::NonNumeric),
+        Outcome::TooLarge => return Response::Failed(ErrorReply::ObjectTooLarge),
+        Outcome::OutOfMemory => return Response::Failed(ErrorReply::OutOfMemoryStoring),
+    };
+    if call.quiet && matches!(code, MetaCode::Done | MetaCode::Value(_)) {
+        return Response::Hidden;
+    }
+    Response::Meta(meta_line(code, &call.echo, &facts), value)
+}
+
+/// `ME <key> exp= la= cas= fetch= cls= size=`
+fn debug_response(now: UnixMillis, key: &Key, fetched: &Fetched) -> Response {
+    let Fetched { item, seen, .. } = fetched;
+    let mut shown = Vec::with_capacity(KEY_BYTES_MAX);
+    if item.marks.has(Marks::BINARY_KEY) {
+        memring_protocol::text::put_base64(key.as_bytes(), &mut shown);
+    } else {
+        shown.extend_from_slice(key.as_bytes());
+    }
+    let size = crate::store::item_size(key.len(), item.value.len());
+    let facts = format!(
+        " exp={} la={} cas={} fetch={} cls={} size={size}\r\n",
+        ttl(item.expiry, now),
+        seen.idle_s,
+        item.cas,
+        if seen.fetched { "yes" } else { "no" },
+        crate::store::class_of(size),
+    );
+    Response::Text([b"ME ", &shown[..], facts.as_bytes()].concat().into())
+}

@@ -1,0 +1,122 @@
+//! The answer line of a meta command: a code, then what the request's flags ask for, in their order.
+//!
+//! Must not know how the answer came about. A fact that the command does not give is left out, whatever flag asks for it.
+
+use smallvec::SmallVec;
+
+use super::base64;
+use super::meta::Echo;
+use super::names;
+
+/// An answer line with its CR LF. The usual ones need no heap.
+pub type MetaLine = SmallVec<[u8; 96]>;
+
+/// What the line begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MetaCode {
+    /// `VA <bytes>`: a value follows.
+    Value(usize),
+    /// `HD`: done, or a hit without its value.
+    Done,
+    /// `EN`: a miss of mg.
+    Miss,
+    /// `NF`: not found.
+    NotFound,
+    /// `NS`: not stored.
+    NotStored,
+    /// `EX`: exists, with another cas token.
+    Exists,
+}
+
+/// What an answer can tell. Times are in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MetaFacts<'a> {
+    /// `k`: the key as stored.
+    pub key: &'a [u8],
+    /// Whether the key is shown in base64; as the request sent it if `None`.
+    pub binary_key: Option<bool>,
+    /// `s`: bytes of the value.
+    pub size: Option<usize>,
+    /// `t` before a `T` or `N` of the request: what is left of the item's life, -1 for ever.
+    pub ttl_before: Option<i64>,
+    /// `t` behind it.
+    pub ttl: Option<i64>,
+    /// `c`: the cas token.
+    pub token: Option<u64>,
+    /// `f`: the client's flags.
+    pub flags: Option<u32>,
+    /// `l`: since the last access.
+    pub idle: Option<u32>,
+    /// `h`: whether it had been read.
+    pub fetched: Option<bool>,
+    /// `Z`: another client has been asked to fetch the value anew.
+    pub lost: bool,
+    /// `X`: the value is stale.
+    pub stale: bool,
+    /// `W`: this client is asked to fetch the value anew.
+    pub won: bool,
+}
+
+/// Spells an answer line.
+pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine {
+    let mut line = MetaLine::new();
+    let mut number = itoa::Buffer::new();
+    line.extend_from_slice(code.word());
+    if let MetaCode::Value(bytes) = code {
+        line.push(b' ');
+        line.extend_from_slice(number.format(bytes).as_bytes());
+    }
+    let mut ttl = facts.ttl_before;
+    for word in echo.words.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
+        let mut put = |text: Option<&str>| {
+            if let Some(text) = text {
+                line.extend_from_slice(&[b' ', word[0]]);
+                line.extend_from_slice(text.as_bytes());
+            }
+        };
+        match word[0] {
+            b'T' | b'N' => ttl = facts.ttl,
+            b's' => put(facts.size.map(|size| number.format(size))),
+            b't' => put(ttl.map(|ttl| number.format(ttl))),
+            b'c' => put(facts.token.map(|token| number.format(token))),
+            b'f' => put(facts.flags.map(|flags| number.format(flags))),
+            b'l' => put(facts.idle.map(|idle| number.format(idle))),
+            b'h' => put(facts.fetched.map(|fetched| if fetched { "1" } else { "0" })),
+            b'k' => put_key(facts.key, facts.binary_key.unwrap_or(echo.is_base64), &mut line),
+            _ => {
+                line.push(b' ');
+                line.extend_from_slice(word);
+            }
+        }
+    }
+    for (letter, holds) in [(b'Z', facts.lost), (b'X', facts.stale), (b'W', facts.won)] {
+        if holds {
+            line.extend_from_slice(&[b' ', letter]);
+        }
+    }
+    line.extend_from_slice(names::CRLF);
+    line
+}
+
+fn put_key(key: &[u8], binary: bool, line: &mut MetaLine) {
+    line.extend_from_slice(b" k");
+    if binary {
+        base64::encode(key, |letters| line.extend_from_slice(letters));
+        line.extend_from_slice(b" b");
+    } else {
+        line.extend_from_slice(key);
+    }
+}
+
+impl MetaCode {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Value(_) => b"VA",
+            Self::Done => b"HD",
+            Self::Miss => b"EN",
+            Self::NotFound => b"NF",
+            Self::NotStored => b"NS",
+            Self::Exists => b"EX",
+        }
+    }
+}
