@@ -138,18 +138,20 @@ fn put_new(new: &Store, newer: Option<&Item>, value_bytes_max: usize) -> (Outcom
     put(Item { value, flags, expiry, marks, cas: 0 }, new.token)
 }
 
+/// A new item in place of what is there; its cas token is given, or to come.
 fn put(item: Item, token: Option<u64>) -> (Outcome, Change) {
     let bytes = u32::try_from(item.value.len()).unwrap_or(u32::MAX);
-    let stored = Put { item: Item { cas: token.unwrap_or(0), ..item }, ..Put::new(token.is_none()) };
-    (Outcome::Stored { token: token.unwrap_or(0), bytes }, Change::Put(stored))
+    (Outcome::Stored { token: token.unwrap_or(0), bytes }, Change::Put(replacing(item, token)))
 }
 
-impl Put {
-    /// A new item, still without any.
-    fn new(stamped: bool) -> Self {
-        let item = Item { value: Bytes::new(), flags: 0, cas: 0, expiry: Expiry::NEVER, marks: Marks::NONE };
-        Self { item, stamped, amends: false, noticed: false }
-    }
+fn replacing(item: Item, token: Option<u64>) -> Put {
+    let item = Item { cas: token.unwrap_or(0), ..item };
+    Put { item, stamped: token.is_none(), amends: false, noticed: false }
+}
+
+/// An item without anything.
+fn empty(expiry: Expiry) -> Item {
+    Item { value: Bytes::new(), flags: 0, cas: 0, expiry, marks: Marks::NONE }
 }
 
 /// append and prepend: flags and expiry stay; a result over the limit is NOT_STORED, as in memcached.
@@ -168,7 +170,7 @@ fn join(new: &Store, item: &Item, first: &Bytes, second: &Bytes, value_bytes_max
 fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
     let (number, width, item) = match (held, by.create) {
         (None, None) => return (Outcome::NotFound, Change::Keep),
-        (None, Some((number, expiry))) => (number, 0, Item { expiry, ..Put::new(true).item }),
+        (None, Some((number, expiry))) => (number, 0, empty(expiry)),
         (Some(item), _) if item.value.is_empty() => return (Outcome::NonNumeric, Change::Keep),
         (Some(item), _) if by.compare.is_some_and(|token| token != 0 && token != item.cas) => {
             return (Outcome::Exists, Change::Keep);
@@ -186,11 +188,10 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
     let value = Bytes::from(format!("{number:<width$}"));
     let amends = held.is_some() && value.len() == width;
     let marks = if amends { item.marks } else { Marks::NONE };
-    let token = by.token.unwrap_or(0);
     let before = held.map_or(Expiry::NEVER, |item| item.expiry);
-    let counted = Counted { number, token, before, expiry: item.expiry };
-    let item = Item { value, cas: token, marks, ..item };
-    (Outcome::Number(counted), Change::Put(Put { item, amends, ..Put::new(by.token.is_none()) }))
+    let counted = Counted { number, token: by.token.unwrap_or(0), before, expiry: item.expiry };
+    let put = Put { amends, ..replacing(Item { value, marks, ..item }, by.token) };
+    (Outcome::Number(counted), Change::Put(put))
 }
 
 /// A counter's text: blanks, a plus sign, digits, then the end or a blank.
@@ -210,10 +211,9 @@ fn fetch(how: &Fetch, held: Option<&Item>, seen: Seen) -> (Outcome, Change) {
     let noticed = !how.unnoticed;
     let Some(item) = held else {
         let Some(expiry) = how.create else { return (Outcome::Miss, Change::Keep) };
-        let created = Put::new(how.token.is_none());
-        let item = Item { expiry, marks: Marks::WON, cas: how.token.unwrap_or(0), ..created.item };
-        let fetched = Fetched { item: item.clone(), seen: Seen::default(), before: Expiry::NEVER, won: true };
-        return (Outcome::Item(fetched), Change::Put(Put { item, noticed, ..Put::new(how.token.is_none()) }));
+        let put = replacing(Item { marks: Marks::WON, ..empty(expiry) }, how.token);
+        let fetched = Fetched { item: put.item.clone(), seen: Seen::default(), before: Expiry::NEVER, won: true };
+        return (Outcome::Item(fetched), Change::Put(Put { noticed, ..put }));
     };
     let expiry = how.expiry.unwrap_or(item.expiry);
     let judged = if how.recache_after_touch { expiry } else { item.expiry };
@@ -243,13 +243,7 @@ fn remove(how: &Remove, held: Option<&Item>) -> (Outcome, Change) {
 
 fn invalidate(instead: &Invalidate, item: &Item) -> Change {
     let mut next = match instead.empty {
-        Some(flags) => Item {
-            value: Bytes::new(),
-            flags,
-            cas: item.cas,
-            expiry: instead.expiry.unwrap_or(Expiry::NEVER),
-            marks: Marks::NONE,
-        },
+        Some(flags) => Item { flags, cas: item.cas, ..empty(instead.expiry.unwrap_or(Expiry::NEVER)) },
         None => item.clone(),
     };
     if instead.stale {
