@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::key::Partition;
 use memring_protocol::version::{Ballot, Stamp, Version};
@@ -14,7 +14,8 @@ use crate::store::{Applied, Change, MEMORY_LIMIT_MIN_BYTES, Store, StoreConfig, 
 #[test]
 fn an_item_comes_back_with_all_that_was_stored() {
     let store = store_of(64 << 20);
-    let stored = Item { value: Bytes::from_static(b"v"), flags: 7, cas: 42, expiry: Expiry::at(u32::MAX) };
+    let marks = Marks::STALE.with(Marks::BINARY_KEY);
+    let stored = Item { value: Bytes::from_static(b"v"), flags: 7, cas: 42, expiry: Expiry::at(u32::MAX), marks };
     let entry = Entry { version: version_at(at(0)), body: Body::Item(stored.clone()) };
     assert_eq!(store.apply(at(0), &key("a"), None, &entry), Applied::Stored);
     assert_eq!(store.get(at(1), &key("a")), Some(stored));

@@ -147,10 +147,11 @@ fn counters_add_up_through_churn() {
 }
 
 /// The accounting of what an item costs beside key and value. The rival (memcached 1.6) has 72 at 100-byte values, 146 at
-/// 1 KB, 942 at 10 KB. Bounds a little above what is measured: raise them only with a reason.
+/// 1 KB, 942 at 10 KB. Bounds a little above what is measured: raise them only with a reason. (The last one: marks and the
+/// time of the last access are 5 bytes, which the allocator rounds up.)
 #[test]
 fn an_item_costs_few_bytes_beside_key_and_value() {
-    for (value_len, overhead_max) in [(100, 98), (1000, 112), (10_000, 262)] {
+    for (value_len, overhead_max) in [(100, 98), (1000, 126), (10_000, 272)] {
         let store = Store::new(StoreConfig { item_bytes_max: 1 << 20, ..config_of(64 << 20) });
         let value = vec![b'v'; value_len];
         for n in 0..800_000_000 / (value_len * 10 + 1000) {

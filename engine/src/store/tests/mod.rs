@@ -7,7 +7,7 @@ mod model;
 mod threads;
 
 use bytes::Bytes;
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Slot, Stamp, Version};
 
@@ -32,7 +32,8 @@ fn version_at(now: UnixMillis) -> Version {
 }
 
 fn item_of(version: Version, value: &[u8], expiry: Expiry) -> Entry {
-    let item = Item { value: Bytes::copy_from_slice(value), flags: 0, cas: version.stamp.0, expiry };
+    let item =
+        Item { value: Bytes::copy_from_slice(value), flags: 0, cas: version.stamp.0, expiry, marks: Marks::NONE };
     Entry { version, body: Body::Item(item) }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
@@ -81,7 +81,8 @@ pub(super) fn entry_of(what: &What, version: Version, now: UnixMillis) -> Entry 
     let byte = (version.stamp.0 >> 10 ^ version.stamp.0 >> 22 ^ version.ballot.0) as u8;
     let expiry = seconds.map_or(Expiry::NEVER, |seconds| Expiry::from_exptime(seconds, now));
     let cas = if touched { version.stamp.0 - 1 } else { version.stamp.0 };
-    Entry { version, body: Body::Item(Item { value: Bytes::from(vec![byte; len]), flags, cas, expiry }) }
+    let marks = Marks::from_bits(byte & 0b111).expect("three marks");
+    Entry { version, body: Body::Item(Item { value: Bytes::from(vec![byte; len]), flags, cas, expiry, marks }) }
 }
 
 pub(super) fn slot(number: u64) -> Slot {
