@@ -7,6 +7,7 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion};
 use memring_benches::{ballot, entry, key, keys, quick, value};
+use memring_protocol::entry::Seen;
 use memring_protocol::frame::{decode, encode};
 use memring_protocol::message::{
     Acknowledgement, Message, ReadRequest, ReadResult, Replicate, Reply, Request, RequestId, Want,
@@ -71,11 +72,12 @@ fn replicate_of(bytes: usize) -> Message {
 }
 
 fn read_of(count: usize) -> Message {
-    Message::Request(ID, Request::Read(ReadRequest { epoch: Epoch(1), want: Want::Value, keys: keys(count) }))
+    let read = ReadRequest { epoch: Epoch(1), want: Want::Value, noticed: true, keys: keys(count) };
+    Message::Request(ID, Request::Read(read))
 }
 
 fn found(count: usize, bytes: usize) -> Message {
     let value = value(bytes);
-    let results = (0..count).map(|number| ReadResult::Found(entry(number as u64, &value))).collect();
+    let results = (0..count).map(|number| ReadResult::Found(entry(number as u64, &value), Seen::default())).collect();
     Message::Reply(ID, Reply::Read(results))
 }

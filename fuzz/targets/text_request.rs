@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use memring_protocol::key::KEY_BYTES_MAX;
 use memring_protocol::text::{
-    Command, Keys, LineScanner, Step, TextLimits, encode_arithmetic, encode_delete, encode_flush_all, encode_get,
-    encode_get_and_touch, encode_quit, encode_stats, encode_store, encode_touch, encode_verbosity, encode_version,
-    is_sendable_key, is_sendable_line, parse,
+    Command, Keys, LineScanner, MetaCode, MetaFacts, MetaKey, MetaRequest, Step, TextLimits, encode_arithmetic,
+    encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats, encode_store,
+    encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line, meta_line, parse,
 };
 
 /// Small, so that short inputs reach them.
@@ -35,8 +35,9 @@ fuzz_target!(|bytes: &[u8]| {
             }
             Step::Reject { consumed, swallow, .. } => consumed.saturating_add(*swallow),
             Step::TooLarge { consumed, swallow, key, .. } => {
-                assert!((1..=KEY_BYTES_MAX).contains(&key.len()));
-                assert!(key.len() + *swallow - 2 > LIMITS.item_bytes_max, "refused below the limit");
+                check_meta_key(*key);
+                // A key in base64 counts as it was sent: more than it is stored with.
+                assert!(KEY_BYTES_MAX + *swallow - 2 > LIMITS.item_bytes_max, "refused below the limit");
                 assert!(rest[*consumed - 1] == b'\n', "a value was buffered to be refused");
                 consumed.saturating_add(*swallow)
             }
@@ -81,12 +82,55 @@ fn check_keys(command: &Command<'_>) {
             assert!(key.len() + value.len() <= LIMITS.item_bytes_max, "an item over the limit");
         }
         Command::Arithmetic { key, .. } | Command::Touch { key, .. } | Command::Delete { key, .. } => check(key),
+        Command::MetaGet(request) | Command::MetaDelete(request) | Command::MetaArithmetic { request, .. } => {
+            check_meta(request);
+        }
+        Command::MetaSet { request, value, .. } => {
+            check_meta(request);
+            assert!(value.len() < LIMITS.item_bytes_max, "an item over the limit");
+        }
+        Command::MetaDebug { key } => check_meta_key(*key),
         Command::FlushAll { .. }
         | Command::Version
-        | Command::Verbosity { .. }
+        | Command::MetaNoop
+        | Command::Accepted { .. }
+        | Command::MemoryLimit { .. }
+        | Command::Crawler(_)
+        | Command::Watch(_)
+        | Command::Shutdown { .. }
+        | Command::ConfigGetCluster
         | Command::Stats { .. }
         | Command::Quit => {}
     }
+}
+
+/// The key is one, and the answer is one line, whatever the flags.
+fn check_meta(request: &MetaRequest<'_>) {
+    check_meta_key(request.key());
+    let key = request.key().to_key();
+    let facts = MetaFacts {
+        key: key.as_bytes(),
+        size: Some(1),
+        ttl_before: Some(-1),
+        ttl: Some(1),
+        token: request.token().or(Some(1)),
+        flags: Some(request.flags()),
+        idle: Some(1),
+        fetched: Some(true),
+        lost: true,
+        ..MetaFacts::default()
+    };
+    let line = meta_line(MetaCode::Value(1), &request.echo(), &facts);
+    assert!(line.ends_with(b" Z\r\n"), "{}", line.escape_ascii());
+    // A key in base64 may hold any byte, and is shown in base64 for it.
+    assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1, "{}", line.escape_ascii());
+}
+
+fn check_meta_key(key: MetaKey<'_>) {
+    let mut scratch = [0; KEY_BYTES_MAX];
+    let stored = key.bytes(&mut scratch);
+    assert!((1..=KEY_BYTES_MAX).contains(&stored.len()), "a key of {} bytes", stored.len());
+    assert!(key.is_base64() || !stored.contains(&b' ') && !stored.contains(&b'\n'), "a key of two words");
 }
 
 /// Writes the command as a client would; false if a client would refuse to.
@@ -107,7 +151,7 @@ fn put_command(command: &Command<'_>, out: &mut BytesMut) -> bool {
         Command::Delete { key, quiet } if is_sendable_key(key) => encode_delete(key, quiet, out),
         Command::FlushAll { exptime, quiet } => encode_flush_all(exptime, quiet, out),
         Command::Version => encode_version(out),
-        Command::Verbosity { quiet } => encode_verbosity(1, quiet, out),
+        Command::Accepted { quiet } => encode_verbosity(1, quiet, out),
         Command::Stats { arguments } if is_sendable_line(arguments) => encode_stats(arguments, out),
         Command::Quit => encode_quit(out),
         _ => return false,

@@ -4,14 +4,15 @@
 //! Must not compute what it expects.
 
 use bytes::{Bytes, BytesMut};
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{Preamble, decode, decode_preamble, encode, encode_preamble};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message,
-    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate,
-    Reply, Request, RequestId, Want, WriteReply, WriteRequest,
+    Acknowledgement, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest, FetchWant, Fetched,
+    FetchedPartition, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply,
+    ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Want,
+    WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
@@ -20,47 +21,20 @@ const ID: RequestId = RequestId(0x0807_0605_0403_0201);
 
 #[test]
 fn requests_have_these_bytes() {
-    let read = ReadRequest { epoch: Epoch(9), want: Want::Digest, keys: vec![key("a"), key("bc")] };
-    check_request(Request::Read(read), "1000000001010000 09000000000000000202000161026263");
-    let new = NewValue { value: Bytes::from_static(b"value"), flags: 0x11, expiry: Expiry::at(0x6000_0001) };
-    let write = |mutation| {
-        let (epoch, key) = (Epoch(9), key("key"));
-        Request::Write(WriteRequest {
-            epoch,
-            key,
-            mutation,
-            copies: 2,
-            takeover: true,
-            above: Ballot(3),
-            upto: Ballot(5),
-            patience_ms: 500,
-        })
-    };
+    let read = |want, noticed, keys| Request::Read(ReadRequest { epoch: Epoch(9), want, noticed, keys });
     check_request(
-        write(Mutation::Set(new.clone())),
-        "3400000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790111000000010000600500000076616c7565",
+        read(Want::Digest, true, vec![key("a"), key("bc")]),
+        "1100000001010000 0900000000000000020102000161026263",
     );
     check_request(
-        write(Mutation::Cas(new, 0x22)),
-        "3c00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657904220000000000000011000000010000600500000076616c7565",
-    );
-    check_request(
-        write(Mutation::Incr(3)),
-        "2b00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b6579070300000000000000",
-    );
-    check_request(
-        write(Mutation::GetAndTouch(Expiry::NEVER)),
-        "2700000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790a00000000",
-    );
-    check_request(
-        write(Mutation::Confirm),
-        "2300000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790c",
+        read(Want::Look(Ballot(7)), false, vec![key("a")]),
+        "1600000001010000 09000000000000000307000000000000000001000161",
     );
     let replicate = |fence, entry| Request::Replicate(Replicate { epoch: Epoch(9), fence, key: key("key"), entry });
     check_request(
         replicate(Some(Ballot(7)), Some(entry())),
-        "4000000001030000 0900000000000000010700000000000000036b657901000100000000000003020000000000000211000\
-         0002200000000000000000000000500000076616c7565",
+        "4100000001030000 0900000000000000010700000000000000036b65790100010000000000000302000000000000021\
+         1000000220000000000000000000000050500000076616c7565",
     );
     check_request(replicate(None, None), "0e00000001030000 090000000000000000036b657900");
     let wants = vec![FetchWant { partition: partition(), digest: 5, cursor: 300 }];
@@ -79,24 +53,138 @@ fn requests_have_these_bytes() {
 }
 
 #[test]
+fn writes_have_these_bytes() {
+    check_write(
+        Mutation::Store(Store::set(new_value())),
+        "3a00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657901010000000\
+         01100000001000060010500000076616c7565",
+    );
+    check_write(
+        Mutation::Store(Store::plain(StoreMode::Add, new_value())),
+        "3a00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657901020000000\
+         01100000001000060010500000076616c7565",
+    );
+    check_write(
+        Mutation::Store(Store::plain(StoreMode::Replace, new_value())),
+        "3a00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657901030000000\
+         01100000001000060010500000076616c7565",
+    );
+    let full = Store {
+        mode: StoreMode::Append,
+        new: new_value(),
+        compare: Some(0x22),
+        accept_older: true,
+        token: Some(0x33),
+        create: true,
+    };
+    check_write(
+        Mutation::Store(full),
+        "4a00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657901040122000\
+         0000000000001013300000000000000011100000001000060010500000076616c7565",
+    );
+    check_write(
+        Mutation::Store(Store::plain(StoreMode::Prepend, new_value())),
+        "3a00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657901050000000\
+         01100000001000060010500000076616c7565",
+    );
+    check_write(
+        Mutation::Count(Count::plain(Step::Up(3))),
+        "3000000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657902010300000\
+         00000000000000000",
+    );
+    let full = Count {
+        step: Step::Down(3),
+        compare: Some(0x22),
+        token: Some(0x33),
+        expiry: Some(Expiry::at(0x6000_0001)),
+        create: Some((4, Expiry::NEVER)),
+    };
+    check_write(
+        Mutation::Count(full),
+        "5000000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657902020300000\
+         000000000012200000000000000013300000000000000010100006001040000000000000000000000",
+    );
+}
+
+#[test]
+fn reads_that_change_and_removals_have_these_bytes() {
+    check_write(
+        Mutation::Fetch(Fetch::default()),
+        "2900000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657903000000000\
+         000",
+    );
+    let full = Fetch {
+        expiry: Some(Expiry::NEVER),
+        recache: Some(Expiry::at(0x6000_0001)),
+        recache_after_touch: true,
+        create: Some(Expiry::PAST),
+        token: Some(0x33),
+        unnoticed: true,
+    };
+    check_write(
+        Mutation::Fetch(full),
+        "3d00000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657903010000000\
+         0010100006001010100000001330000000000000001",
+    );
+    check_write(
+        Mutation::Touch(Expiry::NEVER),
+        "2700000001020000 0900000000000000020103000000000000000500000000000000f4010000036b65790400000000",
+    );
+    check_write(
+        Mutation::Remove(Remove::default()),
+        "2500000001020000 0900000000000000020103000000000000000500000000000000f4010000036b6579050000",
+    );
+    let instead =
+        Invalidate { stale: true, empty: Some(0x11), expiry: Some(Expiry::at(0x6000_0001)), token: Some(0x33) };
+    check_write(
+        Mutation::Remove(Remove { compare: Some(0x22), instead: Some(instead) }),
+        "4100000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657905012200000\
+         000000000010101110000000101000060013300000000000000",
+    );
+    check_write(
+        Mutation::Confirm,
+        "2300000001020000 0900000000000000020103000000000000000500000000000000f4010000036b657906",
+    );
+}
+
+#[test]
 fn replies_have_these_bytes() {
     check_reply(
         Reply::Read(vec![
             ReadResult::Absent,
             ReadResult::Digest(version()),
-            ReadResult::Found(entry()),
-            ReadResult::Found(Entry { version: version(), body: Body::Tombstone }),
+            ReadResult::Found(entry(), seen()),
+            ReadResult::Found(Entry { version: version(), body: Body::Tombstone }, Seen::default()),
             ReadResult::Refused(Refusal::Epoch(Epoch(9))),
         ]),
-        "5b00000001810000 05000102000100000000000003020000000000000300010000000000000302000000000000021100000\
-         02200000000000000000000000500000076616c756503000100000000000003020000000000000104020900000000000000",
+        "6600000001810000 0500010200010000000000000302000000000000030001000000000000030200000000000002110\
+         00000220000000000000000000000050500000076616c756501070000000300010000000000000302000000000000010\
+         00000000004020900000000000000",
     );
-    check_reply(Reply::Write(WriteReply::Done(Outcome::Stored)), "0200000001820000 0101");
+    let done = |outcome| Reply::Write(WriteReply::Done(outcome));
+    check_reply(done(Outcome::Stored { token: 0x33, bytes: 5 }), "0e00000001820000 0101330000000000000005000000");
+    for (outcome, number) in [
+        (Outcome::NotStored, 0x02),
+        (Outcome::Exists, 0x03),
+        (Outcome::NotFound, 0x04),
+        (Outcome::Deleted, 0x05),
+        (Outcome::Touched, 0x06),
+        (Outcome::Miss, 0x09),
+        (Outcome::NonNumeric, 0x0a),
+        (Outcome::TooLarge, 0x0b),
+        (Outcome::OutOfMemory, 0x0c),
+    ] {
+        check_reply(done(outcome), &format!("0200000001820000 01{number:02x}"));
+    }
+    let expiry = Expiry::at(0x6000_0001);
     check_reply(
-        Reply::Write(WriteReply::Done(Outcome::Item(item()))),
-        "1b00000001820000 0108110000002200000000000000000000000500000076616c7565",
+        done(Outcome::Number(Counted { number: 12, token: 0x33, before: Expiry::NEVER, expiry })),
+        "1a00000001820000 01070c0000000000000033000000000000000000000001000060",
     );
-    check_reply(Reply::Write(WriteReply::Done(Outcome::OutOfMemory)), "0200000001820000 010c");
+    check_reply(
+        done(Outcome::Item(Fetched { item: item(), seen: seen(), before: Expiry::NEVER, won: true })),
+        "2600000001820000 010811000000220000000000000000000000050500000076616c756501070000000000000001",
+    );
     check_reply(Reply::Write(WriteReply::Redirect(Slot::new(1023).expect("legal"))), "0300000001820000 02ff03");
     check_reply(Reply::Write(WriteReply::Deposed(Slot::new(1023).expect("legal"))), "0300000001820000 05ff03");
     check_reply(Reply::Write(WriteReply::Refused(Refusal::Recovering)), "0200000001820000 0301");
@@ -109,8 +197,8 @@ fn replies_have_these_bytes() {
     let partitions = vec![fetched(Ok(state), Some(300)), fetched(Err(Refusal::Busy), None)];
     check_reply(
         Reply::Fetch(FetchReply { partitions, entries: vec![(key("key"), entry())], flush: flush() }),
-        "4900000001840000 02fb341200070501fb2c01fb3412010300060107fbe80301000000036b6579000100000000000003020\
-         0000000000002110000002200000000000000000000000500000076616c7565",
+        "4a00000001840000 02fb341200070501fb2c01fb3412010300060107fbe80301000000036b657900010000000000000\
+         3020000000000000211000000220000000000000000000000050500000076616c7565",
     );
     check_reply(
         Reply::Control(ControlReply::Pong(status())),
@@ -147,6 +235,20 @@ fn check_reply(reply: Reply, expected: &str) {
     check(Message::Reply(ID, reply), expected);
 }
 
+fn check_write(mutation: Mutation, expected: &str) {
+    let write = WriteRequest {
+        epoch: Epoch(9),
+        key: key("key"),
+        mutation,
+        copies: 2,
+        takeover: true,
+        above: Ballot(3),
+        upto: Ballot(5),
+        patience_ms: 500,
+    };
+    check_request(Request::Write(write), expected);
+}
+
 /// `expected`: the header without the id, which is the same in all, then the body.
 fn check(message: Message, expected: &str) {
     let mut bytes = BytesMut::new();
@@ -179,7 +281,17 @@ fn version() -> Version {
 }
 
 fn item() -> Item {
-    Item { value: Bytes::from_static(b"value"), flags: 0x11, cas: 0x22, expiry: Expiry::NEVER }
+    let marks = Marks::STALE.with(Marks::BINARY_KEY);
+    Item { value: Bytes::from_static(b"value"), flags: 0x11, cas: 0x22, expiry: Expiry::NEVER, marks }
+}
+
+fn seen() -> Seen {
+    Seen { fetched: true, idle_s: 7 }
+}
+
+fn new_value() -> NewValue {
+    let expiry = Expiry::at(0x6000_0001);
+    NewValue { value: Bytes::from_static(b"value"), flags: 0x11, expiry, binary_key: true }
 }
 
 fn entry() -> Entry {

@@ -6,7 +6,7 @@ mod messages;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memring_protocol::codec;
-use memring_protocol::entry::{Body, Entry, Expiry, Item};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen};
 use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{
     FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, Preamble, WIRE_VERSION, decode, decode_preamble, encode,
@@ -16,7 +16,7 @@ use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::{FETCH_PARTITIONS_MAX, FRAME_BYTES_MAX, PREPARE_PARTITIONS_MAX, READ_KEYS_MAX};
 use memring_protocol::message::{
     ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message, Mutation, NewValue,
-    PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Want, WriteRequest,
+    PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Store, Want, WriteRequest,
 };
 use memring_protocol::ring::Epoch;
 use memring_protocol::version::{Ballot, Version};
@@ -94,16 +94,17 @@ proptest! {
 fn lists_of_reads_stop_at_their_limit_in_both_directions() {
     let key = Key::copy_from(b"k").expect("legal");
     let read = |count| {
-        request(Request::Read(ReadRequest { epoch: Epoch(1), want: Want::Value, keys: vec![key.clone(); count] }))
+        let keys = vec![key.clone(); count];
+        request(Request::Read(ReadRequest { epoch: Epoch(1), want: Want::Value, noticed: true, keys }))
     };
     let results = |count| reply(Reply::Read(vec![ReadResult::Absent; count]));
     let count = (READ_KEYS_MAX as u16 + 1).to_le_bytes();
-    let over_keys = [&[0; 8], &[1][..], &count, &[1, b'k'].repeat(READ_KEYS_MAX + 1)].concat();
+    let over_keys = [&[0; 8], &[1, 1][..], &count, &[1, b'k'].repeat(READ_KEYS_MAX + 1)].concat();
     check_list(&read, READ_KEYS_MAX, (0x01, over_keys));
     check_list(&results, READ_KEYS_MAX, (0x81, [&count[..], &[1; READ_KEYS_MAX + 1]].concat()));
 
     assert!(matches!(encode(&read(0), &mut BytesMut::new()), Err(FrameError::Count { count: 0, .. })));
-    let no_keys = [&[0; 8], &[1][..], &[0, 0]].concat();
+    let no_keys = [&[0; 8], &[1, 1][..], &[0, 0]].concat();
     assert!(matches!(decode(&mut frame(0x01, &no_keys)), Err(FrameError::Count { count: 0, .. })));
 }
 
@@ -142,7 +143,8 @@ fn lists_of_partitions_stop_at_their_limit_in_both_directions() {
 fn a_message_that_passes_the_frame_leaves_the_buffer_alone() {
     let set = |length| {
         let value = Bytes::from(vec![b'v'; length]);
-        let mutation = Mutation::Set(NewValue { value, flags: 0, expiry: Expiry::NEVER });
+        let new = NewValue { value, flags: 0, expiry: Expiry::NEVER, binary_key: false };
+        let mutation = Mutation::Store(Store::set(new));
         let key = Key::copy_from(b"k").expect("legal");
         request(Request::Write(WriteRequest {
             epoch: Epoch(1),
@@ -164,8 +166,9 @@ fn a_message_that_passes_the_frame_leaves_the_buffer_alone() {
     let too_long = set(FRAME_BYTES_MAX - beside + 1);
     // Long lists of short entries pass the limit without one long value.
     let tombstone = Entry { version: Version::default(), body: Body::Tombstone };
-    let item = Item { value: Bytes::from(vec![b'v'; FRAME_BYTES_MAX / 2]), flags: 0, cas: 0, expiry: Expiry::NEVER };
-    let half = ReadResult::Found(Entry { version: Version::default(), body: Body::Item(item) });
+    let value = Bytes::from(vec![b'v'; FRAME_BYTES_MAX / 2]);
+    let item = Item { value, flags: 0, cas: 0, expiry: Expiry::NEVER, marks: Marks::NONE };
+    let half = ReadResult::Found(Entry { version: Version::default(), body: Body::Item(item) }, Seen::default());
     let entries = vec![(Key::copy_from(b"k").expect("legal"), tombstone); FRAME_BYTES_MAX / 19 + 1];
     for message in [too_long, fetch_reply(Vec::new(), entries), reply(Reply::Read(vec![half.clone(), half]))] {
         let mut buffer = BytesMut::from(&b"before"[..]);

@@ -152,7 +152,7 @@ fn put_text(text: &str, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Expiry;
+    use crate::entry::{Expiry, Marks};
 
     fn check(response: Response, expected: &str) {
         let mut out = BytesMut::from(&b"before "[..]);
@@ -161,7 +161,8 @@ mod tests {
     }
 
     fn value(key: &'static str, flags: u32, value: &'static str, cas: u64) -> (Bytes, Item) {
-        let item = Item { value: Bytes::from(value), flags, cas, expiry: Expiry::NEVER };
+        let value = Bytes::from(value);
+        let item = Item { value, flags, cas, expiry: Expiry::NEVER, marks: Marks::NONE };
         (Bytes::from(key), item)
     }
 
@@ -197,6 +198,17 @@ mod tests {
             "VALUE a 5 3 77\r\nx y\r\nVALUE b 4294967295 0 78\r\n\r\nVALUE a 5 3 77\r\nx y\r\nEND\r\n",
         );
         check(Response::Values { with_cas: true, values: Vec::new() }, "END\r\n");
+    }
+
+    #[test]
+    fn meta_answers_are_their_line_and_the_value_behind_it() {
+        let line = |text: &str| MetaLine::from_slice(text.as_bytes());
+        check(Response::Meta(line("HD t-1\r\n"), None), "HD t-1\r\n");
+        check(Response::Meta(line("VA 3 kkey\r\n"), Some(Bytes::from("a b"))), "VA 3 kkey\r\na b\r\n");
+        check(Response::Meta(line("VA 0\r\n"), Some(Bytes::new())), "VA 0\r\n\r\n");
+        check(Response::MetaNoop, "MN\r\n");
+        check(Response::Hidden, "");
+        check(Response::Text(Bytes::from("ME key exp=-1\r\n")), "ME key exp=-1\r\n");
     }
 
     #[test]

@@ -3,14 +3,15 @@
 //! Must not know what the tests check.
 
 use bytes::{Bytes, BytesMut};
-use memring_protocol::entry::{Body, Entry, Expiry, Item, UnixMillis};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{HEADER_BYTES, encode};
 use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message,
-    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate,
-    Reply, Request, RequestId, Want, WriteReply, WriteRequest,
+    Acknowledgement, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest, FetchWant, Fetched,
+    FetchedPartition, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply,
+    ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Want,
+    WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NODE_NAME_BYTES_MAX, NodeName};
 use memring_protocol::version::{Ballot, SLOTS_MAX, Slot, Stamp, Version};
@@ -76,14 +77,19 @@ fn reply() -> impl Strategy<Value = Reply> {
 fn read_request() -> impl Strategy<Value = ReadRequest> {
     let want =
         prop_oneof![Just(Want::Value), Just(Want::Digest), any::<u64>().prop_map(|ballot| Want::Look(Ballot(ballot)))];
-    (epoch(), want, vec(key(), 1..LIST_MAX)).prop_map(|(epoch, want, keys)| ReadRequest { epoch, want, keys })
+    (epoch(), want, any::<bool>(), vec(key(), 1..LIST_MAX)).prop_map(|(epoch, want, noticed, keys)| ReadRequest {
+        epoch,
+        want,
+        noticed,
+        keys,
+    })
 }
 
 fn read_result() -> impl Strategy<Value = ReadResult> {
     prop_oneof![
         Just(ReadResult::Absent),
         version().prop_map(ReadResult::Digest),
-        entry().prop_map(ReadResult::Found),
+        (entry(), seen()).prop_map(|(entry, seen)| ReadResult::Found(entry, seen)),
         refusal().prop_map(ReadResult::Refused),
     ]
 }
@@ -105,19 +111,57 @@ fn write_request() -> impl Strategy<Value = WriteRequest> {
 
 fn mutation() -> impl Strategy<Value = Mutation> {
     prop_oneof![
-        new_value().prop_map(Mutation::Set),
-        new_value().prop_map(Mutation::Add),
-        new_value().prop_map(Mutation::Replace),
-        (new_value(), any::<u64>()).prop_map(|(new, token)| Mutation::Cas(new, token)),
-        value().prop_map(Mutation::Append),
-        value().prop_map(Mutation::Prepend),
-        any::<u64>().prop_map(Mutation::Incr),
-        any::<u64>().prop_map(Mutation::Decr),
+        store().prop_map(Mutation::Store),
+        count().prop_map(Mutation::Count),
+        fetch().prop_map(Mutation::Fetch),
         expiry().prop_map(Mutation::Touch),
-        expiry().prop_map(Mutation::GetAndTouch),
-        Just(Mutation::Delete),
+        remove().prop_map(Mutation::Remove),
         Just(Mutation::Confirm),
     ]
+}
+
+fn store() -> impl Strategy<Value = Store> {
+    let mode = prop_oneof![
+        Just(StoreMode::Set),
+        Just(StoreMode::Add),
+        Just(StoreMode::Replace),
+        Just(StoreMode::Append),
+        Just(StoreMode::Prepend),
+    ];
+    (mode, new_value(), token(), any::<bool>(), token(), any::<bool>()).prop_map(
+        |(mode, new, compare, accept_older, token, create)| Store { mode, new, compare, accept_older, token, create },
+    )
+}
+
+fn count() -> impl Strategy<Value = Count> {
+    let step = prop_oneof![any::<u64>().prop_map(Step::Up), any::<u64>().prop_map(Step::Down)];
+    (step, token(), token(), option::of(expiry()), option::of((any::<u64>(), expiry())))
+        .prop_map(|(step, compare, token, expiry, create)| Count { step, compare, token, expiry, create })
+}
+
+fn fetch() -> impl Strategy<Value = Fetch> {
+    let expiry = || option::of(expiry());
+    (expiry(), expiry(), any::<bool>(), expiry(), token(), any::<bool>()).prop_map(
+        |(expiry, recache, recache_after_touch, create, token, unnoticed)| Fetch {
+            expiry,
+            recache,
+            recache_after_touch,
+            create,
+            token,
+            unnoticed,
+        },
+    )
+}
+
+fn remove() -> impl Strategy<Value = Remove> {
+    let instead = (any::<bool>(), option::of(any::<u32>()), option::of(expiry()), token())
+        .prop_map(|(stale, empty, expiry, token)| Invalidate { stale, empty, expiry, token });
+    (token(), option::of(instead)).prop_map(|(compare, instead)| Remove { compare, instead })
+}
+
+/// A cas token, or none.
+fn token() -> impl Strategy<Value = Option<u64>> {
+    option::of(any::<u64>())
 }
 
 fn write_reply() -> impl Strategy<Value = WriteReply> {
@@ -132,19 +176,32 @@ fn write_reply() -> impl Strategy<Value = WriteReply> {
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        Just(Outcome::Stored),
+        any::<(u64, u32)>().prop_map(|(token, bytes)| Outcome::Stored { token, bytes }),
         Just(Outcome::NotStored),
         Just(Outcome::Exists),
         Just(Outcome::NotFound),
         Just(Outcome::Deleted),
         Just(Outcome::Touched),
-        any::<u64>().prop_map(Outcome::Number),
-        item().prop_map(Outcome::Item),
+        counted().prop_map(Outcome::Number),
+        fetched().prop_map(Outcome::Item),
         Just(Outcome::Miss),
         Just(Outcome::NonNumeric),
         Just(Outcome::TooLarge),
         Just(Outcome::OutOfMemory),
     ]
+}
+
+fn counted() -> impl Strategy<Value = Counted> {
+    (any::<u64>(), any::<u64>(), expiry(), expiry()).prop_map(|(number, token, before, expiry)| Counted {
+        number,
+        token,
+        before,
+        expiry,
+    })
+}
+
+fn fetched() -> impl Strategy<Value = Fetched> {
+    (item(), seen(), expiry(), any::<bool>()).prop_map(|(item, seen, before, won)| Fetched { item, seen, before, won })
 }
 
 fn replicate() -> impl Strategy<Value = Replicate> {
@@ -252,16 +309,33 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn item() -> impl Strategy<Value = Item> {
-    (value(), any::<u32>(), any::<u64>(), expiry()).prop_map(|(value, flags, cas, expiry)| Item {
+    (value(), any::<u32>(), any::<u64>(), expiry(), marks()).prop_map(|(value, flags, cas, expiry, marks)| Item {
         value,
         flags,
         cas,
         expiry,
+        marks,
     })
 }
 
+fn marks() -> impl Strategy<Value = Marks> {
+    any::<[bool; 3]>().prop_map(|chosen| {
+        let marks = [Marks::STALE, Marks::WON, Marks::BINARY_KEY].into_iter().zip(chosen);
+        marks.filter(|&(_, is_chosen)| is_chosen).fold(Marks::NONE, |all, (mark, _)| all.with(mark))
+    })
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    any::<(bool, u32)>().prop_map(|(fetched, idle_s)| Seen { fetched, idle_s })
+}
+
 fn new_value() -> impl Strategy<Value = NewValue> {
-    (value(), any::<u32>(), expiry()).prop_map(|(value, flags, expiry)| NewValue { value, flags, expiry })
+    (value(), any::<u32>(), expiry(), any::<bool>()).prop_map(|(value, flags, expiry, binary_key)| NewValue {
+        value,
+        flags,
+        expiry,
+        binary_key,
+    })
 }
 
 fn value() -> impl Strategy<Value = Bytes> {

@@ -5,7 +5,11 @@
 
 use std::fmt::Write;
 
-use memring_protocol::text::{Command, Direction, LineScanner, Step, StoreVerb, TextLimits, parse};
+use memring_protocol::key::KEY_BYTES_MAX;
+use memring_protocol::text::{
+    Command, Direction, LineScanner, MetaCode, MetaFacts, MetaKey, MetaRequest, ShutdownMode, Step, StoreVerb,
+    TextLimits, WatchKinds, meta_line, parse,
+};
 
 /// The bytes received so far, and what they said.
 pub(crate) struct Feed {
@@ -96,8 +100,20 @@ fn check_keys(command: &Command<'_>) {
         | Command::Arithmetic { key, .. }
         | Command::Touch { key, .. }
         | Command::Delete { key, .. } => check(key),
+        Command::MetaGet(request) | Command::MetaDelete(request) => check_meta_key(request.key()),
+        Command::MetaSet { request, .. } | Command::MetaArithmetic { request, .. } => check_meta_key(request.key()),
+        Command::MetaDebug { key } => check_meta_key(*key),
         _ => {}
     }
+}
+
+/// What base64 decodes to may hold any byte.
+fn check_meta_key(key: MetaKey<'_>) {
+    let mut scratch = [0; KEY_BYTES_MAX];
+    let stored = key.bytes(&mut scratch);
+    assert!((1..=KEY_BYTES_MAX).contains(&stored.len()), "{key:?}");
+    assert!(key.is_base64() || !stored.contains(&b' ') && !stored.contains(&b'\n'), "{key:?}");
+    assert_eq!(key.to_key().as_bytes(), stored);
 }
 
 fn verb_name(verb: StoreVerb) -> &'static str {
@@ -117,8 +133,9 @@ fn write_step(step: &Step<'_>, out: &mut String) {
         Step::Incomplete { .. } => return,
         Step::Command { command, .. } => write_command(command, out),
         Step::Reject { error, quiet, .. } => writeln!(out, "{}{}", error.as_str(), silence(*quiet)),
-        Step::TooLarge { key, verb, quiet, .. } => {
-            writeln!(out, "too large: {} {}{}", verb_name(*verb), key.escape_ascii(), silence(*quiet))
+        Step::TooLarge { key, removes, quiet, .. } => {
+            let fate = if *removes { "removed" } else { "kept" };
+            writeln!(out, "too large: {key:?} {fate}{}", silence(*quiet))
         }
         Step::Close => writeln!(out, "close"),
     };
@@ -155,7 +172,26 @@ fn write_command(command: &Command<'_>, out: &mut String) -> std::fmt::Result {
         Command::FlushAll { exptime: None, .. } => write!(out, "flush_all")?,
         Command::FlushAll { exptime: Some(exptime), .. } => write!(out, "flush_all {exptime}")?,
         Command::Version => write!(out, "version")?,
-        Command::Verbosity { .. } => write!(out, "verbosity")?,
+        Command::MetaGet(request) => write_meta("mg", request, out)?,
+        Command::MetaSet { request, mode, value } => {
+            write_meta("ms", request, out)?;
+            write!(out, " {mode:?} '{}'", value.escape_ascii())?;
+        }
+        Command::MetaDelete(request) => write_meta("md", request, out)?,
+        Command::MetaArithmetic { request, direction } => {
+            write_meta("ma", request, out)?;
+            write!(out, " {direction:?}")?;
+        }
+        Command::MetaDebug { key } => write!(out, "me {key:?}")?,
+        Command::MetaNoop => write!(out, "mn")?,
+        Command::Accepted { .. } => write!(out, "accepted")?,
+        Command::MemoryLimit { megabytes, .. } => write!(out, "cache_memlimit {megabytes}")?,
+        Command::Crawler(part) => write!(out, "crawler {part:?}")?,
+        Command::Watch(kinds) => write_watch(*kinds, out)?,
+        Command::Shutdown { mode: None, .. } => write!(out, "shutdown of no mode")?,
+        Command::Shutdown { mode: Some(ShutdownMode::Immediate), .. } => write!(out, "shutdown")?,
+        Command::Shutdown { mode: Some(ShutdownMode::Graceful), .. } => write!(out, "shutdown graceful")?,
+        Command::ConfigGetCluster => write!(out, "config get cluster")?,
         Command::Stats { arguments } => write!(out, "stats '{}'", arguments.escape_ascii())?,
         Command::Quit => write!(out, "quit")?,
     }
@@ -164,4 +200,67 @@ fn write_command(command: &Command<'_>, out: &mut String) -> std::fmt::Result {
 
 fn write_keys<'a>(keys: impl Iterator<Item = &'a [u8]>, out: &mut String) -> std::fmt::Result {
     keys.into_iter().try_for_each(|key| write!(out, " {}", key.escape_ascii()))
+}
+
+/// The flags that say something, in one order whatever the one sent, then `|` and what comes back in a hit's answer.
+fn write_meta(name: &str, request: &MetaRequest<'_>, out: &mut String) -> std::fmt::Result {
+    write!(out, "{name} {:?}", request.key())?;
+    for (letter, is_there) in [
+        ('q', request.is_quiet()),
+        ('v', request.wants_value()),
+        ('u', request.is_unnoticed()),
+        ('I', request.invalidates()),
+        ('x', request.empties()),
+    ] {
+        if is_there {
+            write!(out, " {letter}")?;
+        }
+    }
+    let signed = [('T', request.exptime()), ('N', request.vivify()), ('R', request.recache())];
+    for (letter, number) in signed {
+        number.map_or(Ok(()), |number| write!(out, " {letter}{number}"))?;
+    }
+    for (letter, number) in [('C', request.compare()), ('E', request.token())] {
+        number.map_or(Ok(()), |number| write!(out, " {letter}{number}"))?;
+    }
+    let given = [('F', u64::from(request.flags()), 0), ('J', request.initial(), 0), ('D', request.delta(), 1)];
+    for (letter, number, usual) in given {
+        if number != usual {
+            write!(out, " {letter}{number}")?;
+        }
+    }
+    if let Some(level) = request.level() {
+        write!(out, " L{level}")?;
+    }
+    let facts = MetaFacts {
+        key: b"key",
+        binary_key: None,
+        size: Some(1),
+        ttl_before: Some(2),
+        ttl: Some(3),
+        token: Some(4),
+        flags: Some(5),
+        idle: Some(6),
+        fetched: Some(true),
+        ..MetaFacts::default()
+    };
+    let answer = meta_line(MetaCode::Done, &request.echo(), &facts);
+    let echoed = answer.strip_prefix(b"HD").and_then(|line| line.strip_suffix(b"\r\n")).expect("one line");
+    if echoed.is_empty() { Ok(()) } else { write!(out, " |{}", echoed.escape_ascii()) }
+}
+
+fn write_watch(kinds: WatchKinds, out: &mut String) -> std::fmt::Result {
+    write!(out, "watch")?;
+    for (kind, name) in [
+        (WatchKinds::FETCHERS, "fetchers"),
+        (WatchKinds::MUTATIONS, "mutations"),
+        (WatchKinds::EVICTIONS, "evictions"),
+        (WatchKinds::CONNEVENTS, "connevents"),
+        (WatchKinds::DELETIONS, "deletions"),
+    ] {
+        if kinds.has(kind) {
+            write!(out, " {name}")?;
+        }
+    }
+    Ok(())
 }
