@@ -8,15 +8,17 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use memring_protocol::key::KEY_BYTES_MAX;
 use memring_protocol::text::{
-    Command, Keys, LineScanner, MetaCode, MetaFacts, MetaKey, MetaRequest, Step, TextLimits, encode_arithmetic,
-    encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats, encode_store,
-    encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line, meta_line, parse,
+    Command, Keys, LineScanner, LoginStep, MetaCode, MetaFacts, MetaKey, MetaRequest, Step, TextLimits,
+    encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,
+    encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line, meta_line, parse,
+    parse_login,
 };
 
 /// Small, so that short inputs reach them.
 const LIMITS: TextLimits = TextLimits { item_bytes_max: 300, get_line_bytes_max: 20 * 1024 };
 
 fuzz_target!(|bytes: &[u8]| {
+    check_logins(bytes);
     let mut rest = bytes;
     loop {
         let step = parse(rest, &LIMITS);
@@ -47,6 +49,26 @@ fuzz_target!(|bytes: &[u8]| {
         rest = next;
     }
 });
+
+/// The same bytes from a client that has to log in first.
+fn check_logins(bytes: &[u8]) {
+    let mut rest = bytes;
+    loop {
+        let step = parse_login(rest);
+        let consumed = match step {
+            LoginStep::Incomplete { needed } => {
+                assert!(needed > rest.len(), "enough, yet incomplete");
+                assert!(needed <= rest.len() + 16_384 + 2, "waits for more than a login");
+                return;
+            }
+            LoginStep::Close => return,
+            LoginStep::Refused { consumed, .. } | LoginStep::Attempt { consumed, .. } => consumed,
+        };
+        assert!(consumed > 0, "no progress");
+        assert_eq!(parse_login(&rest[..consumed]), step, "later bytes changed a login");
+        rest = &rest[consumed..];
+    }
+}
 
 /// A scanner that saw a part first comes to the same end.
 fn check_pieces(bytes: &[u8], step: &Step<'_>) {

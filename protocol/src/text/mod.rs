@@ -15,6 +15,7 @@ mod command;
 mod encode;
 mod error_reply;
 mod grammar;
+mod login;
 mod meta;
 mod meta_reply;
 mod names;
@@ -30,6 +31,7 @@ pub use encode::{
     encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line,
 };
 pub use error_reply::ErrorReply;
+pub use login::{LoginStep, parse_login};
 pub use meta::{Echo, MetaKey, MetaRequest};
 pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line};
 pub use parse::{LineScanner, Step, TextLimits, parse};

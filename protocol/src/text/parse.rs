@@ -13,11 +13,11 @@ use super::names;
 const LINE_BYTES_MIN: usize = 4;
 
 /// Bytes that may be waiting for their line end, except for get and gets: what memcached waits for.
-const UNFINISHED_LINE_BYTES_MAX: usize = 2048;
+pub(super) const UNFINISHED_LINE_BYTES_MAX: usize = 2048;
 
 /// The longest line, its end included, except for get and gets: memcached's read buffer. A line above
 /// [`UNFINISHED_LINE_BYTES_MAX`] gets this far only when its end arrived together with it.
-const LINE_BYTES_MAX: usize = 16 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// How many leading spaces a get may have and still count as one that may be long.
 const LEADING_SPACES_MAX: usize = 100;
