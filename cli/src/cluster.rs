@@ -87,10 +87,16 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 struct Plan {
     nodes: u16,
     base_port: u16,
-    /// Where the nodes listen.
-    listen: String,
+    /// Where the nodes listen for clients.
+    listen: Vec<String>,
     /// Where this machine reaches them.
     host: String,
+    /// Where they listen for each other and for HTTP.
+    peer_listen: String,
+    /// Where this machine reaches that.
+    peer_host: String,
+    /// The path of their Unix sockets, to which each adds its name.
+    socket: Option<String>,
     /// The user's flags for each node.
     flags: Vec<String>,
 }
@@ -102,22 +108,25 @@ impl Plan {
             return Err(format!("--{name}: cluster gives it to each node itself (see --base-port)"));
         }
         // Checked here, so that a wrong value is told once and not by every node.
-        let Config { listen, .. } = config::from_arguments(matches).map_err(|error| error.to_string())?;
+        let config: Config = config::from_arguments(matches).map_err(|error| error.to_string())?;
+        if let Some(place) = config.listen.iter().find(|place| place.port.is_some()) {
+            return Err(format!("--listen {place}: cluster gives each node a port itself (see --base-port)"));
+        }
         let number = |name| matches.get_one::<u16>(name).copied().unwrap_or_default();
         let (nodes, base_port) = (number("nodes"), number("base-port"));
         if base_port.checked_add((nodes - 1) * PORT_STEP + 2).is_none() {
             return Err(format!("--base-port {base_port}: there are no ports for {nodes} nodes above it"));
         }
-        let host = match listen.as_str() {
-            "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
-            v6 if v6.contains(':') => format!("[{v6}]"),
-            other => other.to_owned(),
-        };
-        let mut flags: Vec<String> = given.into_iter().flat_map(|(_, words)| words).collect();
+        let listen: Vec<String> = config.listen.iter().map(|place| place.host.clone()).collect();
+        let host = reachable(listen.first().map_or("127.0.0.1", String::as_str));
+        let peer_listen = config.peer_host().to_owned();
+        let peer_host = reachable(&peer_listen);
+        let given = given.into_iter().filter(|(name, _)| *name != "socket");
+        let mut flags: Vec<String> = given.flat_map(|(_, words)| words).collect();
         if let Some(file) = config::config_file_argument(matches) {
             flags.extend(["--config".to_owned(), file.to_owned()]);
         }
-        Ok(Self { nodes, base_port, listen, host, flags })
+        Ok(Self { nodes, base_port, listen, host, peer_listen, peer_host, socket: config.socket, flags })
     }
 
     /// Node i's port for clients.
@@ -128,10 +137,15 @@ impl Plan {
     /// Tries all ports first: with some of them taken, by another cluster more often than not, there would be half a
     /// cluster, and its first node might be the other's.
     fn check_ports(&self) -> Result<(), String> {
-        for port in (0..self.nodes).flat_map(|node| [0, 1, 2].map(|offset| self.port(node) + offset)) {
-            TcpListener::bind((self.listen.as_str(), port)).map_err(|error| {
-                format!("cannot listen on {}:{port}: {error} (--base-port takes other ports)", self.listen)
-            })?;
+        for node in 0..self.nodes {
+            let port = self.port(node);
+            let for_clients = self.listen.iter().map(|host| (host.as_str(), port));
+            let for_nodes = [1, 2].map(|offset| (self.peer_listen.as_str(), port + offset));
+            for (host, port) in for_clients.chain(for_nodes) {
+                TcpListener::bind((host, port)).map_err(|error| {
+                    format!("cannot listen on {host}:{port}: {error} (--base-port takes other ports)")
+                })?;
+            }
         }
         Ok(())
     }
@@ -168,7 +182,7 @@ impl Plan {
     fn start(&self, node: u16) -> std::io::Result<Child> {
         let port = self.port(node);
         let join: Vec<String> =
-            (0..self.nodes).map(|other| format!("{}:{}", self.host, self.port(other) + 1)).collect();
+            (0..self.nodes).map(|other| format!("{}:{}", self.peer_host, self.port(other) + 1)).collect();
         let mut process = Process::new(std::env::current_exe()?);
         process.arg("serve").args(&self.flags).arg("--until-stdin-closes");
         for (flag, value) in [
@@ -180,6 +194,9 @@ impl Plan {
             ("--expect", self.nodes.to_string()),
         ] {
             process.args([flag, &value]);
+        }
+        if let Some(path) = &self.socket {
+            process.args(["--socket", &format!("{path}.n{}", node + 1)]);
         }
         // A group of its own: Ctrl-C reaches this process, which then stops the nodes. The stdin pipe stops them even if
         // this process is killed.
@@ -197,7 +214,7 @@ impl Plan {
     }
 
     async fn until_together(&self) {
-        let admin = format!("{}:{}", self.host, self.base_port + 2);
+        let admin = format!("{}:{}", self.peer_host, self.base_port + 2);
         loop {
             if let Ok(body) = http::get(&admin, "/api/cluster").await
                 && let Ok(state) = serde_json::from_slice::<ClusterState>(&body)
@@ -210,13 +227,13 @@ impl Plan {
     }
 
     fn instructions(&self) -> String {
-        let host = &self.host;
+        let (host, peer_host) = (&self.host, &self.peer_host);
         let bare = host.trim_matches(['[', ']']);
         let mut lines = vec![String::new(), format!("{} memring nodes are ready.", self.nodes), String::new()];
         for node in 0..self.nodes {
             let port = self.port(node);
             lines.push(format!(
-                "  n{:<3} clients {host}:{port}   admin http://{host}:{}/api/cluster",
+                "  n{:<3} clients {host}:{port}   admin http://{peer_host}:{}/api/cluster",
                 node + 1,
                 port + 2
             ));
@@ -233,6 +250,15 @@ impl Plan {
             "Ctrl-C stops them all.".to_owned(),
         ]);
         lines.join("\n")
+    }
+}
+
+/// Where this machine reaches what listens there.
+fn reachable(listen: &str) -> String {
+    match listen {
+        "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
+        v6 if v6.contains(':') => format!("[{v6}]"),
+        other => other.to_owned(),
     }
 }
 

@@ -4,15 +4,16 @@
 //! is said on a connection, beyond whose link it is.
 
 use std::cell::Cell;
-use std::io::{self, Write};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::client_socket::ClientListener;
+use crate::clock::Clock;
 use crate::control::ControlLoop;
 use crate::gauges::Connections;
 use crate::link::handshake::{PEER_LINKS_MAX, handshake};
@@ -46,26 +47,24 @@ impl Dealer {
     }
 }
 
-/// Accepts clients for ever.
+/// Accepts clients of one listener for ever.
 pub(crate) async fn accept_clients(
-    listener: TcpListener,
+    listener: ClientListener,
     dealer: Rc<Dealer>,
     connections: Arc<Connections>,
+    clock: Clock,
     conn_limit: usize,
 ) {
+    connections.registry.enter_listener(listener.endpoint(), clock.now().mono);
     loop {
-        let stream = accept(&listener, "clients").await;
-        let Some(admission) = connections.admit(conn_limit as u64) else {
+        let mut client = accept(async || listener.accept().await, "clients", Some(&connections)).await;
+        let now = clock.now().mono;
+        let Some(admission) = connections.admit(conn_limit as u64, client.from, client.to, now) else {
             // A fresh socket takes this line at once; one that does not is closed without it.
-            let _ = stream.into_std().and_then(|mut stream| stream.write(TOO_MANY));
+            let _ = client.stream.say(TOO_MANY);
             continue;
         };
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_keepalive(true);
-        match stream.into_std() {
-            Ok(stream) => dealer.deal(Handoff::Client(stream, admission)),
-            Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
-        }
+        dealer.deal(Handoff::Client(client.stream, admission));
     }
 }
 
@@ -78,7 +77,7 @@ pub(crate) async fn accept_peers(
 ) {
     let permits = Arc::new(Semaphore::new(PEER_LINKS_MAX));
     loop {
-        let stream = accept(&listener, "peers").await;
+        let (stream, _from) = accept(async || listener.accept().await, "peers", None).await;
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             tracing::warn!("{PEER_LINKS_MAX} peer links are open: another is closed");
             continue;
@@ -112,18 +111,30 @@ async fn greet(
     }
 }
 
-async fn accept(listener: &TcpListener, whom: &str) -> TcpStream {
-    let mut told = false;
+/// The next connection, however long the system has no means for one; `gauge` is told of that.
+async fn accept<T>(next: impl AsyncFn() -> io::Result<T>, whom: &str, gauge: Option<&Connections>) -> T {
+    let mut paused = false;
     loop {
-        match listener.accept().await {
-            Ok((stream, _from)) => return stream,
+        match next().await {
+            Ok(accepted) => {
+                if let Some(gauge) = gauge.filter(|_| paused) {
+                    gauge.resume();
+                }
+                return accepted;
+            }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                if !told {
+                if !paused {
                     tracing::warn!(%error, "cannot accept {whom} for now");
-                    told = true;
+                    paused = true;
+                    if let Some(gauge) = gauge {
+                        gauge.pause();
+                    }
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                if let Some(gauge) = gauge {
+                    gauge.paused_for(ACCEPT_PAUSE);
+                }
             }
         }
     }

@@ -8,8 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a read brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +24,7 @@ pub(crate) enum Arrived {
 ///
 /// A poll of tokio's read and not `try_read`: after a read that did not fill the buffer it knows that the socket is empty,
 /// and so saves the call that would only say so.
-pub(crate) async fn read_once(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Arrived> {
+pub(crate) async fn read_once(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Arrived> {
     debug_assert!(buffer.capacity() > buffer.len());
     let mut reading = pin!(stream.read_buf(buffer));
     match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {

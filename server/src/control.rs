@@ -1,21 +1,18 @@
-//! The control thread's loop: gossip, joining, and what the process knows of itself.
+//! The control thread's loop: gossip, joining, leaving.
 //!
-//! Must not know how a membership is decided: it brings packets, addresses and facts to the engine's control.
+//! Must not know how a membership is decided: it brings packets and addresses to the engine's control.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memring_engine::node::{Control, Effect, ProcessFacts, Shared};
+use memring_engine::node::{Control, Effect, Shared};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::clock::Clock;
 use crate::config::JoinTarget;
 use crate::event_loop::{EventLoop, Surroundings};
-use crate::gauges::{Connections, Traffic};
-use crate::process;
 
 /// The control thread's event loop.
 pub(crate) type ControlLoop = EventLoop<Control, Outside>;
@@ -34,9 +31,6 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most addresses that one round of look-ups hands over.
 const JOIN_ADDRESSES_MAX: usize = 1024;
-
-/// How often the engine learns what the process knows of itself.
-const FACTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Performs the effects that only the control thread has.
 pub(crate) struct Outside {
@@ -117,47 +111,5 @@ pub(crate) async fn drain_when_told(thread: Rc<ControlLoop>, told: Arc<Notify>) 
         told.notified().await;
         tracing::info!("told to leave the ring");
         thread.call(Control::drain);
-    }
-}
-
-/// What the facts are gathered from.
-pub(crate) struct FactSources {
-    pub(crate) clock: Clock,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) traffic: Vec<Arc<Traffic>>,
-    pub(crate) conn_limit: usize,
-}
-
-/// Tells the engine what the process knows of itself, for ever.
-pub(crate) async fn tell_facts(shared: Arc<Shared>, sources: FactSources) {
-    loop {
-        shared.set_process_facts(sources.gather());
-        tokio::time::sleep(FACTS_EVERY).await;
-    }
-}
-
-impl FactSources {
-    fn gather(&self) -> ProcessFacts {
-        let now = self.clock.now();
-        let cpu = process::cpu_time();
-        let (read, written) = self
-            .traffic
-            .iter()
-            .map(|traffic| traffic.bytes())
-            .fold((0, 0), |(read, written), bytes| (read + bytes.0, written + bytes.1));
-        ProcessFacts {
-            pid: std::process::id(),
-            uptime_s: now.mono.0 / 1_000_000,
-            rusage_user_us: cpu.user_us,
-            rusage_system_us: cpu.system_us,
-            unix_s: now.cluster.seconds(),
-            threads: self.traffic.len() as u16,
-            curr_connections: self.connections.current(),
-            max_connections: self.conn_limit as u64,
-            total_connections: self.connections.total(),
-            rejected_connections: self.connections.rejected(),
-            bytes_read: read,
-            bytes_written: written,
-        }
     }
 }

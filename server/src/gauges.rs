@@ -5,26 +5,90 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use memring_engine::now::Mono;
+
+use crate::client_socket::Endpoint;
+use crate::registry::{Entry, Registry};
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Client connections of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
+    pub(crate) registry: Registry,
     current: AtomicU64,
     total: AtomicU64,
     rejected: AtomicU64,
+    /// Closed because they were idle.
+    pub(crate) idle_kicks: Count,
+    /// Logins tried.
+    pub(crate) logins: Count,
+    /// Logins tried in vain.
+    pub(crate) failed_logins: Count,
+    /// Listeners that cannot accept for now.
+    paused: AtomicU64,
+    pauses: Count,
+    paused_us: AtomicU64,
 }
 
 impl Connections {
     /// Counts a connection in, unless `limit` are here; then counts it as rejected.
-    pub(crate) fn admit(self: &Arc<Self>, limit: u64) -> Option<Admission> {
-        // Only the acceptor adds, so nobody can pass the limit between the two lines.
+    pub(crate) fn admit(self: &Arc<Self>, limit: u64, from: Endpoint, to: Endpoint, now: Mono) -> Option<Admission> {
+        // Only the control thread adds, so nobody can pass the limit between the two lines.
         if self.current() >= limit {
             self.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         self.current.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
-        Some(Admission(Arc::clone(self)))
+        let entry = self.registry.enter_client(from, to, now);
+        Some(Admission { connections: Arc::clone(self), entry })
+    }
+
+    /// Notes that a listener cannot accept.
+    pub(crate) fn pause(&self) {
+        self.pauses.increment();
+        self.paused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how much longer that has been so.
+    pub(crate) fn paused_for(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.paused_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// Notes that it can again.
+    pub(crate) fn resume(&self) {
+        self.paused.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether all listeners can accept.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) == 0
+    }
+
+    /// How often one could not.
+    pub(crate) fn pauses(&self) -> u64 {
+        self.pauses.value()
+    }
+
+    /// For how long, in microseconds.
+    pub(crate) fn paused_us(&self) -> u64 {
+        self.paused_us.load(Ordering::Relaxed)
     }
 
     pub(crate) fn current(&self) -> u64 {
@@ -42,11 +106,22 @@ impl Connections {
 
 /// A counted connection; counted out when dropped.
 #[derive(Debug)]
-pub(crate) struct Admission(Arc<Connections>);
+pub(crate) struct Admission {
+    connections: Arc<Connections>,
+    entry: Arc<Entry>,
+}
+
+impl Admission {
+    /// Its place in the registry.
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.0.current.fetch_sub(1, Ordering::Relaxed);
+        self.connections.registry.leave(&self.entry);
+        self.connections.current.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,10 +155,29 @@ mod tests {
     #[test]
     fn connections_are_counted_in_and_out() {
         let connections = Arc::new(Connections::default());
-        let first = connections.admit(1).expect("there is room");
-        assert!(connections.admit(1).is_none());
+        let admit = || {
+            let end = Endpoint::Unix("/run/m.sock".into());
+            connections.admit(1, end.clone(), end, Mono(0))
+        };
+        let first = admit().expect("there is room");
+        assert!(admit().is_none());
+        assert_eq!(connections.registry.lines(Mono(0)).len(), 4);
         drop(first);
-        assert!(connections.admit(1).is_some());
+        assert!(connections.registry.lines(Mono(0)).is_empty());
+        assert!(admit().is_some());
         assert_eq!((connections.current(), connections.total(), connections.rejected()), (0, 2, 1));
+    }
+
+    #[test]
+    fn the_node_accepts_unless_a_listener_cannot() {
+        let connections = Connections::default();
+        connections.pause();
+        connections.pause();
+        connections.paused_for(Duration::from_millis(3));
+        connections.resume();
+        assert!(!connections.is_accepting());
+        connections.resume();
+        assert!(connections.is_accepting());
+        assert_eq!((connections.pauses(), connections.paused_us()), (2, 3000));
     }
 }

@@ -7,25 +7,30 @@
 //! run            puts a node together: one control thread, W workers
 //!   acceptor     takes connections, deals them to workers in turn
 //!   worker       one thread: node, clients, links          connection/  one client
-//!   control      one thread: gossip, joining, facts        link/        peers, both directions
+//!   control      one thread: gossip, joining               link/        peers, both directions
 //!   event_loop   what both threads share: call the machine, perform its effects, turn its timers
-//!   admin        HTTP                                      signals, sockets, arrival, threads, clock, process, gauges,
-//!                                                          log
+//!   front_door   what connections share: logins, shutdown  registry     who is connected
+//!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
+//!                                                          process, gauges, facts, log
 //! config/        what the node is told, checked once
 //! ```
 
 mod acceptor;
 mod admin;
 mod arrival;
+mod client_socket;
 mod clock;
 pub mod config;
 mod connection;
 mod control;
 mod event_loop;
+mod facts;
+mod front_door;
 mod gauges;
 mod link;
 mod log;
 mod process;
+mod registry;
 mod run;
 mod signals;
 mod sockets;

@@ -17,17 +17,20 @@ use memring_engine::node::{ClusterView, Control, Settings, Shared};
 use memring_protocol::frame::{Preamble, encode_preamble};
 use memring_protocol::ring::NodeName;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle as JoinTask, LocalSet};
 
 use crate::acceptor::{self, Dealer};
 use crate::admin::{self, Admin};
+use crate::client_socket::ClientListener;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::{self, ControlLoop, FactSources, Outside};
+use crate::control::{self, ControlLoop, Outside};
 use crate::event_loop::{EventLoop, Wiring};
+use crate::facts::FactSources;
+use crate::front_door::{Auth, FrontDoor};
 use crate::gauges::{Connections, Traffic};
 use crate::link::{CONTROL_LINK, Links};
-use crate::signals::Signals;
+use crate::signals::{self, Signals, Stop};
 use crate::sockets::{self, Sockets};
 use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
 use crate::{log, process, threads};
@@ -40,6 +43,9 @@ const STOP_WAIT_POLL: Duration = Duration::from_millis(200);
 
 /// How often a thread that ended by itself is looked for.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
+
+/// Reasons to stop that may wait: the first is enough.
+const STOPS_MAX: usize = 4;
 
 /// Runs a node until it is told to stop, on this thread and as many workers as the config says.
 pub fn serve(config: &Config) -> ExitCode {
@@ -66,35 +72,38 @@ struct Process {
     heartbeats: Vec<Arc<AtomicU64>>,
     traffic: Vec<Arc<Traffic>>,
     connections: Arc<Connections>,
+    door: Arc<FrontDoor>,
     phase: watch::Sender<Phase>,
     stopping: Arc<AtomicBool>,
 }
 
 async fn run(config: &Config) -> Result<(), String> {
+    let (stops, told) = mpsc::channel(STOPS_MAX);
     let mut signals =
-        Signals::new(config.until_stdin_closes).map_err(|error| format!("cannot watch signals: {error}"))?;
+        Signals::new(config.until_stdin_closes, told).map_err(|error| format!("cannot watch signals: {error}"))?;
     let clock = Clock::start();
     let name = node_name(config)?;
     let sockets = sockets::bind(config).await?;
     let workers = config.threads.unwrap_or_else(threads::cores).max(1);
     let settings = config.settings(name, sockets.at, clock.wall_at_start().0, random_seed(), workers);
     say_hello(config, &settings, &sockets);
-    let process = Process::new(clock, Shared::new(settings));
+    let process = Process::new(config, clock, Shared::new(settings), stops);
     let (senders, handles) = start_workers(&process).map_err(|error| format!("cannot start a worker: {error}"))?;
 
     let control = control_loop(&process, Rc::new(sockets.gossip));
     let dealer = Rc::new(Dealer::new(senders));
     let drain = Arc::new(Notify::new());
-    let connections = Arc::clone(&process.connections);
-    let accepting = acceptor::accept_clients(sockets.clients, Rc::clone(&dealer), connections, config.conn_limit);
-    let accepting = tokio::task::spawn_local(accepting);
+    let accepting = process.accept_clients(sockets.clients, &dealer);
     let cluster = Rc::from(config.cluster_name.as_str());
     tokio::task::spawn_local(acceptor::accept_peers(sockets.peers, dealer, Rc::clone(&control), cluster));
     tokio::task::spawn_local(admin::serve(sockets.admin, process.admin(&drain)));
     tokio::task::spawn_local(Rc::clone(&control).run_timers());
     tokio::task::spawn_local(control::receive_packets(Rc::clone(&control)));
-    tokio::task::spawn_local(control::tell_facts(Arc::clone(&process.shared), process.fact_sources(config)));
     tokio::task::spawn_local(control::drain_when_told(Rc::clone(&control), drain));
+    let door = Arc::clone(&process.door);
+    tokio::task::spawn_local(async move { door.facts.keep_telling(&door.shared).await });
+    let door = Arc::clone(&process.door);
+    tokio::task::spawn_local(signals::at_hangup(move || door.auth.iter().for_each(Auth::reload)));
     if !config.join.is_empty() {
         let shared = Arc::clone(&process.shared);
         let joining = control::keep_joining(Rc::clone(&control), shared, config.join.clone(), config.join_port());
@@ -105,7 +114,7 @@ async fn run(config: &Config) -> Result<(), String> {
         stop = signals.next() => {
             tracing::info!("{stop}");
             if stop.is_gentle() && process.others_are_synced(config.stop_wait, &mut signals).await {
-                accepting.abort();
+                accepting.iter().for_each(JoinTask::abort);
                 process.stop_gently(&control, &mut signals).await;
             }
             Ok(())
@@ -117,16 +126,26 @@ async fn run(config: &Config) -> Result<(), String> {
 }
 
 impl Process {
-    fn new(clock: Clock, shared: Arc<Shared>) -> Self {
+    fn new(config: &Config, clock: Clock, shared: Arc<Shared>, stops: mpsc::Sender<Stop>) -> Self {
         let workers = usize::from(shared.settings().workers);
         let heartbeat = || Arc::new(AtomicU64::new(clock.now().mono.0));
+        let connections = Arc::new(Connections::default());
+        let traffic: Vec<_> = (0..workers).map(|_| Arc::new(Traffic::default())).collect();
+        let facts = FactSources {
+            clock,
+            connections: Arc::clone(&connections),
+            traffic: traffic.clone(),
+            conn_limit: config.conn_limit,
+        };
+        let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
             clock,
             shared,
             // The last one is the control thread's.
             heartbeats: (0..=workers).map(|_| heartbeat()).collect(),
-            traffic: (0..workers).map(|_| Arc::new(Traffic::default())).collect(),
-            connections: Arc::new(Connections::default()),
+            traffic,
+            connections,
+            door,
             phase: watch::Sender::new(Phase::Serving),
             stopping: Arc::new(AtomicBool::new(false)),
         }
@@ -152,13 +171,15 @@ impl Process {
         }
     }
 
-    fn fact_sources(&self, config: &Config) -> FactSources {
-        FactSources {
-            clock: self.clock,
-            connections: Arc::clone(&self.connections),
-            traffic: self.traffic.clone(),
-            conn_limit: config.conn_limit,
-        }
+    /// Accepts on each of the listeners.
+    fn accept_clients(&self, listeners: Vec<ClientListener>, dealer: &Rc<Dealer>) -> Vec<JoinTask<()>> {
+        let accept = |listener| {
+            let (dealer, connections) = (Rc::clone(dealer), Arc::clone(&self.connections));
+            let conn_limit = self.door.facts.conn_limit;
+            let accepting = acceptor::accept_clients(listener, dealer, connections, self.clock, conn_limit);
+            tokio::task::spawn_local(accepting)
+        };
+        listeners.into_iter().map(accept).collect()
     }
 
     /// Goes on serving until the nodes that stay have whole copies, or for `stop_wait`: in a rolling restart, stopping
@@ -239,6 +260,7 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
             number,
             shared: Arc::clone(&process.shared),
             traffic: Arc::clone(&process.traffic[index]),
+            door: Arc::clone(&process.door),
             handoffs,
             phase: process.phase.subscribe(),
         };
@@ -285,11 +307,12 @@ async fn until_one_ends(handles: &[JoinHandle<io::Result<()>>]) {
 fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
     let address =
         |listener: &tokio::net::TcpListener| listener.local_addr().map_or_else(|_| "?".into(), |at| at.to_string());
+    let clients: Vec<String> = sockets.clients.iter().map(|listener| listener.endpoint().to_string()).collect();
     tracing::info!(
         "memring {} node {}: clients on {}, peers on {} (told to others as {}), admin on http://{}",
         env!("CARGO_PKG_VERSION"),
         settings.name,
-        address(&sockets.clients),
+        clients.join(", "),
         address(&sockets.peers),
         settings.peer,
         address(&sockets.admin),

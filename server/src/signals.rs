@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::threads;
 
@@ -17,12 +17,16 @@ pub(crate) enum Stop {
     Terminate,
     Interrupt,
     StdinClosed,
+    /// A client's `shutdown`, or `shutdown graceful`.
+    Shutdown {
+        graceful: bool,
+    },
 }
 
 impl Stop {
     /// Whether there is time to finish what is in flight.
     pub(crate) fn is_gentle(self) -> bool {
-        self == Self::Terminate
+        matches!(self, Self::Terminate | Self::Shutdown { graceful: true })
     }
 }
 
@@ -32,6 +36,8 @@ impl fmt::Display for Stop {
             Self::Terminate => "SIGTERM: stopping once requests in flight are done",
             Self::Interrupt => "SIGINT: stopping at once",
             Self::StdinClosed => "stdin has closed: stopping at once",
+            Self::Shutdown { graceful: true } => "a client says shutdown graceful: stopping once requests are done",
+            Self::Shutdown { graceful: false } => "a client says shutdown: stopping at once",
         })
     }
 }
@@ -41,11 +47,13 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     stdin_closed: Arc<Notify>,
+    told: mpsc::Receiver<Stop>,
 }
 
 impl Signals {
-    /// Watches from now on; stdin too if asked.
-    pub(crate) fn new(watch_stdin: bool) -> io::Result<Self> {
+    /// Watches from now on; stdin too if asked. Reasons that come from inside come through `told`, whose senders the
+    /// caller keeps.
+    pub(crate) fn new(watch_stdin: bool, told: mpsc::Receiver<Stop>) -> io::Result<Self> {
         let stdin_closed = Arc::new(Notify::new());
         if watch_stdin {
             let closed = Arc::clone(&stdin_closed);
@@ -60,6 +68,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             stdin_closed,
+            told,
         })
     }
 
@@ -69,6 +78,19 @@ impl Signals {
             _ = self.terminate.recv() => Stop::Terminate,
             _ = self.interrupt.recv() => Stop::Interrupt,
             () = self.stdin_closed.notified() => Stop::StdinClosed,
+            Some(stop) = self.told.recv() => stop,
         }
+    }
+}
+
+/// Calls this at every SIGHUP, for ever. The signal's own action, to end the process, is off from then on.
+pub(crate) async fn at_hangup(reload: impl Fn()) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                reload();
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot watch for SIGHUP"),
     }
 }

@@ -13,8 +13,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::client_socket::DetachedClient;
 use crate::connection::{self, Clients, WorkerLoop};
 use crate::event_loop::{EventLoop, Wiring};
+use crate::front_door::FrontDoor;
 use crate::gauges::{Admission, Traffic};
 use crate::link;
 use crate::threads;
@@ -30,7 +32,7 @@ const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// A socket for a worker. Between runtimes sockets travel as the standard library's.
 pub(crate) enum Handoff {
-    Client(std::net::TcpStream, Admission),
+    Client(DetachedClient, Admission),
     /// With the bytes that came behind the preamble.
     Peer(std::net::TcpStream, BytesMut, OwnedSemaphorePermit),
 }
@@ -50,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) number: u16,
     pub(crate) shared: Arc<Shared>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) door: Arc<FrontDoor>,
     pub(crate) handoffs: mpsc::Receiver<Handoff>,
     pub(crate) phase: watch::Receiver<Phase>,
 }
@@ -63,7 +66,7 @@ impl Worker {
     }
 
     async fn serve(mut self, wiring: Wiring) {
-        let clients = Clients::new(self.shared.settings().item_bytes_max, self.traffic);
+        let clients = Clients::new(self.shared.settings().item_bytes_max, self.traffic, self.door);
         let thread = EventLoop::new(Node::new(self.shared, self.number), clients, wiring);
         tokio::task::spawn_local(Rc::clone(&thread).run_timers());
         loop {
@@ -89,7 +92,7 @@ impl Worker {
 fn take(thread: &Rc<WorkerLoop>, handoff: Handoff) {
     let thread = Rc::clone(thread);
     match handoff {
-        Handoff::Client(stream, admission) => match TcpStream::from_std(stream) {
+        Handoff::Client(stream, admission) => match stream.attach() {
             Ok(stream) => drop(tokio::task::spawn_local(connection::serve(thread, stream, admission))),
             Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
         },

@@ -65,9 +65,27 @@ pub struct Settings {
     pub refound_after: Duration,
     /// The most memory for hints.
     pub hint_memory_bytes: usize,
+    /// Whether flush_all is allowed (not `-F`).
+    pub flush_enabled: bool,
+    /// Whether keys may be listed (not `-X`).
+    pub dump_enabled: bool,
+    /// Whether watch is allowed (not `-W`).
+    pub watch_enabled: bool,
+    /// Whether shutdown is allowed (`-A`).
+    pub shutdown_enabled: bool,
+    /// Seconds without a command after which the server closes a client; 0 for never.
+    pub idle_timeout_s: u32,
+    /// `--listen`, as it may be given.
+    pub listen: String,
+    /// The path of the Unix socket for clients.
+    pub socket: Option<String>,
+    /// Its permissions.
+    pub socket_mode: u32,
+    /// The file with those who may log in; everyone may do everything if `None`.
+    pub auth_file: Option<String>,
     /// Where peers reach it.
     pub peer: SocketAddr,
-    /// Where clients reach it.
+    /// Where clients reach it by TCP; 0 if they do not.
     pub client_port: u16,
     /// Where its admin HTTP is.
     pub admin_port: u16,

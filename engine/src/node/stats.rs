@@ -32,6 +32,18 @@ pub struct ProcessFacts {
     pub total_connections: u64,
     /// Refused because there were too many.
     pub rejected_connections: u64,
+    /// Clients closed because they were idle.
+    pub idle_kicks: u64,
+    /// Logins tried.
+    pub auth_cmds: u64,
+    /// Logins tried in vain.
+    pub auth_errors: u64,
+    /// Whether all listeners for clients can accept: not while the system has no file or memory for another connection.
+    pub accepting: bool,
+    /// How often one could not.
+    pub listen_disabled_num: u64,
+    /// For how long, in microseconds.
+    pub listen_disabled_us: u64,
     /// Bytes read from clients.
     pub bytes_read: u64,
     /// Bytes written to clients.

@@ -23,7 +23,8 @@ fn check_item_size(config: &Config, givens: &Givens) -> Result<(), ConfigError> 
 }
 
 fn check_ports(config: &Config, givens: &Givens) -> Result<(), ConfigError> {
-    let ports = [("port", config.port), ("peer-port", config.peer_port), ("admin-port", config.admin_port)];
+    let port = if config.tcp_for_clients { config.port } else { 0 };
+    let ports = [("port", port), ("peer-port", config.peer_port), ("admin-port", config.admin_port)];
     for (index, &(name, port)) in ports.iter().enumerate() {
         for &(earlier_name, earlier) in &ports[..index] {
             if port != 0 && port == earlier {

@@ -43,6 +43,7 @@ fn argument(choice: &Choice) -> Arg {
     argument = argument.help(help);
     match choice.takes {
         Takes::Value(name) => argument.value_name(name).allow_hyphen_values(true),
+        Takes::Values(name) => argument.value_name(name).allow_hyphen_values(true).action(ArgAction::Append),
         Takes::Nothing => argument.action(ArgAction::SetTrue),
         Takes::Count => argument.action(ArgAction::Count),
     }
@@ -68,7 +69,7 @@ pub fn given_flags(matches: &ArgMatches) -> Vec<(&'static str, Vec<String>)> {
         Some((
             choice.name,
             match choice.takes {
-                Takes::Value(_) => vec![flag, text],
+                Takes::Value(_) | Takes::Values(_) => vec![flag, text],
                 Takes::Nothing => vec![flag],
                 Takes::Count => vec![flag; text.parse().unwrap_or(1)],
             },
@@ -88,6 +89,10 @@ fn flag_text(choice: &Choice, matches: &ArgMatches) -> Option<String> {
     }
     match choice.takes {
         Takes::Value(_) => matches.get_one::<String>(choice.name).cloned(),
+        Takes::Values(_) => {
+            let values: Vec<&str> = matches.get_many::<String>(choice.name)?.map(String::as_str).collect();
+            Some(values.join(","))
+        }
         Takes::Nothing => Some("true".to_owned()),
         Takes::Count => Some(matches.get_count(choice.name).to_string()),
     }
@@ -159,6 +164,9 @@ fn merge(
     if let (Some(file), Some(unknown)) = (file, table.keys().next()) {
         return Err(ConfigError(format!("{}: unknown key {unknown}", file.path)));
     }
+    // As in memcached a Unix socket takes the place of the ports, unless they are asked for too.
+    let tcp_is_wanted = config.port != 0 && (givens.contains_key("port") || givens.contains_key("listen"));
+    config.tcp_for_clients = config.socket.is_none() || tcp_is_wanted;
     check::check(&config, &givens)?;
     Ok(config)
 }

@@ -4,13 +4,15 @@
 //! variable, or key of the file) and the value. Must not know sockets, threads or what the values are used for.
 //!
 //! ```text
-//! options  the table: one line an option       units, join  how values are written
-//! layers   which source a value comes from     check        what values mean together
+//! options  the table: one line an option       units, join, listen, accounts  how values are written
+//! layers   which source a value comes from     check                          what values mean together
 //! ```
 
+mod accounts;
 mod check;
 mod join;
 mod layers;
+mod listen;
 mod options;
 mod units;
 
@@ -21,16 +23,24 @@ use memring_engine::node::{Namespace, Settings, Unmet};
 use memring_protocol::level::Level;
 use memring_protocol::ring::NodeName;
 
+pub use self::accounts::Accounts;
 pub use self::join::JoinTarget;
 pub use self::layers::{command, config_file_argument, from_arguments, given_flags};
+pub use self::listen::ListenAddress;
 
 /// Everything that `memring serve` can be told, checked.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    /// For clients.
+    /// For clients, where [`Self::listen`] names none; 0 for a free one.
     pub port: u16,
-    /// What all ports listen on: an address or a name of this host.
-    pub listen: String,
+    /// Where clients are waited for: at least one.
+    pub listen: Vec<ListenAddress>,
+    /// Whether clients may come by TCP at all.
+    pub tcp_for_clients: bool,
+    /// The path of a Unix socket for clients.
+    pub socket: Option<String>,
+    /// Its permissions.
+    pub socket_mode: u32,
     /// Memory for items.
     pub memory_limit_bytes: usize,
     /// The largest key and value together.
@@ -39,6 +49,18 @@ pub struct Config {
     pub disable_evictions: bool,
     /// The most client connections at once.
     pub conn_limit: usize,
+    /// Seconds without a command after which a client is closed; 0 for never.
+    pub idle_timeout_s: u32,
+    /// Who may log in; everyone may do everything if `None`.
+    pub auth_file: Option<AuthFile>,
+    /// Whether clients may stop the node.
+    pub enable_shutdown: bool,
+    /// Whether flush_all is refused.
+    pub disable_flush_all: bool,
+    /// Whether lists of keys are refused.
+    pub disable_dumping: bool,
+    /// Whether watch is refused.
+    pub disable_watch: bool,
     /// Worker threads; one a core if `None`.
     pub threads: Option<u16>,
     /// The node's name; the host's if `None`.
@@ -47,6 +69,8 @@ pub struct Config {
     pub zone: String,
     /// Its share of the ring in hundredths.
     pub weight: u32,
+    /// What the peer and admin ports listen on; the first of [`Self::listen`] if `None`.
+    pub peer_listen: Option<String>,
     /// For the other nodes, TCP and UDP.
     pub peer_port: u16,
     /// For HTTP.
@@ -87,6 +111,15 @@ pub struct Config {
     pub until_stdin_closes: bool,
 }
 
+/// Who may log in, and where that is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuthFile {
+    /// The file.
+    pub path: String,
+    /// What it said when the config was read.
+    pub accounts: Accounts,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -116,15 +149,25 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             port: 11_211,
-            listen: "127.0.0.1".to_owned(),
+            listen: vec![ListenAddress { host: "127.0.0.1".to_owned(), port: None }],
+            tcp_for_clients: true,
+            socket: None,
+            socket_mode: 0o700,
             memory_limit_bytes: 64 * 1024 * 1024,
             item_bytes_max: 10 * 1024,
             disable_evictions: false,
             conn_limit: 16_384,
+            idle_timeout_s: 0,
+            auth_file: None,
+            enable_shutdown: false,
+            disable_flush_all: false,
+            disable_dumping: false,
+            disable_watch: false,
             threads: None,
             name: None,
             zone: String::new(),
             weight: 100,
+            peer_listen: None,
             peer_port: DEFAULT_PEER_PORT,
             admin_port: 11_213,
             advertise: None,
@@ -157,6 +200,15 @@ impl Config {
         if self.peer_port == 0 { DEFAULT_PEER_PORT } else { self.peer_port }
     }
 
+    /// The host that the peer and admin ports listen on.
+    pub fn peer_host(&self) -> &str {
+        match (&self.peer_listen, self.listen.first()) {
+            (Some(host), _) => host,
+            (None, Some(first)) => &first.host,
+            (None, None) => "127.0.0.1",
+        }
+    }
+
     /// What the engine is told.
     pub fn settings(&self, name: NodeName, at: Whereabouts, generation: u64, seed: u64, workers: u16) -> Settings {
         Settings {
@@ -178,6 +230,15 @@ impl Config {
             rejoin_empty: self.rejoin_empty,
             refound_after: self.refound_after,
             hint_memory_bytes: self.hint_memory_bytes,
+            flush_enabled: !self.disable_flush_all,
+            dump_enabled: !self.disable_dumping,
+            watch_enabled: !self.disable_watch,
+            shutdown_enabled: self.enable_shutdown,
+            idle_timeout_s: self.idle_timeout_s,
+            listen: self.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            socket: self.socket.clone(),
+            socket_mode: self.socket_mode,
+            auth_file: self.auth_file.as_ref().map(|file| file.path.clone()),
             peer: at.peer,
             client_port: at.client_port,
             admin_port: at.admin_port,

@@ -3,11 +3,12 @@
 //! Must not know where a value came from; what values mean together is `check`'s business.
 
 use memring_engine::node::Unmet;
+use memring_protocol::limits::FRAME_BYTES_MAX;
 use memring_protocol::ring::NodeName;
 
-use super::join;
+use super::accounts::Accounts;
 use super::units::{bytes, duration, truth, weight};
-use super::{Config, LogFormat};
+use super::{AuthFile, Config, LogFormat, join, listen};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -32,6 +33,8 @@ pub(super) struct Choice {
 pub(super) enum Takes {
     /// A value of this name.
     Value(&'static str),
+    /// Values of this name, with commas between them or the flag given again.
+    Values(&'static str),
     /// Nothing: it is on or off.
     Nothing,
     /// Nothing: it counts how often it is given.
@@ -40,25 +43,34 @@ pub(super) enum Takes {
 
 type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
-use Takes::{Count, Nothing, Value};
+use Takes::{Count, Nothing, Value, Values};
 
 /// All of them, in the order of the help.
 #[rustfmt::skip]
 pub(super) const CHOICES: &[Choice] = &[
     choice("port", Some('p'), Value("PORT"), "11211", "Port for clients", |c, t| put(&mut c.port, number(t, 0, 65_535))),
-    choice("listen", Some('l'), Value("ADDRESS"), "127.0.0.1", "Address that all ports listen on; 0.0.0.0 or :: for every one", |c, t| put(&mut c.listen, one_host(t))),
+    choice("listen", Some('l'), Values("ADDRESS[:PORT],…"), "127.0.0.1", "Where to listen for clients; 0.0.0.0 or :: for every address", |c, t| put(&mut c.listen, listen::addresses(t))),
+    choice("socket", Some('s'), Value("PATH"), "", "Unix socket for clients; without --port or --listen there is no TCP for them", |c, t| put(&mut c.socket, socket_path(t).map(Some))),
+    choice("socket-mode", Some('a'), Value("MODE"), "0700", "Who may use the Unix socket, in octal", |c, t| put(&mut c.socket_mode, mode(t))),
     choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, MIB, u64::MAX))),
-    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together; 1m at most", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, ITEM_MAX))),
+    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together; 7m at most", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, ITEM_MAX))),
     choice("disable-evictions", Some('M'), Nothing, "", "Answer an error when memory is full, instead of evicting", |c, t| put(&mut c.disable_evictions, truth(t))),
     choice("conn-limit", Some('c'), Value("NUMBER"), "16384", "Most client connections at once", |c, t| put(&mut c.conn_limit, number(t, 1, 1_000_000))),
+    choice("idle-timeout", None, Value("SECONDS"), "0", "Close clients that send no command for so long; 0 for never", |c, t| put(&mut c.idle_timeout_s, number(t, 0, IDLE_TIMEOUT_MAX_S))),
+    choice("auth-file", Some('Y'), Value("FILE"), "", "Clients must log in as one of its user:password lines; SIGHUP reads it again", |c, t| put(&mut c.auth_file, auth_file(t).map(Some))),
+    choice("enable-shutdown", Some('A'), Nothing, "", "Let clients stop the node with shutdown", |c, t| put(&mut c.enable_shutdown, truth(t))),
+    choice("disable-flush-all", Some('F'), Nothing, "", "Refuse flush_all", |c, t| put(&mut c.disable_flush_all, truth(t))),
+    choice("disable-dumping", Some('X'), Nothing, "", "Refuse to list keys (stats cachedump, lru_crawler metadump)", |c, t| put(&mut c.disable_dumping, truth(t))),
+    choice("disable-watch", Some('W'), Nothing, "", "Refuse watch", |c, t| put(&mut c.disable_watch, truth(t))),
     choice("threads", Some('t'), Value("NUMBER"), "one a core", "Worker threads", |c, t| put(&mut c.threads, number(t, 1, 256).map(Some))),
     choice("name", None, Value("NAME"), "the host's name", "This node's name: its identity on the ring", |c, t| put(&mut c.name, NodeName::new(t).map(Some).map_err(|error| error.to_string()))),
     choice("zone", None, Value("ZONE"), "", "The node's failure domain: copies go to distinct zones first", |c, t| put(&mut c.zone, word(t))),
     choice("weight", None, Value("WEIGHT"), "1", "The node's share of the ring", |c, t| put(&mut c.weight, weight(t))),
     choice("peer-port", None, Value("PORT"), "11212", "Port for the other nodes, TCP and UDP", |c, t| put(&mut c.peer_port, number(t, 0, 65_535))),
+    choice("peer-listen", None, Value("ADDRESS"), "the first one of --listen", "Address that the peer and admin ports listen on", |c, t| put(&mut c.peer_listen, one_host(t).map(Some))),
     choice("admin-port", None, Value("PORT"), "11213", "Port for HTTP: probes and /api/cluster", |c, t| put(&mut c.admin_port, number(t, 0, 65_535))),
-    choice("advertise", None, Value("HOST"), "the listen address", "Where the other nodes reach this one", |c, t| put(&mut c.advertise, one_host(t).map(Some))),
-    choice("join", None, Value("HOST[:PEERPORT],…"), "", "Nodes to join; a name stands for all its addresses", |c, t| put(&mut c.join, join::targets(t))),
+    choice("advertise", None, Value("HOST"), "the address peers are listened for", "Where the other nodes reach this one", |c, t| put(&mut c.advertise, one_host(t).map(Some))),
+    choice("join", None, Values("HOST[:PEERPORT],…"), "", "Nodes to join; a name stands for all its addresses", |c, t| put(&mut c.join, join::targets(t))),
     choice("expect", None, Value("NUMBER"), "", "Found a ring once this many joiners see each other", |c, t| put(&mut c.expect, number(t, 1, 1024).map(Some))),
     choice("replicas", None, Value("NUMBER"), "3", "Copies of each item, when this node founds a ring", |c, t| put(&mut c.replicas, number(t, 1, 15))),
     choice("vnodes", None, Value("NUMBER"), "256", "", |c, t| put(&mut c.vnodes, number(t, 1, 4096))),
@@ -111,8 +123,17 @@ fn in_units(size: u64) -> String {
     if size.is_multiple_of(MIB) { format!("{}m", size / MIB) } else { format!("{}k", size / 1024) }
 }
 
-/// The largest item: larger ones would need frames of several parts between nodes (`limits::FRAME_BYTES_MAX`).
-const ITEM_MAX: u64 = MIB;
+/// What a frame between nodes holds beside the value and its key: far above any header.
+const FRAME_ROOM_BYTES: u64 = 1024;
+
+/// The largest item, in whole MiB: larger ones would need frames of several parts between nodes.
+const ITEM_MAX: u64 = (FRAME_BYTES_MAX as u64 - FRAME_ROOM_BYTES) / MIB * MIB;
+
+/// Thirty years: more is a slip of the keyboard.
+const IDLE_TIMEOUT_MAX_S: u64 = 1_000_000_000;
+
+/// The longest path of a Unix socket: `sun_path` of unix(7), with its NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The longest zone or cluster name: as a label of Kubernetes.
 const WORD_BYTES_MAX: usize = 63;
@@ -130,6 +151,23 @@ fn one_host(text: &str) -> Result<String, String> {
         return Err("expected one address or host name".to_owned());
     }
     Ok(bare.to_owned())
+}
+
+fn socket_path(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > SOCKET_PATH_BYTES_MAX || text.contains('\0') {
+        return Err(format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = if digits { u32::from_str_radix(text, 8).ok() } else { None };
+    mode.filter(|&mode| mode <= 0o777).ok_or_else(|| "expected octal digits from 0 to 777".to_owned())
+}
+
+fn auth_file(text: &str) -> Result<AuthFile, String> {
+    Ok(AuthFile { path: text.to_owned(), accounts: Accounts::read(text)? })
 }
 
 fn level(text: &str) -> Result<memring_protocol::level::Level, String> {

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::net::TcpStream;
+use tokio::io::AsyncRead;
 
 use crate::arrival::{Arrived, read_once};
 
@@ -37,7 +37,7 @@ impl Input {
     /// Reads once; `needed` bytes in all would complete the command at the front.
     pub(super) async fn read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncRead + Unpin),
         needed: usize,
         spare: &SpareBuffer,
     ) -> io::Result<Arrived> {
@@ -55,6 +55,16 @@ impl Input {
         self.bytes.advance(count);
         self.swallow -= count;
         &self.bytes
+    }
+
+    /// Whether bytes are to be thrown away that have not come yet.
+    pub(super) fn swallows(&self) -> bool {
+        self.swallow > self.bytes.len()
+    }
+
+    /// Whether more than the end of a line is missing of `needed` bytes: the rest of a data block.
+    pub(super) fn lacks_data(&self, needed: usize) -> bool {
+        needed > self.bytes.len() + 1
     }
 
     /// Drops a command that was dealt with, and what of its data is to come.

@@ -10,6 +10,7 @@
 //! ```
 
 mod footprint;
+mod front;
 mod input;
 mod long_get;
 mod pipeline;
@@ -18,12 +19,12 @@ mod table;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use memring_engine::node::{Effect, Node, Ticket};
-use memring_engine::now::Now;
+use memring_engine::now::{Mono, Now};
 use memring_protocol::text::{Command, LineScanner, MetaKey, Step};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use self::input::Input;
 use self::long_get::LongGet;
@@ -31,8 +32,11 @@ use self::replies::Part;
 pub(crate) use self::table::Clients;
 use self::table::Shelf;
 use crate::arrival::Arrived;
+use crate::client_socket::ClientStream;
 use crate::event_loop::EventLoop;
 use crate::gauges::Admission;
+use crate::registry::Entry;
+use crate::signals::Stop;
 
 /// A worker's event loop.
 pub(crate) type WorkerLoop = EventLoop<Node, Clients>;
@@ -43,8 +47,9 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
 struct Connection {
     thread: Rc<WorkerLoop>,
-    stream: TcpStream,
+    stream: ClientStream,
     id: u64,
+    entry: Arc<Entry>,
     shelf: Rc<Shelf>,
     input: Input,
     scanner: LineScanner,
@@ -53,6 +58,12 @@ struct Connection {
     long_get: Option<LongGet>,
     /// No more commands are taken; what is owed is sent, then the connection is closed.
     ending: bool,
+    /// Whether commands are taken; until then only logins are.
+    logged_in: bool,
+    /// When the client last sent a command, or data of one.
+    heard: Mono,
+    /// What the process is told once the connection is closed.
+    farewell: Option<Stop>,
 }
 
 /// Why no further command can be run now.
@@ -73,21 +84,30 @@ enum Ask<'a> {
 }
 
 /// Serves a client until either side ends it.
-pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: TcpStream, admission: Admission) {
-    let (id, shelf) = thread.surroundings.enter();
+pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: ClientStream, admission: Admission) {
+    let entry = Arc::clone(admission.entry());
+    let id = entry.number();
+    let shelf = thread.surroundings.enter(id);
+    let logged_in = thread.surroundings.door.auth.is_none();
+    let heard = thread.clock.now().mono;
     let mut connection = Connection {
         thread: Rc::clone(&thread),
         stream,
         id,
+        entry,
         shelf,
         input: Input::default(),
         scanner: LineScanner::default(),
         needed: 1,
         long_get: None,
         ending: false,
+        logged_in,
+        heard,
+        farewell: None,
     };
     if let Err(error) = connection.run().await {
-        tracing::debug!(connection = id, %error, "connection broken");
+        let from = connection.entry.from();
+        tracing::debug!(connection = id, %from, %error, "connection broken");
     }
     thread.surroundings.leave(id);
     drop(admission);
@@ -114,6 +134,7 @@ impl Connection {
                 continue;
             }
             self.input.rest(&self.thread.surroundings.spare);
+            self.entry.is_now(self.state(stall, unsent));
             self.wait(stall == Stall::Input && !self.ending, unsent > 0).await?;
         }
     }
@@ -129,16 +150,21 @@ impl Connection {
                 return Ok(());
             }
         };
+        let patience = self.patience().filter(|_| may_read && !may_write);
         let readable = tokio::select! {
             ready = self.stream.ready(interest) => ready?.is_readable(),
             () = self.shelf.wake.notified() => false,
+            () = front::out_of(patience) => return self.kick(),
         };
         if may_read && readable { self.read().await } else { Ok(()) }
     }
 
     async fn read(&mut self) -> io::Result<()> {
         match self.input.read(&mut self.stream, self.needed, &self.thread.surroundings.spare).await? {
-            Arrived::Bytes(count) => self.thread.surroundings.traffic.count_read(count),
+            Arrived::Bytes(count) => {
+                self.thread.surroundings.traffic.count_read(count);
+                self.hear_data();
+            }
             Arrived::Nothing => {}
             Arrived::End => self.ending = true,
         }
@@ -155,6 +181,7 @@ impl Connection {
             let stalled = match self.long_get.take() {
                 Some(long_get) => self.advance_long_get(now, long_get),
                 None if self.ending => Some(Stall::Input),
+                None if !self.logged_in => self.advance_login(now),
                 None => self.advance_command(now),
             };
             if let Some(stall) = stalled {
@@ -191,6 +218,14 @@ impl Connection {
                 self.long_get = Some(LongGet::new(input.split(consumed), 2));
                 Ok((0, 0))
             }
+            Step::Command { consumed, command: Command::Stats { arguments } }
+                if front::asks_for_connections(arguments) =>
+            {
+                self.answer_here(|own| own.connections(now)).map(|()| (consumed, 0))
+            }
+            Step::Command { consumed, command: Command::Shutdown { mode, quiet } } => {
+                self.shut_down(mode, quiet).map(|()| (consumed, 0))
+            }
             Step::Command { consumed, command } => {
                 let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
                 self.start(now, part, &Ask::Command(&command)).map(|()| (consumed, 0))
@@ -211,6 +246,7 @@ impl Connection {
             }
         };
         if let Ok((consumed, swallow)) = done {
+            self.hear_command(now);
             input.consume(consumed, swallow);
             self.needed = 1;
         }
@@ -250,6 +286,10 @@ impl Connection {
             return Err(Stall::InFlight);
         }
         drop(replies);
+        if matches!(ask, Ask::Command(Command::Stats { .. })) {
+            let door = &self.thread.surroundings.door;
+            door.facts.tell(&door.shared);
+        }
         let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
             Ask::Command(command) => node.on_request(now, ticket, command, fx),
             Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
@@ -286,7 +326,11 @@ impl Connection {
     }
 
     fn close(&self) -> io::Result<()> {
-        socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+        if let Some(stop) = self.farewell {
+            // A full queue holds reasons enough.
+            let _ = self.thread.surroundings.door.stops.try_send(stop);
+        }
+        self.stream.end_writing()?;
         let mut dropped = vec![0; DRAIN_BYTES_MAX];
         let _ = self.stream.try_read(&mut dropped);
         Ok(())

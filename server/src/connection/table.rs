@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::input::SpareBuffer;
 use super::replies::{OUTPUT_BYTES_MAX, Replies};
 use crate::event_loop::Surroundings;
+use crate::front_door::FrontDoor;
 use crate::gauges::Traffic;
 
 /// The longest get line, as the design says: 18,000 keys are seen in the wild and take 187 KB.
@@ -38,23 +39,23 @@ impl Shelf {
 /// All clients of one worker.
 pub(crate) struct Clients {
     shelves: RefCell<BTreeMap<u64, Rc<Shelf>>>,
-    next: Cell<u64>,
     pub(super) limits: TextLimits,
     /// The most keys of one request to the node: their items fit the output's limit.
     pub(super) get_keys_max: usize,
     pub(super) spare: SpareBuffer,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) door: Arc<FrontDoor>,
 }
 
 impl Clients {
-    pub(crate) fn new(item_bytes_max: usize, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(item_bytes_max: usize, traffic: Arc<Traffic>, door: Arc<FrontDoor>) -> Self {
         Self {
             shelves: RefCell::default(),
-            next: Cell::new(1),
             limits: TextLimits { item_bytes_max, get_line_bytes_max: GET_LINE_BYTES_MAX },
             get_keys_max: (OUTPUT_BYTES_MAX / item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX),
             spare: SpareBuffer::default(),
             traffic,
+            door,
         }
     }
 
@@ -70,12 +71,12 @@ impl Clients {
         self.shelves.borrow().is_empty()
     }
 
-    pub(super) fn enter(&self) -> (u64, Rc<Shelf>) {
-        let id = self.next.replace(self.next.get() + 1);
+    /// Makes the shelf of the connection of this number.
+    pub(super) fn enter(&self, id: u64) -> Rc<Shelf> {
         let shelf =
             Rc::new(Shelf { replies: RefCell::new(Replies::new()), wake: Notify::new(), stopping: Cell::new(false) });
         self.shelves.borrow_mut().insert(id, Rc::clone(&shelf));
-        (id, shelf)
+        shelf
     }
 
     pub(super) fn leave(&self, id: u64) {

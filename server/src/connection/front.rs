@@ -1,0 +1,151 @@
+//! What a connection answers itself because the sockets are its own: logins, `stats conns`, `shutdown`; and when it has
+//! waited long enough for a client.
+//!
+//! Must not know what the node does.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use memring_engine::now::{Mono, Now};
+use memring_protocol::text::{ErrorReply, LoginStep, Response, ShutdownMode, parse_login};
+
+use super::replies::Part;
+use super::{Connection, Stall};
+use crate::registry::State;
+use crate::signals::Stop;
+
+/// Whether the arguments of `stats` are those of `stats conns`; memcached too ignores what stands behind.
+pub(super) fn asks_for_connections(arguments: &[u8]) -> bool {
+    arguments.split(|&byte| byte == b' ').next() == Some(b"conns")
+}
+
+/// Waits for as long as patience lasts.
+pub(super) async fn out_of(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Connection {
+    /// Takes the login at the front.
+    pub(super) fn advance_login(&mut self, now: Now) -> Option<Stall> {
+        let mut input = std::mem::take(&mut self.input);
+        let done = match parse_login(input.bytes()) {
+            LoginStep::Incomplete { needed } => {
+                self.needed = needed;
+                Err(Stall::Input)
+            }
+            LoginStep::Refused { consumed, error } => Ok((consumed, Response::Failed(error))),
+            LoginStep::Attempt { consumed, user, password } => Ok((consumed, self.log_in(user, password))),
+            LoginStep::Close => {
+                self.ending = true;
+                Err(Stall::Input)
+            }
+        };
+        let stall = match done {
+            Ok((consumed, response)) => {
+                input.consume(consumed, 0);
+                self.needed = 1;
+                self.hear_command(now);
+                // Nothing else can be in flight.
+                self.shelf.replies.borrow_mut().pass(Part::Whole, &response);
+                None
+            }
+            Err(stall) => Some(stall),
+        };
+        self.input = input;
+        stall
+    }
+
+    fn log_in(&mut self, user: &[u8], password: &[u8]) -> Response {
+        let door = &self.thread.surroundings.door;
+        let connections = &door.facts.connections;
+        connections.logins.increment();
+        if door.auth.as_ref().is_some_and(|auth| !auth.admits(user, password)) {
+            connections.failed_logins.increment();
+            return Response::Failed(ErrorReply::AuthenticationFailure);
+        }
+        self.logged_in = true;
+        Response::Stored
+    }
+
+    /// Gives an answer of the server's own, once all before it is answered.
+    pub(super) fn answer_here(&self, answer: impl FnOnce(&Self) -> Response) -> Result<(), Stall> {
+        if !self.shelf.replies.borrow().is_idle() {
+            return Err(Stall::InFlight);
+        }
+        let response = answer(self);
+        self.shelf.replies.borrow_mut().pass(Part::Whole, &response);
+        Ok(())
+    }
+
+    /// `stats conns`.
+    pub(super) fn connections(&self, now: Now) -> Response {
+        self.entry.commanded(now.mono);
+        self.entry.is_now(State::Command);
+        let lines = self.thread.surroundings.door.facts.connections.registry.lines(now.mono);
+        Response::Stats(lines.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect())
+    }
+
+    /// `shutdown`: the process is told when all that is owed is sent.
+    pub(super) fn shut_down(&mut self, mode: Option<ShutdownMode>, quiet: bool) -> Result<(), Stall> {
+        if !self.shelf.replies.borrow().is_idle() {
+            return Err(Stall::InFlight);
+        }
+        let refusal = match mode {
+            _ if !self.thread.surroundings.door.shared.settings().shutdown_enabled => ErrorReply::ShutdownDisabled,
+            None => ErrorReply::InvalidShutdownMode,
+            Some(mode) => {
+                self.farewell = Some(Stop::Shutdown { graceful: mode == ShutdownMode::Graceful });
+                self.ending = true;
+                return Ok(());
+            }
+        };
+        let part = if quiet { Part::Quiet } else { Part::Whole };
+        self.shelf.replies.borrow_mut().pass(part, &Response::Failed(refusal));
+        Ok(())
+    }
+
+    /// Notes that the client has sent a command.
+    pub(super) fn hear_command(&mut self, now: Now) {
+        self.heard = now.mono;
+        self.entry.commanded(now.mono);
+    }
+
+    /// Notes that bytes have come, if they are data: a large value on a slow line is no idleness.
+    pub(super) fn hear_data(&mut self) {
+        if self.thread.surroundings.door.idle_timeout.is_some()
+            && (self.input.swallows() || self.input.lacks_data(self.needed))
+        {
+            self.heard = self.thread.clock.now().mono;
+        }
+    }
+
+    /// What the connection does while it waits.
+    pub(super) fn state(&self, stall: Stall, unsent: usize) -> State {
+        match stall {
+            _ if unsent > 0 => State::Write,
+            Stall::Output => State::Write,
+            Stall::InFlight => State::InFlight,
+            Stall::Input if self.input.swallows() => State::Swallow,
+            Stall::Input if self.input.lacks_data(self.needed) => State::DataBlock,
+            Stall::Input => State::Read,
+        }
+    }
+
+    /// How much longer the client may be silent, where it is its turn.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let timeout = self.thread.surroundings.door.idle_timeout?;
+        let deadline: Mono = self.heard.after(timeout);
+        self.shelf.replies.borrow().is_idle().then(|| self.thread.clock.until(deadline))
+    }
+
+    /// Ends the connection of a client that was silent for too long.
+    pub(super) fn kick(&mut self) -> io::Result<()> {
+        self.thread.surroundings.door.facts.connections.idle_kicks.increment();
+        self.ending = true;
+        Ok(())
+    }
+}
