@@ -2,85 +2,14 @@
 //!
 //! Each test has its own node on free ports; nodes end with the process.
 
+mod node;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use memring_server::config::Config;
 
-/// Longer than any answer takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-struct OneNode {
-    config: Config,
-}
-
-impl OneNode {
-    fn start(config: Config) -> Self {
-        let config = Config {
-            port: free_port(),
-            peer_port: free_port(),
-            admin_port: free_port(),
-            name: Some("n1".to_owned().try_into().expect("legal")),
-            threads: Some(2),
-            ..config
-        };
-        let node = Self { config: config.clone() };
-        std::thread::Builder::new().spawn(move || memring_server::serve(&config)).expect("a thread");
-        let ready = || node.http("GET", "/readyz").starts_with("HTTP/1.1 200");
-        while TcpStream::connect(("127.0.0.1", node.config.admin_port)).is_err() || !ready() {
-            pause();
-        }
-        node
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.config.port)).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Client(stream)
-    }
-
-    fn http(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.config.admin_port)).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-}
-
-struct Client(TcpStream);
-
-impl Client {
-    /// Sends this and expects exactly that.
-    fn check(&mut self, request: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
-        self.0.write_all(request.as_ref()).expect("sent");
-        let mut answer = vec![0; expected.as_ref().len()];
-        self.0.read_exact(&mut answer).expect("an answer as long as expected");
-        let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        assert_eq!(shown(&answer), shown(expected.as_ref()), "to {}", shown(request.as_ref()));
-    }
-
-    /// Sends this and returns what comes until the server closes.
-    fn until_closed(mut self, request: impl AsRef<[u8]>) -> String {
-        self.0.write_all(request.as_ref()).expect("sent");
-        let mut answer = Vec::new();
-        self.0.read_to_end(&mut answer).expect("the end");
-        String::from_utf8(answer).expect("text")
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("its address").port()
-}
-
-#[expect(clippy::disallowed_methods, reason = "waits for a real process's port")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
-}
+use self::node::{OneNode, pause};
 
 #[test]
 fn commands_are_answered_in_order_however_they_arrive() {
