@@ -11,7 +11,7 @@
 //!   event_loop   what both threads share: call the machine, perform its effects, turn its timers
 //!   front_door   what connections share: logins, shutdown  registry     who is connected
 //!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
-//!                                                          process, gauges, facts, log
+//!                                                          process, gauges, facts, log, pid_file
 //! config/        what the node is told, checked once
 //! ```
 
@@ -29,6 +29,7 @@ mod front_door;
 mod gauges;
 mod link;
 mod log;
+mod pid_file;
 mod process;
 mod registry;
 mod run;

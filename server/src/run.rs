@@ -30,6 +30,7 @@ use crate::facts::FactSources;
 use crate::front_door::{Auth, FrontDoor};
 use crate::gauges::{Connections, Traffic};
 use crate::link::{CONTROL_LINK, Links};
+use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
 use crate::sockets::{self, Sockets};
 use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
@@ -84,6 +85,7 @@ async fn run(config: &Config) -> Result<(), String> {
     let clock = Clock::start();
     let name = node_name(config)?;
     let sockets = sockets::bind(config).await?;
+    let _pid_file = config.pid_file.as_deref().and_then(PidFile::write_or_warn);
     let workers = config.threads.unwrap_or_else(threads::cores).max(1);
     let settings = config.settings(name, sockets.at, clock.wall_at_start().0, random_seed(), workers);
     say_hello(config, &settings, &sockets);

@@ -51,14 +51,17 @@ fn argument(choice: &Choice) -> Arg {
 
 /// The config that arguments, this process's environment and the file say.
 pub fn from_arguments(matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let environment = |variable: &str| std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned());
-    let flags = |choice: &Choice| flag_text(choice, matches);
-    let path = matches.get_one::<String>(CONFIG).cloned().or_else(|| environment("MEMRING_CONFIG"));
-    let file = match &path {
-        Some(path) => Some(File { path: path.clone(), text: read_file(path)? }),
-        None => None,
+    let flags = |choice: &Choice| {
+        let text = flag_text(choice, matches)?;
+        Some(Given { source: Source::Flag, name: choice.name, text })
     };
-    merge(&flags, &environment, file.as_ref())
+    let file = File::open(matches.get_one::<String>(CONFIG).cloned())?;
+    merge(&flags, &process_environment, file.as_ref(), &[])
+}
+
+/// A variable of this process.
+pub(super) fn process_environment(variable: &str) -> Option<String> {
+    std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// The flags that were given, as `--name` and value: to hand them on to another `memring serve`.
@@ -99,9 +102,18 @@ fn flag_text(choice: &Choice, matches: &ArgMatches) -> Option<String> {
 }
 
 /// A config file as read.
-struct File {
-    path: String,
-    text: String,
+pub(super) struct File {
+    pub path: String,
+    pub text: String,
+}
+
+impl File {
+    /// The one that a flag, or else the environment, names.
+    pub(super) fn open(path: Option<String>) -> Result<Option<Self>, ConfigError> {
+        let Some(path) = path.or_else(|| process_environment("MEMRING_CONFIG")) else { return Ok(None) };
+        let text = read_file(&path)?;
+        Ok(Some(Self { path, text }))
+    }
 }
 
 fn read_file(path: &str) -> Result<String, ConfigError> {
@@ -116,14 +128,16 @@ fn read_file(path: &str) -> Result<String, ConfigError> {
 /// Where a value came from, with the value: how an error names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Given {
-    source: Source,
-    name: &'static str,
-    text: String,
+    pub source: Source,
+    pub name: &'static str,
+    pub text: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Source {
+pub(super) enum Source {
     Flag,
+    /// An argument of memcached's, as it was written.
+    Memcached(String),
     Environment,
     File(String),
 }
@@ -132,6 +146,7 @@ impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
             Source::Flag => write!(f, "--{} {}", self.name, self.text),
+            Source::Memcached(written) => f.write_str(written),
             Source::Environment => write!(f, "{}={}", variable(self.name), self.text),
             Source::File(path) => write!(f, "{path}: {} = {}", self.name, self.text),
         }
@@ -141,10 +156,12 @@ impl fmt::Display for Given {
 /// What was given, by option.
 pub(super) type Givens = BTreeMap<&'static str, Given>;
 
-fn merge(
-    flags: &dyn Fn(&Choice) -> Option<String>,
+/// The first source that gives a value wins; `defaults`, as option and value, take the place of the table's own.
+pub(super) fn merge(
+    flags: &dyn Fn(&Choice) -> Option<Given>,
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&File>,
+    defaults: &[(&str, &str)],
 ) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     let mut table = match file {
@@ -157,7 +174,12 @@ fn merge(
     let mut givens = Givens::new();
     for choice in CHOICES {
         let in_file = table.remove(choice.name);
-        let Some(given) = given(choice, flags, environment, file, in_file)? else { continue };
+        let Some(given) = given(choice, flags, environment, file, in_file)? else {
+            if let Some((name, value)) = defaults.iter().find(|(name, _)| *name == choice.name) {
+                (choice.set)(&mut config, value).map_err(|why| ConfigError(format!("--{name} {value}: {why}")))?;
+            }
+            continue;
+        };
         (choice.set)(&mut config, &given.text).map_err(|why| ConfigError(format!("{given}: {why}")))?;
         givens.insert(choice.name, given);
     }
@@ -173,14 +195,14 @@ fn merge(
 
 fn given(
     choice: &Choice,
-    flags: &dyn Fn(&Choice) -> Option<String>,
+    flags: &dyn Fn(&Choice) -> Option<Given>,
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&File>,
     in_file: Option<toml::Value>,
 ) -> Result<Option<Given>, ConfigError> {
     let name = choice.name;
-    if let Some(text) = flags(choice) {
-        return Ok(Some(Given { source: Source::Flag, name, text }));
+    if let Some(given) = flags(choice) {
+        return Ok(Some(given));
     }
     if let Some(text) = environment(&variable(name)).filter(|text| !is_service_link(text)) {
         return Ok(Some(Given { source: Source::Environment, name, text }));
@@ -196,11 +218,11 @@ fn variable(name: &str) -> String {
 }
 
 /// For a service called memring, Kubernetes sets MEMRING_PORT=tcp://… in every container: not meant for us.
-fn is_service_link(text: &str) -> bool {
+pub(super) fn is_service_link(text: &str) -> bool {
     text.starts_with("tcp://") || text.starts_with("udp://")
 }
 
-fn parse_file(file: &File) -> Result<toml::Table, ConfigError> {
+pub(super) fn parse_file(file: &File) -> Result<toml::Table, ConfigError> {
     file.text.parse::<toml::Table>().map_err(|error| {
         let before = error.span().map_or(0, |span| span.start).min(file.text.len());
         let line = file.text.as_bytes()[..before].iter().filter(|&&byte| byte == b'\n').count() + 1;
@@ -209,7 +231,7 @@ fn parse_file(file: &File) -> Result<toml::Table, ConfigError> {
 }
 
 /// A value of the file as its flag would be written; a list as its items with commas.
-fn text_of(value: &toml::Value) -> Option<String> {
+pub(super) fn text_of(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),

@@ -6,6 +6,7 @@
 //! ```text
 //! options  the table: one line an option       units, join, listen, accounts  how values are written
 //! layers   which source a value comes from     check                          what values mean together
+//! memcached   the same for a node that is started like memcached
 //! ```
 
 mod accounts;
@@ -13,10 +14,12 @@ mod check;
 mod join;
 mod layers;
 mod listen;
+mod memcached;
 mod options;
 mod units;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use memring_engine::node::{Namespace, Settings, Unmet};
@@ -27,6 +30,7 @@ pub use self::accounts::Accounts;
 pub use self::join::JoinTarget;
 pub use self::layers::{command, config_file_argument, from_arguments, given_flags};
 pub use self::listen::ListenAddress;
+pub use self::memcached::{Meant, from_memcached};
 
 /// Everything that `memring serve` can be told, checked.
 #[derive(Clone, PartialEq, Debug)]
@@ -109,6 +113,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether to stop when stdin ends: so that the nodes of `memring cluster` never outlive it.
     pub until_stdin_closes: bool,
+    /// Where the process id is kept while the node serves.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Who may log in, and where that is written.
@@ -187,6 +193,7 @@ impl Default for Config {
             verbosity: 0,
             log_format: LogFormat::Text,
             until_stdin_closes: false,
+            pid_file: None,
         }
     }
 }

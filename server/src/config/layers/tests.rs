@@ -8,8 +8,9 @@ fn check(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Resu
         pairs.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
     };
     let file = File { path: "memring.toml".to_owned(), text: file.to_owned() };
-    merge(&|choice| find(flags, choice.name), &|variable| find(variables, variable), Some(&file))
-        .map_err(|error| error.to_string())
+    let flag =
+        |choice: &Choice| Some(Given { source: Source::Flag, name: choice.name, text: find(flags, choice.name)? });
+    merge(&flag, &|variable| find(variables, variable), Some(&file), &[]).map_err(|error| error.to_string())
 }
 
 #[test]
