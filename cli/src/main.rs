@@ -5,9 +5,11 @@
 mod cluster;
 mod http;
 mod members;
+mod memcached;
 mod status;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -18,6 +20,7 @@ Examples:
   memring cluster --nodes 3                     a local cluster, ready to use
   memring serve --name n1 -m 1g                 one node, 1 GB for items
   memring serve --name n2 --join host1          another one, which joins it
+  memring memcached -m 1024 -I 2m               one node in memcached's place, with its options and defaults
   memring status                                how the cluster on this host is
 
 Any memcached client works:
@@ -41,6 +44,14 @@ Examples:
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    if Path::new(&called).file_name().is_some_and(|name| name == memcached::NAME) {
+        return memcached::run(memcached::NAME, arguments.collect());
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == memcached::NAME) {
+        return memcached::run("memring memcached", arguments.skip(1).collect());
+    }
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return refuse(&error),
@@ -63,6 +74,7 @@ fn command() -> Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .subcommand(serve)
+        .subcommand(memcached::command())
         .subcommand(cluster::command())
         .subcommand(status::command())
 }
