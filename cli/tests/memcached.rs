@@ -1,7 +1,10 @@
-//! The binary in memcached's place: its name, its exit codes. Must not know how arguments are read (`cli/src/memcached`).
+//! The binary in memcached's place: its name, its exit codes, a chart's arguments. Must not know how arguments are read (`cli/src/memcached`).
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 const MEMRING: &str = env!("CARGO_BIN_EXE_memring");
 
@@ -51,4 +54,51 @@ fn what_is_wrong_is_one_line() {
         assert!(text(&stderr).starts_with("memring memcached: -"), "{}", text(&stderr));
         assert_eq!(text(&stderr).lines().count(), 1, "{}", text(&stderr));
     }
+}
+
+/// Ends with the test, however that ends.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_chart_starts_a_node_that_takes_its_largest_chunks() {
+    // Loki's list as its chart writes it; only where to listen is the test's own.
+    let arguments = [
+        "-m 8192",
+        "--extended=modern,track_sizes,ext_path=/data/file:9G,ext_wbuf_size=16",
+        "-I 5m",
+        "-c 16384",
+        "-v",
+        "-u 11211",
+        "-t 4",
+        "-l 127.0.0.1",
+        "-p -1",
+    ];
+    let mut command = memcached(&arguments);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MEMRING_")) {
+        command.env_remove(name);
+    }
+    let mut node = Node(command.stderr(Stdio::piped()).spawn().expect("it starts"));
+    let mut lines = BufReader::new(node.0.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    assert_eq!(
+        lines.next().as_deref(),
+        Some("memring memcached: no meaning here, ignored: -o modern, track_sizes, ext_path, ext_wbuf_size")
+    );
+    let hello = lines.find_map(|line| Some(line.split_once("clients on tcp:")?.1.to_owned())).expect("it listens");
+    let address = hello.split(',').next().expect("one address");
+
+    let mut client = TcpStream::connect(address).expect("it answers");
+    client.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+    let value = "x".repeat(1_500_000);
+    write!(client, "set chunk 0 0 {}\r\n{value}\r\nget chunk\r\n", value.len()).expect("sent");
+    let expected = format!("STORED\r\nVALUE chunk 0 {}\r\n{value}\r\nEND\r\n", value.len());
+    let mut answer = vec![0; expected.len()];
+    client.read_exact(&mut answer).expect("answered");
+    assert!(answer == expected.as_bytes(), "{}", String::from_utf8_lossy(&answer[..80]));
 }

@@ -87,7 +87,7 @@ mod tests {
         let environment =
             |variable: &str| variables.iter().find(|(known, _)| *known == variable).map(|(_, text)| (*text).to_owned());
         let file = File { path: "memring.toml".to_owned(), text: file.to_owned() };
-        over_defaults(&meant, "0.0.0.0", &environment, Some(&file)).map_err(|error| error.to_string())
+        over_defaults(&meant, "0.0.0.0,::", &environment, Some(&file)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -95,7 +95,19 @@ mod tests {
         let config = check(&[], &[], "").expect("legal");
         assert_eq!((config.port, config.memory_limit_bytes, config.item_bytes_max), (11_211, 64 << 20, 1 << 20));
         assert_eq!((config.conn_limit, config.threads, config.replicas), (1024, Some(4), 1));
-        assert_eq!((config.peer_port, config.admin_port), (0, 0));
+        assert_eq!((config.peer_port, config.admin_port, config.peer_host()), (0, 0, "127.0.0.1"));
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["0.0.0.0", "::"]);
+        for (name, _) in DEFAULTS.iter().chain(&DEFAULTS_ALONE) {
+            assert!(is_option(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_leaves_no_port_for_clients() {
+        let socket: &[_] = &[("socket", "/a", "-s /a")];
+        assert!(!check(socket, &[], "").expect("legal").tcp_for_clients);
+        assert!(check(socket, &[("MEMRING_PORT", "11222")], "").expect("legal").tcp_for_clients);
     }
 
     #[test]
@@ -111,6 +123,7 @@ mod tests {
             let config = check(&[], variables, file).expect("legal");
             let expected = if alone { (0, 0, 1) } else { (11_212, 11_213, 3) };
             assert_eq!((config.peer_port, config.admin_port, config.replicas), expected, "{variables:?} {file}");
+            assert_eq!(config.peer_host(), if alone { "127.0.0.1" } else { "0.0.0.0" }, "{variables:?} {file}");
             assert_eq!(config.conn_limit, 1024, "the rest stays memcached's");
         }
     }
