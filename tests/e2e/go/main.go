@@ -3,6 +3,7 @@
 //	e2e-go verify ADDRESS MANIFEST   reads every key of the manifest, singly and in batches of 100, and compares bytes
 //	e2e-go agent ADDRESS             runs one command a line of standard input (JSON), for stories told from Python
 //	e2e-go incr ADDRESS,… KEY GOROUTINES EACH   adds 1 to a key, from many goroutines over many nodes
+//	e2e-go grafana|bradfitz calls|flush ADDRESS…   makes every call of grafana/gomemcache or of bradfitz/gomemcache
 //
 // An error of the client is a failure, with its text: gomemcache drops the connection at an answer it does not expect.
 package main
@@ -17,9 +18,11 @@ import (
 	"github.com/grafana/gomemcache/memcache"
 )
 
+const usage = "usage: e2e-go verify|agent|incr ADDRESS …, or e2e-go grafana|bradfitz calls|flush ADDRESS…"
+
 func main() {
 	if len(os.Args) < 3 {
-		fail("usage: e2e-go verify|agent|incr ADDRESS …")
+		fail(usage)
 	}
 	var err error
 	switch arguments := os.Args[3:]; {
@@ -29,8 +32,12 @@ func main() {
 		err = agent(dial(os.Args[2]), os.Stdin, os.Stdout)
 	case os.Args[1] == "incr" && len(arguments) == 3:
 		err = incr(strings.Split(os.Args[2], ","), arguments[0], number(arguments[1]), number(arguments[2]))
+	case os.Args[1] == "grafana" && len(arguments) > 0:
+		os.Exit(makeCalls(dialGrafana, os.Args[2], arguments))
+	case os.Args[1] == "bradfitz" && len(arguments) > 0:
+		os.Exit(makeCalls(dialBradfitz, os.Args[2], arguments))
 	default:
-		fail("usage: e2e-go verify|agent|incr ADDRESS …")
+		fail(usage)
 	}
 	if err != nil {
 		fail(err.Error())
