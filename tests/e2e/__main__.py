@@ -1,8 +1,9 @@
-"""End-to-end tests of memring with foreign clients: `python tests/e2e [files|kill|semantics|wire]…`, all by default.
+"""End-to-end tests of memring with foreign clients: `python tests/e2e [files|kill|semantics|wire|clients|charts]…`, all by default.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
   MEMRING_E2E_GO   the built Go program
+and what foreign.py (the part `clients`) asks for beside them.
 With `--standin`, one stock memcached plays all three nodes: tries the stories themselves.
 """
 
@@ -11,29 +12,36 @@ import sys
 import os
 import traceback
 
+import charts
 import clients
 import files
+import foreign
 import kill
 import semantics
 import wire
 from cluster import Cluster, Standin
 from report import Report, Stopwatch
 
-PARTS = {"files": files.run, "kill": kill.run, "semantics": semantics.run, "wire": wire.run}
+PARTS = {"files": files.run, "kill": kill.run, "semantics": semantics.run, "wire": wire.run, "clients": foreign.run}
+# Parts that start what they need themselves.
+ALONE = {"charts": charts.run}
 
 
 def main(arguments):
     standin = "--standin" in arguments
-    chosen = [word for word in arguments if word != "--standin"] or list(PARTS)
-    unknown = [word for word in chosen if word not in PARTS]
+    chosen = [word for word in arguments if word != "--standin"] or [*PARTS, *ALONE]
+    unknown = [word for word in chosen if word not in PARTS and word not in ALONE]
     if unknown:
-        print(f"unknown part {unknown[0]}: one of {', '.join(PARTS)}", file=sys.stderr)
+        print(f"unknown part {unknown[0]}: one of {', '.join([*PARTS, *ALONE])}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     clients.GoMemcache.program = os.environ["MEMRING_E2E_GO"]
     report, watch = Report(), Stopwatch()
     for name in chosen:
         report.part = name
+        if name in ALONE:
+            tell_alone(report, ALONE[name], None if standin else os.environ["MEMRING_BIN"])
+            continue
         tell(report, PARTS[name], Standin if standin else lambda: Cluster(os.environ["MEMRING_BIN"]))
     print(f"e2e: {watch.seconds():.0f} s\n{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed else 0
@@ -49,6 +57,16 @@ def tell(report, story, make_cluster):
             report.check("every node is still running", dead)
             if report.failed > failed_before:
                 cluster.show_logs()
+    except Exception:
+        report.check("the part runs to its end", [traceback.format_exc()])
+    report.figure(f"{watch.seconds():.1f} s")
+
+
+def tell_alone(report, story, binary):
+    """One part that starts its own servers: with memcached when `binary` is None."""
+    watch = Stopwatch()
+    try:
+        story(binary, report)
     except Exception:
         report.check("the part runs to its end", [traceback.format_exc()])
     report.figure(f"{watch.seconds():.1f} s")

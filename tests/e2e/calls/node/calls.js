@@ -44,7 +44,9 @@ function connect(servers, options = {}) {
       if (name === "end") return () => { called.add(name); target.end(); };
       return (...given) => new Promise((resolve) => {
         called.add(name);
-        target[name](...given, (error, answer) => {
+        target[name](...given, (error, found) => {
+          // The client empties its list when the callback returns.
+          const answer = Array.isArray(found) ? [...found] : found;
           resolve(error ? { no: String((Array.isArray(error) ? error[0] : error).message ?? error) } : answer);
         });
       });
