@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End-to-end tests with foreign clients: scripts/e2e.sh [files|kill|semantics|wire]… [--standin]
+# End-to-end tests with foreign clients: scripts/e2e.sh [files|kill|semantics|wire|clients|charts]… [--standin]
 # All parts by default. Builds what it needs; MEMRING_BIN names another binary. See tests/e2e/__main__.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,8 +7,11 @@ scripts/install-tools.sh clients
 # The Go in there, if any, is there because the machine has none or an old one.
 if [ -x .tools/venv/bin/go ]; then PATH=$PWD/.tools/venv/bin:$PATH; fi
 export PATH PYTHONDONTWRITEBYTECODE=1
-export MEMRING_E2E_GO=$PWD/.tools/e2e-go
+export MEMRING_TOOLS=$PWD/.tools
+export MEMRING_E2E_GO=$MEMRING_TOOLS/e2e-go
+export MEMRING_E2E_RUST=$MEMRING_TOOLS/e2e-rust/release/memring-e2e
 (cd tests/e2e/go && go vet ./... && go build -o "$MEMRING_E2E_GO" .)
+cargo build --release --locked --quiet --manifest-path tests/e2e/rust/Cargo.toml --target-dir "$MEMRING_TOOLS/e2e-rust"
 if [ -z "${MEMRING_BIN:-}" ]; then
   cargo build --release --locked --quiet --package memring-cli
   MEMRING_BIN=${CARGO_TARGET_DIR:-target}/release/memring

@@ -22,7 +22,7 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|fuzz|files|kill|semantics|wire): ' "$log" | grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
+    grep -E '^(ring|sim|fuzz|files|kill|semantics|wire|clients|charts): ' "$log" | grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
     printf '%-34s FAILED %4d s\n' "$name" $((SECONDS - start))

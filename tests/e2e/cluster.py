@@ -126,7 +126,7 @@ class Cluster:
 
     is_standin = False
 
-    def __init__(self, binary, memory="512m"):
+    def __init__(self, binary, memory="512m", more=()):
         self.logs = tempfile.mkdtemp(prefix="memring-e2e-")
         base = free_base_port()
         ports = [base + 10 * node for node in range(NODES)]
@@ -137,6 +137,7 @@ class Cluster:
             command = [
                 binary, "serve", "--name", name, "-l", HOST, "-p", str(port), "--peer-port", str(port + 1),
                 "--admin-port", str(port + 2), "--advertise", HOST, "--join", join, "--expect", str(NODES), "-m", memory,
+                *more,
             ]  # fmt: skip
             self.nodes.append(Node(name, port, command, os.path.join(self.logs, f"{name}.log")))
 

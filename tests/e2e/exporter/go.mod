@@ -1,3 +1,4 @@
+// What scripts/install-tools.sh builds memcached_exporter from: the release and all that it needs, pinned.
 module memring.dev/exporter
 
 go 1.25.0
