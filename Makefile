@@ -39,7 +39,7 @@ fuzz: ## fuzz every decoder for a minute
 bench: ## measure what a request costs, room by room
 	$(CARGO) bench --locked --package memring-benches
 
-e2e: ## three real nodes against pymemcache, pylibmc and gomemcache
+e2e: ## three real nodes against the clients, exporters and chart arguments that people use
 	scripts/e2e.sh
 
 clean: ## remove what was built and installed here

@@ -1,4 +1,6 @@
-"""End-to-end tests of memring with foreign clients: `python tests/e2e [files|kill|semantics|wire|clients|charts]…`, all by default.
+"""End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
+
+Parts: files, kill, semantics, wire, clients, charts.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -45,7 +47,8 @@ def main(arguments):
         if name in ALONE:
             tell_alone(report, ALONE[name], None if standin else os.environ["MEMRING_BIN"])
             continue
-        tell(report, PARTS[name], Standin if standin else partial(Cluster, os.environ["MEMRING_BIN"], more=MORE.get(name, ())))
+        own = partial(Cluster, os.environ["MEMRING_BIN"], more=MORE.get(name, ()))
+        tell(report, PARTS[name], Standin if standin else own)
     print(f"e2e: {watch.seconds():.0f} s\n{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed else 0
 

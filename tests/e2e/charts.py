@@ -1,7 +1,7 @@
 """The argument lists with which Grafana's charts start memcached, each in a network namespace of its own.
 
 As in a pod: user 11211, no capabilities, port 11211 on the pod's own address, asked from another pod's. Started as
-`memring memcached …` and through a link named memcached; with --standin by memcached itself. Needs root, for namespaces.
+`memring memcached …` and through a link named memcached; with --standin as memcached itself. Needs root.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ CLONE_NEWNET = 0x40000000
 MIB = 1024 * 1024
 LOKI_CHUNK = 1_572_864
 
-# Name, argument elements exactly as the chart writes them, megabytes, connections, item limit, the largest value to keep,
-# whether a stock memcached can be started so here: it would make the file of extstore.
+# Name, argument elements exactly as the chart writes them, megabytes, connections, item limit, the largest value to
+# keep, whether a stock memcached can be started so here: it would make the file of extstore.
 CHARTS = (
     ("Loki chunks, with a volume",
      ["-m 8192", "--extended=modern,track_sizes,ext_path=/data/file:9G,ext_wbuf_size=16", "-I 5m", "-c 16384", "-v",
@@ -99,7 +99,10 @@ def ip(*words):
 def inside(namespace):
     """Sockets made by this thread meanwhile belong to the namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(f"/run/netns/{namespace}", encoding="ascii") as there:
+    with (
+        open("/proc/thread-self/ns/net", encoding="ascii") as home,
+        open(f"/run/netns/{namespace}", encoding="ascii") as there,
+    ):
         if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns {namespace}")
         try:
@@ -241,7 +244,9 @@ def unknown_options(image, is_standin):
     for start in image.starts.values():
         for arguments in UNKNOWN:
             try:
-                done = subprocess.run([*start, *arguments], capture_output=True, text=True, timeout=5, cwd="/", check=False)
+                done = subprocess.run(
+                    [*start, *arguments], capture_output=True, text=True, timeout=5, cwd="/", check=False
+                )
             except subprocess.TimeoutExpired:
                 violations.append(f"{arguments} starts a server")
                 continue

@@ -112,7 +112,9 @@ def judge(node, before, after, is_standin):
     per_slab = sum(value for name, value in after.items() if name.startswith("memcached_slab_current_items{"))
     # A scrape is four commands, and what earlier clients stored may expire between them.
     if not per_slab or abs(per_slab - after.get("memcached_current_items", 0)) > max(50, per_slab * 0.1):
-        violations.append(f"{node.name}: {per_slab:g} items in slabs, {after.get('memcached_current_items')} items in all")
+        violations.append(
+            f"{node.name}: {per_slab:g} items in slabs, {after.get('memcached_current_items')} items in all"
+        )
     return violations
 
 
@@ -141,5 +143,5 @@ def story(cluster, report):
         missing += [f"not in series.txt: {name}" for _, names in seen[:1] for name in sorted(names - known)]
     report.check(f"memcached_exporter finds all {len(known)} series of memcached 1.6.45 at every node", missing)
     report.check("memcached_exporter says up, and its numbers rise as the work does", violations)
-    report.figure(f"memcached_exporter: {len(known)} series wanted, {', '.join(str(len(names & known)) for _, names in seen)} found")
-
+    found = ", ".join(str(len(names & known)) for _, names in seen)
+    report.figure(f"memcached_exporter: {len(known)} series wanted, {found} found")

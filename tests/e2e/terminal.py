@@ -1,4 +1,4 @@
-"""mtop, in a terminal of our own: it reads `stats`, `stats items` and `stats slabs`, and gives up when a field is missing."""
+"""mtop, in a terminal of our own: it reads `stats`, `stats items` and `stats slabs`, and ends if a field is missing."""
 
 import fcntl
 import os

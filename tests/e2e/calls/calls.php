@@ -89,7 +89,8 @@ function values(Script $s, Watched $writer, Watched $reader, callable $key): voi
         $s->same("set $name", $writer->set($key($name), $value), true);
         $s->same("get $name", [$reader->get($key($name)), $reader->getResultCode()], [$value, Memcached::RES_SUCCESS]);
     }
-    $s->same('get of a missing key', [$reader->get($key('missing')), $reader->getResultCode()], [false, Memcached::RES_NOTFOUND]);
+    $s->same('get of a missing key', [$reader->get($key('missing')), $reader->getResultCode()], [false,
+        Memcached::RES_NOTFOUND]);
     $s->same('its message', $reader->getResultMessage(), 'NOT FOUND');
     $made = $reader->get($key('made'), function ($client, $name, &$value) {
         $value = 'by the callback';
@@ -100,7 +101,8 @@ function values(Script $s, Watched $writer, Watched $reader, callable $key): voi
     $s->same('set with flags of its own', $writer->set($key('flagged'), 'x'), true);
     $writer->setOption(Memcached::OPT_USER_FLAGS, -1);
     $s->same('the flags', $reader->get($key('flagged'), null, Memcached::GET_EXTENDED)['flags'], 7);
-    $s->same('an impossible key', [$writer->set('a b', 'x'), $writer->getResultCode()], [false, Memcached::RES_BAD_KEY_PROVIDED]);
+    $s->same('an impossible key', [$writer->set('a b', 'x'), $writer->getResultCode()], [false,
+        Memcached::RES_BAD_KEY_PROVIDED]);
 }
 
 function storage(Script $s, Watched $writer, Watched $reader, callable $key): void
@@ -139,7 +141,8 @@ function many(Script $s, Watched $writer, Watched $reader, callable $key): void
     $s->same('getDelayed again', $reader->getDelayed([$keys[0]]), true);
     $s->same('fetch', [$reader->fetch()['value'], $reader->fetch()], ['value 0', false]);
     $seen = 0;
-    $s->same('getDelayed with a callback', $reader->getDelayed($keys, false, function () use (&$seen) { $seen++; }), true);
+    $s->same('getDelayed with a callback', $reader->getDelayed($keys, false, function () use (&$seen) { $seen++; }),
+        true);
     $s->same('it is called for each', $seen, HUNDRED);
     $deleted = $writer->deleteMulti(array_slice($keys, 0, 50));
     $s->same('deleteMulti', array_values(array_unique($deleted, SORT_REGULAR)), [true]);
@@ -153,12 +156,15 @@ function by_key(Script $s, Watched $writer, Watched $reader, callable $key): voi
     $s->same('setByKey', [$writer->setByKey($by, $name, '5'), $reader->getByKey($by, $name)], [true, '5']);
     $s->same('addByKey', $writer->addByKey($by, $name, '6'), false);
     $s->same('replaceByKey', $writer->replaceByKey($by, $name, '10'), true);
-    $s->same('incrementByKey', [$writer->incrementByKey($by, $name, 5), $reader->decrementByKey($by, $name, 3)], [15, 12]);
+    $s->same('incrementByKey', [$writer->incrementByKey($by, $name, 5), $reader->decrementByKey($by, $name, 3)], [15,
+        12]);
     $s->same('touchByKey', $writer->touchByKey($by, $name, 100), true);
     $token = $reader->getByKey($by, $name, null, Memcached::GET_EXTENDED)['cas'];
-    $s->same('casByKey', [$writer->casByKey($token, $by, $name, 'b'), $writer->casByKey($token, $by, $name, 'c')], [true, false]);
+    $s->same('casByKey', [$writer->casByKey($token, $by, $name, 'b'), $writer->casByKey($token, $by, $name, 'c')],
+        [true, false]);
     $writer->setOption(Memcached::OPT_COMPRESSION, false);
-    $s->same('appendByKey', [$writer->appendByKey($by, $name, 'c'), $writer->prependByKey($by, $name, 'a')], [true, true]);
+    $s->same('appendByKey', [$writer->appendByKey($by, $name, 'c'), $writer->prependByKey($by, $name, 'a')], [true,
+        true]);
     $s->same('both', $reader->getByKey($by, $name), 'abc');
     $s->same('setMultiByKey', $writer->setMultiByKey($by, [$name => '1', $key('by2') => '2']), true);
     $s->same('getMultiByKey', $reader->getMultiByKey($by, [$name, $key('by2')]), [$name => '1', $key('by2') => '2']);
@@ -174,8 +180,10 @@ function compare_and_swap(Script $s, Watched $writer, Watched $reader, callable 
     $found = $reader->get($key('cas'), null, Memcached::GET_EXTENDED);
     $s->same('get extended', [$found['value'], $found['flags']], ['a', 0]);
     $s->same('cas', $writer->cas($found['cas'], $key('cas'), 'b'), true);
-    $s->same('cas again', [$reader->cas($found['cas'], $key('cas'), 'c'), $reader->getResultCode()], [false, Memcached::RES_DATA_EXISTS]);
-    $s->same('cas of nothing', [$reader->cas(1, $key('missing'), 'c'), $reader->getResultCode()], [false, Memcached::RES_NOTFOUND]);
+    $s->same('cas again', [$reader->cas($found['cas'], $key('cas'), 'c'), $reader->getResultCode()], [false,
+        Memcached::RES_DATA_EXISTS]);
+    $s->same('cas of nothing', [$reader->cas(1, $key('missing'), 'c'), $reader->getResultCode()], [false,
+        Memcached::RES_NOTFOUND]);
     $s->same('it holds', $reader->get($key('cas')), 'b');
 }
 
@@ -184,16 +192,19 @@ function counters(Script $s, Watched $writer, Watched $reader, callable $key): v
     $writer->set($key('n'), 10);
     $s->same('increment', [$writer->increment($key('n')), $reader->increment($key('n'), 4)], [11, 15]);
     $s->same('decrement', [$reader->decrement($key('n')), $writer->decrement($key('n'), 100)], [14, 0]);
-    $s->same('of nothing', [$writer->increment($key('missing')), $writer->getResultCode()], [false, Memcached::RES_NOTFOUND]);
+    $s->same('of nothing', [$writer->increment($key('missing')), $writer->getResultCode()], [false,
+        Memcached::RES_NOTFOUND]);
     $s->same('decrement of nothing', $writer->decrement($key('missing')), false);
     // The text protocol has no initial value: the client refuses, and nothing must have been sent.
     $refused = @$writer->increment($key('initial'), 1, 5, 100);
     $s->same('with an initial value', [$refused, $reader->get($key('initial'))], [false, false]);
-    $s->same('decrement with one', [@$writer->decrement($key('initial'), 1, 5, 100), $reader->get($key('initial'))], [false, false]);
+    $s->same('decrement with one', [@$writer->decrement($key('initial'), 1, 5, 100), $reader->get($key('initial'))],
+        [false, false]);
     $writer->set($key('word'), 'word');
     $lonely = connect($s, [$GLOBALS['addresses'][$GLOBALS['at']]]);
     $s->same('increment of a word', $lonely->increment($key('word')), false);
-    $s->holds('an error is told', $lonely->getResultMessage(), $lonely->getResultCode() === Memcached::RES_CLIENT_ERROR);
+    $s->holds('an error is told', $lonely->getResultMessage(),
+        $lonely->getResultCode() === Memcached::RES_CLIENT_ERROR);
     $s->holds('and the last', '', $lonely->getLastErrorCode() !== 0 && $lonely->getLastErrorMessage() !== '');
     $s->same('no errno', $lonely->getLastErrorErrno(), 0);
     $s->same('nobody disconnected', $writer->getLastDisconnectedServer(), false);
@@ -201,7 +212,8 @@ function counters(Script $s, Watched $writer, Watched $reader, callable $key): v
 
 function expiry(Script $s, Watched $writer, Watched $reader, callable $key): void
 {
-    $s->same('a second to live', [$writer->set($key('short'), 'x', 1), $writer->set($key('kept'), 'x', 100)], [true, true]);
+    $s->same('a second to live', [$writer->set($key('short'), 'x', 1), $writer->set($key('kept'), 'x', 100)], [true,
+        true]);
     $s->same('touch', [$reader->touch($key('kept'), 1000), $reader->touch($key('missing'), 1)], [true, false]);
     $s->same('in 1970', [$writer->set($key('past'), 'x', 2592001), $reader->get($key('past'))], [true, false]);
     $s->same('in 2033', [$writer->set($key('dated'), 'x', 2000000000), $reader->get($key('dated'))], [true, 'x']);
@@ -218,15 +230,19 @@ function statistics(Script $s, Watched $writer, Watched $reader, callable $key):
     $told = $writer->getStats();
     $s->same('getStats is of one server', count($told), 1);
     $fields = reset($told);
-    $missing = array_diff(['pid', 'uptime', 'version', 'curr_items', 'cmd_get', 'cmd_set', 'limit_maxbytes'], array_keys($fields));
+    $missing = array_diff(['pid', 'uptime', 'version', 'curr_items', 'cmd_get', 'cmd_set', 'limit_maxbytes'],
+        array_keys($fields));
     $s->same('getStats has its fields', $missing, []);
     $s->holds('they are numbers', $fields, $fields['cmd_set'] >= 1 && $fields['pid'] > 1);
-    foreach (['settings' => 'maxconns', 'slabs' => 'active_slabs', 'items' => null, 'sizes' => 'sizes_status'] as $form => $field) {
+    foreach (['settings' => 'maxconns', 'slabs' => 'active_slabs', 'items' => null,
+        'sizes' => 'sizes_status'] as $form => $field) {
         $told = $writer->getStats($form);
-        $s->holds("getStats($form)", $told, is_array($told) && count($told) === 1 && ($field === null || isset(reset($told)[$field])));
+        $s->holds("getStats($form)", $told,
+            is_array($told) && count($told) === 1 && ($field === null || isset(reset($told)[$field])));
     }
     $versions = $writer->getVersion();
-    $s->holds('getVersion', $versions, count($versions) === 1 && preg_match('/^\d+\.\d+\.\d+$/', reset($versions)) === 1);
+    $s->holds('getVersion', $versions, count($versions) === 1 && preg_match('/^\d+\.\d+\.\d+$/',
+        reset($versions)) === 1);
     // It asks `stats cachedump` for each of 200 classes and ends at the first that is refused.
     $keys = $writer->getAllKeys();
     $s->holds('getAllKeys', $writer->getResultMessage(), $keys === false || is_array($keys));
@@ -295,7 +311,8 @@ $script = new Script();
 if ($argv[1] === 'flush') {
     tell($script, $addresses, ['flush_all']);
 } else {
-    tell($script, $addresses, ['expiry', 'values', 'storage', 'many', 'by_key', 'compare_and_swap', 'counters', 'statistics', 'ring']);
+    tell($script, $addresses, ['expiry', 'values', 'storage', 'many', 'by_key', 'compare_and_swap', 'counters',
+        'statistics', 'ring']);
     usleep(2100000);
     tell($script, $addresses, ['expired']);
     $unmade = array_diff(get_class_methods('Memcached'), ELSEWHERE, array_keys($script->called));

@@ -1,4 +1,7 @@
-"""Every call of pylibmc (libmemcached), through each node in turn: written through one, read through the next. See script.py."""
+"""Every call of pylibmc (libmemcached), through each node in turn: written through one, read through the next.
+
+How it is started and what it prints: script.py.
+"""
 
 import sys
 import time
@@ -13,7 +16,13 @@ ELSEWHERE = {"behaviours", "serialize", "deserialize", "hash", "flush_all"}
 
 
 def connect(script, addresses, **more):
-    behaviors = {"tcp_nodelay": True, "cas": True, "connect_timeout": 10_000, "send_timeout": 10_000_000, "receive_timeout": 10_000_000}
+    behaviors = {
+        "tcp_nodelay": True,
+        "cas": True,
+        "connect_timeout": 10_000,
+        "send_timeout": 10_000_000,
+        "receive_timeout": 10_000_000,
+    }
     return script.watched(pylibmc.Client(addresses, binary=False, behaviors=behaviors | more))
 
 
@@ -55,7 +64,9 @@ def many(script, at):
     script.same("with a prefix", writer.set_multi({"a": b"1", "b": b"2"}, key_prefix=key("prefix-")), [])
     script.same("read with it", reader.get_multi(["a", "b", "c"], key_prefix=key("prefix-")), {"a": b"1", "b": b"2"})
     script.same("incr_multi", writer.incr_multi(keys[:50], delta=1000), None)
-    script.same("all are counted", reader.get_multi(keys[:50]), {name: b"%d" % (1000 + at) for at, name in enumerate(keys[:50])})
+    script.same(
+        "all are counted", reader.get_multi(keys[:50]), {name: b"%d" % (1000 + at) for at, name in enumerate(keys[:50])}
+    )
     script.same("incr_multi with a prefix", writer.incr_multi(["a", "b"], key_prefix=key("prefix-")), None)
     script.same("counted", reader.get_multi(["a", "b"], key_prefix=key("prefix-")), {"a": b"2", "b": b"3"})
     script.same("delete_multi", writer.delete_multi(keys[:50]), True)
@@ -69,7 +80,9 @@ def compare_and_swap(script, at):
     value, token = reader.gets(key("cas"))
     script.same("gets", value, b"a")
     script.same("gets of nothing", reader.gets(key("missing")), (None, None))
-    script.same("cas, and again", (writer.cas(key("cas"), b"b", token), reader.cas(key("cas"), b"c", token)), (True, False))
+    script.same(
+        "cas, and again", (writer.cas(key("cas"), b"b", token), reader.cas(key("cas"), b"c", token)), (True, False)
+    )
     script.raises("cas of nothing", pylibmc.NotFound, lambda: reader.cas(key("missing"), b"c", token))
     script.same("it holds", reader.get(key("cas")), b"b")
 
@@ -83,7 +96,9 @@ def counters(script, at):
     script.raises("incr of nothing", pylibmc.NotFound, lambda: writer.incr(key("missing")))
     script.raises("decr of nothing", pylibmc.NotFound, lambda: writer.decr(key("missing")))
     writer.set(key("word"), b"word")
-    script.raises("incr of a word", pylibmc.ClientError, lambda: connect(script, [script.addresses[at]]).incr(key("word")))
+    script.raises(
+        "incr of a word", pylibmc.ClientError, lambda: connect(script, [script.addresses[at]]).incr(key("word"))
+    )
 
 
 def expiry(script, at):
@@ -97,7 +112,9 @@ def expiry(script, at):
 
 def expired(script, at):
     reader = pair(script, at)[1]
-    script.same("after more than a second", (reader.get(f"plmc-{at}-short"), reader.get(f"plmc-{at}-kept")), (None, b"x"))
+    script.same(
+        "after more than a second", (reader.get(f"plmc-{at}-short"), reader.get(f"plmc-{at}-kept")), (None, b"x")
+    )
 
 
 def statistics(script, at):
@@ -136,7 +153,11 @@ def ketama(script, at):
 
 def quiet(script, at):
     """libmemcached's noreply and buffered requests."""
-    writer, reader, key = connect(script, [script.addresses[at]], _noreply=True), pair(script, at)[1], f"plmc-{at}-quiet"
+    writer, reader, key = (
+        connect(script, [script.addresses[at]], _noreply=True),
+        pair(script, at)[1],
+        f"plmc-{at}-quiet",
+    )
     script.same("set, append", (writer.set(key, b"1"), writer.append(key, b"2")), (True, True))
     writer.incr(key, 1)  # Its result is not told: libmemcached says 2^64 - 1.
     deadline = time.monotonic() + 5

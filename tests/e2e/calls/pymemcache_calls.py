@@ -1,10 +1,18 @@
-"""Every call of pymemcache, through each node in turn: written through one, read through the next. See script.py."""
+"""Every call of pymemcache, through each node in turn: written through one, read through the next.
+
+How it is started and what it prints: script.py.
+"""
 
 import sys
 import time
 
 import pymemcache
-from pymemcache.exceptions import MemcacheClientError, MemcacheIllegalInputError, MemcacheServerError, MemcacheUnknownCommandError
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheIllegalInputError,
+    MemcacheServerError,
+    MemcacheUnknownCommandError,
+)
 from script import Script
 
 HUNDRED = 100
@@ -96,17 +104,25 @@ def counters(script, at):
     writer.set(key("word"), b"word")
     script.raises("incr of a word", MemcacheClientError, lambda: writer.incr(key("word"), 1), "non-numeric value")
     writer.set(key("n"), b"1")
-    script.same("without replies", (writer.incr(key("n"), 5, noreply=True), writer.decr(key("n"), 2, noreply=True)), (None, None))
+    script.same(
+        "without replies",
+        (writer.incr(key("n"), 5, noreply=True), writer.decr(key("n"), 2, noreply=True)),
+        (None, None),
+    )
     script.same("they have been heard", (writer.version() != b"", reader.get(key("n"))), (True, b"4"))
 
 
 def noreply(script, at):
     """The client's own default: no command waits for a reply."""
-    writer, reader, key = connect(script, at, default_noreply=True), connect(script, at + 1), lambda name: f"pymc-{at}-quiet-{name}"
+    writer, reader, key = (
+        connect(script, at, default_noreply=True),
+        connect(script, at + 1),
+        lambda name: f"pymc-{at}-quiet-{name}",
+    )
     told = [
-        writer.set(key("a"), b"1"), writer.add(key("a"), b"2"), writer.add(key("b"), b"2"), writer.replace(key("b"), b"3"),
-        writer.append(key("b"), b"4"), writer.prepend(key("b"), b"0"), writer.touch(key("b"), 100),
-        writer.set_many({key("c"): b"5"}) == [], writer.set(key("d"), b"6"), writer.delete(key("d")),
+        writer.set(key("a"), b"1"), writer.add(key("a"), b"2"), writer.add(key("b"), b"2"),
+        writer.replace(key("b"), b"3"), writer.append(key("b"), b"4"), writer.prepend(key("b"), b"0"),
+        writer.touch(key("b"), 100), writer.set_many({key("c"): b"5"}) == [], writer.set(key("d"), b"6"), writer.delete(key("d")),
     ]  # fmt: skip
     script.same("every call says it is done", told, [True] * len(told))
     script.same("the next reply is its own", writer.get(key("b")), b"034")
@@ -163,14 +179,33 @@ def statistics(script, at):
     asker = connect(script, at)
     asker.set(f"pymc-{at}-counted", b"x")
     general = asker.stats()
-    wanted = {"pid", "uptime", "time", "version", "curr_items", "bytes", "cmd_get", "cmd_set", "threads", "limit_maxbytes"}
+    wanted = {
+        "pid",
+        "uptime",
+        "time",
+        "version",
+        "curr_items",
+        "bytes",
+        "cmd_get",
+        "cmd_set",
+        "threads",
+        "limit_maxbytes",
+    }
     script.same("stats has its fields", sorted(wanted - {name.decode() for name in general}), [])
     script.holds("stats counts", general, general.get(b"cmd_set", 0) >= 1 and general.get(b"curr_items", 0) >= 1)
     items, slabs, settings = asker.stats("items"), asker.stats("slabs"), asker.stats("settings")
     script.holds("stats items", items, any(name.startswith(b"items:") and name.endswith(b":number") for name in items))
     script.holds("stats slabs", slabs, {b"active_slabs", b"total_malloced"} <= slabs.keys())
     script.holds("stats slabs has classes", slabs, any(name.endswith(b":chunk_size") for name in slabs))
-    wanted = {b"maxbytes", b"maxconns", b"evictions", b"item_size_max", b"cas_enabled", b"domain_socket", b"num_threads"}
+    wanted = {
+        b"maxbytes",
+        b"maxconns",
+        b"evictions",
+        b"item_size_max",
+        b"cas_enabled",
+        b"domain_socket",
+        b"num_threads",
+    }
     script.same("stats settings has its fields", sorted(wanted - settings.keys()), [])
     script.same("stats sizes", asker.stats("sizes"), {b"sizes_status": b"disabled"})
     script.holds("stats conns", "", any(name.endswith(b":addr") for name in asker.stats("conns")))
@@ -200,15 +235,25 @@ def management(script, at):
 def hashed(script, at):
     """pymemcache's own ring over all nodes; then every node answers for every key."""
     servers = [address.rsplit(":", 1) for address in script.addresses]
-    ring = pymemcache.HashClient([(host, int(port)) for host, port in servers], default_noreply=False, timeout=10, connect_timeout=10)
+    ring = pymemcache.HashClient(
+        [(host, int(port)) for host, port in servers], default_noreply=False, timeout=10, connect_timeout=10
+    )
     key = lambda name: f"pymc-{at}-hash-{name}"  # noqa: E731
     values = {key(number): b"%d" % number for number in range(HUNDRED)}
     script.same("set_many", ring.set_many(values), [])
     script.same("get_many", ring.get_many(list(values)), values)
     script.same("one node has them all", connect(script, at).get_many(list(values)), values)
     script.same("gets_many", {name: value for name, (value, _) in ring.gets_many(list(values)).items()}, values)
-    script.same("add, replace", (ring.add(key("a"), b"1"), ring.add(key("a"), b"1"), ring.replace(key("a"), b"2")), (True, False, True))
-    script.same("append, prepend", (ring.append(key("a"), b"3"), ring.prepend(key("a"), b"1"), ring.get(key("a"))), (True, True, b"123"))
+    script.same(
+        "add, replace",
+        (ring.add(key("a"), b"1"), ring.add(key("a"), b"1"), ring.replace(key("a"), b"2")),
+        (True, False, True),
+    )
+    script.same(
+        "append, prepend",
+        (ring.append(key("a"), b"3"), ring.prepend(key("a"), b"1"), ring.get(key("a"))),
+        (True, True, b"123"),
+    )
     script.same("incr, decr", (ring.incr(key("a"), 7), ring.decr(key("a"), 100)), (130, 30))
     script.same("touch", ring.touch(key("a"), 100), True)
     token = ring.gets(key("a"))[1]
@@ -237,7 +282,9 @@ def main():
     if script.mode == "flush":
         script.try_all([flush])
         return script.done()
-    script.try_all([expiry, storage, many, compare_and_swap, counters, noreply, deletes, raw, statistics, management, hashed])
+    script.try_all(
+        [expiry, storage, many, compare_and_swap, counters, noreply, deletes, raw, statistics, management, hashed]
+    )
     time.sleep(2.1)
     script.try_all([expired])
     script.offers(pymemcache.Client, ELSEWHERE)

@@ -1,8 +1,8 @@
-"""The frame of a script of calls in Python: counts what is checked and notices calls that the client offers and nobody made.
+"""The frame of a script of calls in Python: counts checks, and notices calls that the client offers and nobody made.
 
 A script is a program of its own: `SCRIPT calls|flush ADDRESS ADDRESS ADDRESS`. It prints a line `FAIL …` for each check
-that does not hold, and ends with `DONE calls=N checks=N`. Scripts in other languages speak the same way; who starts them is
-foreign.py. With `calls` it uses keys of its own and disturbs nobody; `flush` empties the servers.
+that does not hold, and ends with `DONE calls=N checks=N`. Scripts in other languages speak the same way; who starts
+them is foreign.py. With `calls` it uses keys of its own and disturbs nobody; `flush` empties the servers.
 """
 
 import sys

@@ -74,7 +74,8 @@ func (s *script) connect(addresses ...string) *face {
 }
 
 func (s *script) key(face *face, name string) string {
-	return fmt.Sprintf("%s-%d-%s", strings.ReplaceAll(strings.Split(face.kind.Elem().PkgPath(), "/")[1], ".", "-"), s.at, name)
+	return fmt.Sprintf("%s-%d-%s", strings.ReplaceAll(strings.Split(face.kind.Elem().PkgPath(), "/")[1], ".", "-"), s.at,
+		name)
 }
 
 func (s *script) same(what string, found, wanted any) {

@@ -38,7 +38,8 @@ function holds(what, found, held) {
 
 // A client whose calls return promises: `{ no: text }` for an error.
 function connect(servers, options = {}) {
-  const client = new Memcached(servers, { timeout: 10000, retries: 0, retry: 1, maxKeySize: 250, poolSize: 2, ...options });
+  const client = new Memcached(servers, { timeout: 10000, retries: 0, retry: 1, maxKeySize: 250, poolSize: 2,
+    ...options });
   return new Proxy(client, {
     get: (target, name) => {
       if (name === "end") return () => { called.add(name); target.end(); };
@@ -67,14 +68,17 @@ async function values({ writer, reader, key }) {
   same("set a buffer", await writer.set(key("binary"), Buffer.from([0, 1, 255]), 0), true);
   same("get it", [...await reader.get(key("binary"))], [0, 1, 255]);
   same("get of a missing key", await reader.get(key("missing")), undefined);
-  same("a long key is hashed", [await writer.set("k".repeat(300), "x", 0), await reader.get("k".repeat(300))], [true, "x"]);
+  same("a long key is hashed", [await writer.set("k".repeat(300), "x", 0), await reader.get("k".repeat(300))], [true,
+    "x"]);
 }
 
 async function storage({ writer, reader, key }) {
   same("add", [await writer.add(key("add"), "1", 0), await reader.add(key("add"), "2", 0)], [true, NOT_STORED]);
-  same("replace", [await reader.replace(key("add"), "3", 0), await writer.replace(key("missing"), "3", 0)], [true, NOT_STORED]);
+  same("replace", [await reader.replace(key("add"), "3", 0), await writer.replace(key("missing"), "3", 0)], [true,
+    NOT_STORED]);
   same("append", [await writer.append(key("add"), "4"), await writer.append(key("missing"), "4")], [true, NOT_STORED]);
-  same("prepend", [await reader.prepend(key("add"), "2"), await writer.prepend(key("missing"), "4")], [true, NOT_STORED]);
+  same("prepend", [await reader.prepend(key("add"), "2"), await writer.prepend(key("missing"), "4")], [true,
+    NOT_STORED]);
   same("both are there", await writer.get(key("add")), "234");
   same("del", [await writer.del(key("add")), await writer.del(key("add"))], [true, false]);
   await writer.set(key("again"), "x", 0);
@@ -132,7 +136,8 @@ async function statistics({ writer, reader, key, at }) {
   holds("they are numbers", general.cmd_set, general.cmd_set >= 1 && general.pid > 1);
   for (const name of ["settings", "statsSettings"]) {
     const [told] = await writer[name]();
-    same(`${name} has its fields`, ["maxbytes", "maxconns", "evictions", "cas_enabled"].filter((field) => !(field in told)), []);
+    same(`${name} has its fields`, ["maxbytes", "maxconns", "evictions",
+      "cas_enabled"].filter((field) => !(field in told)), []);
   }
   for (const name of ["slabs", "statsSlabs"]) {
     const [told] = await writer[name]();
