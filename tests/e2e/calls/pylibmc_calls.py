@@ -60,6 +60,7 @@ def many(script, at):
     keys = list(values)
     script.same("set_multi", writer.set_multi(values, time=100), [])
     script.same("get_multi", reader.get_multi([*keys, key("missing")]), values)
+    writer.delete(key("fresh"))
     script.same("add_multi", reader.add_multi({keys[0]: b"again", key("fresh"): b"x"}), [keys[0]])
     script.same("with a prefix", writer.set_multi({"a": b"1", "b": b"2"}, key_prefix=key("prefix-")), [])
     script.same("read with it", reader.get_multi(["a", "b", "c"], key_prefix=key("prefix-")), {"a": b"1", "b": b"2"})

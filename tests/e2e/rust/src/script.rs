@@ -40,6 +40,7 @@ impl Script {
     }
 
     /// A story, and what there is to see when the time of what lives a second is over.
+    #[expect(clippy::disallowed_methods, reason = "a client that waits, in a program of its own")]
     pub(crate) fn tell_twice(
         &mut self,
         story: impl Fn(&mut Self) -> Result<(), Broken>,
