@@ -1,6 +1,6 @@
 """End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
 
-Parts: files, kill, semantics, wire, clients, charts.
+Parts: files, kill, semantics, text, random, clients, charts.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -17,17 +17,26 @@ from functools import partial
 
 import charts
 import clients
+import duel
 import files
 import foreign
 import kill
 import semantics
-import wire
+import text
 from cluster import Cluster, Standin
 from report import Report, Stopwatch
 
-PARTS = {"files": files.run, "kill": kill.run, "semantics": semantics.run, "wire": wire.run, "clients": foreign.run}
-# memcached's own item limit, which clients know.
-MORE = {"clients": ("-I", "1m")}
+PARTS = {
+    "files": files.run,
+    "kill": kill.run,
+    "semantics": semantics.run,
+    "text": text.run,
+    "random": duel.run,
+    "clients": foreign.run,
+}
+# memcached's own item limit, which clients and the yardstick have.
+MEMCACHED_LIMIT = ("-I", "1m")
+MORE = {"text": MEMCACHED_LIMIT, "random": MEMCACHED_LIMIT, "clients": MEMCACHED_LIMIT}
 # Parts that start what they need themselves.
 ALONE = {"charts": charts.run}
 

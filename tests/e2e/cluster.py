@@ -122,24 +122,29 @@ class Node:
 
 
 class Cluster:
-    """Three `memring serve` that form one ring."""
+    """`memring serve`, three by default, that form one ring. Items may be as large as memcached's."""
 
     is_standin = False
 
-    def __init__(self, binary, memory="512m", more=()):
+    def __init__(self, binary, memory="512m", nodes=NODES, more=()):
         self.logs = tempfile.mkdtemp(prefix="memring-e2e-")
+        self.binary, self.more = binary, more
         base = free_base_port()
-        ports = [base + 10 * node for node in range(NODES)]
+        ports = [base + 10 * node for node in range(nodes)]
         join = ",".join(f"{HOST}:{port + 1}" for port in ports)
         self.nodes = []
         for number, port in enumerate(ports, start=1):
             name = f"n{number}"
             command = [
                 binary, "serve", "--name", name, "-l", HOST, "-p", str(port), "--peer-port", str(port + 1),
-                "--admin-port", str(port + 2), "--advertise", HOST, "--join", join, "--expect", str(NODES), "-m", memory,
+                "--admin-port", str(port + 2), "--advertise", HOST, "--join", join, "--expect", str(nodes), "-m", memory,
                 *more,
             ]  # fmt: skip
             self.nodes.append(Node(name, port, command, os.path.join(self.logs, f"{name}.log")))
+
+    def alike(self, nodes):
+        """Another cluster, of so many nodes that are told the same."""
+        return Standin() if self.is_standin else Cluster(self.binary, nodes=nodes, more=self.more)
 
     def __enter__(self):
         try:
@@ -195,7 +200,7 @@ class Cluster:
             states = {m["name"]: (m["state"], float(m["synced"])) for m in members}
         except (ValueError, KeyError, TypeError):
             return f"{node.name} /api/cluster {status} {body[:200]!r}"
-        if len(states) == NODES and all(state == ("alive", 1.0) for state in states.values()):
+        if len(states) == len(self.nodes) and all(state == ("alive", 1.0) for state in states.values()):
             return None
         return f"{node.name} sees {states}"
 
@@ -210,15 +215,23 @@ class Cluster:
         return time.monotonic() - begin
 
 
+def yardstick_binary():
+    """MEMRING_YARDSTICK, else what scripts/install-tools.sh has put there, else what the PATH has."""
+    top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+    built = os.path.join(top, ".tools", "bin", "memcached")
+    return os.environ.get("MEMRING_YARDSTICK") or (built if os.path.exists(built) else "memcached")
+
+
 class Standin(Cluster):
     """One stock memcached under three names. It cannot be killed and keeps everything."""
 
     is_standin = True
 
-    def __init__(self, binary="memcached", memory="1024"):
+    def __init__(self, memory="1024"):
         self.logs = tempfile.mkdtemp(prefix="memring-e2e-")
+        self.binary = yardstick_binary()
         port = free_base_port()
-        command = [binary, "-u", "root", "-l", HOST, "-p", str(port), "-U", "0", "-m", memory, "-I", "1m", "-t", "2"]
+        command = [self.binary, "-B", "ascii", "-u", "root", "-l", HOST, "-p", str(port), "-U", "0", "-m", memory, "-I", "1m", "-t", "2"]
         log_path = os.path.join(self.logs, "memcached.log")
         self.nodes = [Node(f"n{number}", port, command, log_path) for number in range(1, NODES + 1)]
 
@@ -247,3 +260,18 @@ class Standin(Cluster):
 
     def restart(self, node):
         return 0.0
+
+
+class Yardstick(Standin):
+    """The memcached that answers are compared with: 1.6.45 ("memcached"), or an older one ("old")."""
+
+    NEW = (1, 6, 45)
+
+    def __init__(self):
+        super().__init__()
+        del self.nodes[1:]
+        self.version = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+
+    @property
+    def flavour(self):
+        return "memcached" if tuple(map(int, self.version.split("."))) >= self.NEW else "old"

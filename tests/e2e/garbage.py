@@ -1,114 +1,16 @@
-"""Raw bytes against every port: exact answers to the lines of wire.toml, and no crash whatever is sent."""
+"""Raw bytes against every port of every node: nothing that is sent ends one, or makes it grow without end."""
 
-import os
 import random
-import re
 import socket
 import struct
-import tomllib
 
 import clients
 from cluster import HOST
 from report import Stopwatch
 
-TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire.toml")
-# Answered after every case whose connection must go on.
-SENTINEL, SENTINEL_ANSWER = b"get sentinel-of-the-wire-test\r\n", b"END\r\n"
-ANSWER_SECONDS = 5
-# After what looks like the last answer.
-SILENCE_SECONDS = 0.2
 GARBAGE_BLOBS = 10_000
 BLOBS_A_CONNECTION = 10
 SEED = 20_241
-
-
-def expand(text, key):
-    """`${key}` and `${N*text}`, as bytes."""
-    text = text.replace("${key}", key)
-    text = re.sub(r"\$\{(\d+)\*([^}]*)\}", lambda found: found[2] * int(found[1]), text)
-    return text.encode("latin-1")
-
-
-class Case:
-    """A row of the table, made bytes for one run."""
-
-    def __init__(self, row, key, is_standin):
-        joined = "".join(line + "\r\n" for line in row.get("lines", []))
-        answer = row.get("expect", "".join(line + "\r\n" for line in row.get("replies", [])))
-        if is_standin and "old" in row:
-            answer = row["old"]
-        self.asked = answer != "?"
-        self.sent = expand(row.get("send", joined), key)
-        self.answer = expand(answer, key)
-        self.pattern = re.compile(row["match"].encode()) if "match" in row else None
-        self.closed = row.get("closed", False)
-
-    def run(self, port, bytewise):
-        """None, or what was wrong."""
-        with socket.create_connection((HOST, port), timeout=ANSWER_SECONDS) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sent = self.sent if self.closed else self.sent + SENTINEL
-            wanted = None if self.closed or self.pattern else len(self.answer) + len(SENTINEL_ANSWER)
-            try:
-                for piece in ([bytes([byte]) for byte in sent] if bytewise else [sent]):
-                    connection.sendall(piece)
-                found, ended = read_answer(connection, wanted)
-            except OSError as error:
-                if self.closed and self.answer == b"":
-                    return None  # Reset while we were still sending: closed without a word.
-                return f"{error!r}"
-        return self.judge(found, ended)
-
-    def judge(self, found, ended):
-        if ended != self.closed:
-            return f"the connection is {'closed' if ended else 'kept'} after {shown(found)}"
-        if not self.closed:
-            if not found.endswith(SENTINEL_ANSWER):
-                return f"{shown(found)} and then silence"
-            found = found[: -len(SENTINEL_ANSWER)]
-        if self.pattern and not self.pattern.fullmatch(found):
-            return f"{shown(found)} does not match"
-        if not self.pattern and found != self.answer:
-            return f"{shown(found)}, not {shown(self.answer)}"
-        return None
-
-
-def read_answer(connection, wanted):
-    """(bytes, whether the peer closed): up to `wanted` bytes, or until nothing seems to follow."""
-    found = b""
-    while wanted is None or len(found) < wanted:
-        connection.settimeout(SILENCE_SECONDS if found.endswith(SENTINEL_ANSWER) else ANSWER_SECONDS)
-        try:
-            piece = connection.recv(65536)
-        except TimeoutError:
-            return found, False
-        except ConnectionResetError:
-            return found, True
-        if not piece:
-            return found, True
-        found += piece
-    return found, False
-
-
-def shown(answer):
-    return f"{answer[:160]!r}{f'… ({len(answer)} bytes)' if len(answer) > 160 else ''}"
-
-
-def table(cluster, report):
-    with open(TABLE, "rb") as file:
-        rows = tomllib.load(file)["case"]
-    watch, runs, violations = Stopwatch(), 0, []
-    for number, row in enumerate(rows):
-        for at, node in enumerate(cluster.nodes):
-            bytewise = at == 1
-            case = Case(row, f"wire-{number}-{at}", cluster.is_standin)
-            if not case.asked or (bytewise and row.get("whole")):
-                continue
-            runs += 1
-            if wrong := case.run(node.port, bytewise):
-                violations.append(f"{row['name']} ({node.name}{', byte by byte' if bytewise else ''}): {wrong}")
-    report.figure(f"{len(rows)} rows, {watch.rate(runs)} runs over {len(cluster.nodes)} nodes")
-    report.check(f"every one of {len(rows)} rows gets its exact answer, and its connection kept or closed", violations)
 
 
 class Garbage:
@@ -178,7 +80,7 @@ def throw_udp(port, blobs):
                 pass
 
 
-def garbage(cluster, report):
+def run(cluster, report):
     """A quarter of the blobs each to the client, peer (TCP, UDP) and admin ports of every node in turn."""
     source, watch, dead = Garbage(SEED), Stopwatch(), []
     before = [node.rss_megabytes() for node in cluster.nodes]
@@ -218,8 +120,3 @@ def serve(cluster):
         except Exception as error:
             violations.append(f"{node.name}: {error!r}")
     return violations
-
-
-def run(cluster, report):
-    table(cluster, report)
-    garbage(cluster, report)

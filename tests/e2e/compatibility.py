@@ -1,0 +1,2 @@
+def check(table, report):
+    pass

@@ -1,0 +1,88 @@
+"""What may differ between two servers that answer alike, in one place: marks in the tables, and masks for random answers.
+
+Marks in a row's expectation, and why they are no differences:
+  ${cas:NAME}    a cas token: each server counts in its own way. The same name is the same number, another name another.
+  ${ttl:N}       seconds left: N, or up to two fewer, since clocks tick between two requests
+  ${copy:TEXT}   TEXT on one node. With copies, `h`, `l` and `la` tell of the copy that was asked: any number
+  ${number}      a figure of the process or of its memory layout: time, size of a class, address of a connection
+  ${word}        the same, not a number
+Marks in what a row sends:
+  ${cas:NAME}    the cas token that key ${key}NAME has by then; ${cas:NAME-1} is one less
+  ${now+N}       a Unix time
+  ${sleep:N}     not sent: waits N seconds
+In both: ${key} is the row's own key, ${N*text} is text N times.
+"""
+
+import re
+import time
+
+MARK = re.compile(r"\$\{(?:(key)|(\d+)\*([^}]*)|(now)\+(\d+)|(cas|ttl|copy):([^}]*)|(number|word)|(sleep):([\d.]+))\}")
+# Seconds that a TTL may have lost since it was set.
+TTL_SLACK_SECONDS = 2
+
+
+def expand(text, key):
+    """The marks that mean the same on every server; the others stay."""
+
+    def replace(found):
+        if found[1]:
+            return key
+        if found[2]:
+            return MARK.sub(replace, found[3]) * int(found[2])
+        if found[4]:
+            return str(int(time.time()) + int(found[5]))
+        return found[0]
+
+    # A repeated text may itself hold a mark: ${400*${key} } ends at its own brace.
+    text = re.sub(r"\$\{(\d+)\*\$\{key\}([^}]*)\}", lambda found: (key + found[2]) * int(found[1]), text)
+    return MARK.sub(replace, text)
+
+
+class Expectation:
+    """An answer with marks. `check` says what is wrong; `masked` is the answer with the marks put back."""
+
+    def __init__(self, text, key, copies):
+        self._names, pattern, at = [], [], 0
+        text = expand(text, key)
+        for found in MARK.finditer(text):
+            pattern.append(re.escape(text[at : found.start()].encode("latin-1")))
+            pattern.append(self._group(found, copies))
+            at = found.end()
+        pattern.append(re.escape(text[at:].encode("latin-1")))
+        self.text = text.encode("latin-1")
+        self._pattern = re.compile(b"".join(pattern), re.DOTALL)
+
+    def _group(self, found, copies):
+        self._names.append(found[0])
+        if found[6] == "ttl":
+            most = int(found[7])
+            return b"(%s)" % b"|".join(b"%d" % seconds for seconds in range(max(most - TTL_SLACK_SECONDS, 0), most + 1))
+        if found[6] == "copy" and copies == 1:
+            return b"(%s)" % re.escape(found[7].encode("latin-1"))
+        if found[8] == "word":
+            return rb"([^ \r\n]+)"
+        return rb"(\d+)"
+
+    def check(self, answer):
+        """None, or what is wrong."""
+        found = self._pattern.fullmatch(answer)
+        if not found:
+            return f"{shown(answer)}, not {shown(self.text)}"
+        tokens = {}
+        for name, value in zip(self._names, found.groups()):
+            if name.startswith("${cas:") and tokens.setdefault(name, value) != value:
+                return f"{name} is {tokens[name].decode()} and then {value.decode()}"
+        if len(set(tokens.values())) < len(tokens):
+            return f"two tokens are the same: {tokens}"
+        return None
+
+    def masked(self, answer):
+        found, parts, at = self._pattern.fullmatch(answer), [], 0
+        for number, name in enumerate(self._names, start=1):
+            parts += [answer[at : found.start(number)], name.encode()]
+            at = found.end(number)
+        return b"".join(parts) + answer[at:]
+
+
+def shown(answer):
+    return f"{answer[:400]!r}{f'… ({len(answer)} bytes)' if len(answer) > 400 else ''}"

@@ -1,0 +1,106 @@
+"""Part `text`: every row of tests/text on memcached, on one node and on three; docs/compatibility.md; garbage.
+
+memcached is the yardstick: if it answers a row otherwise than the table says, the row is wrong.
+"""
+
+import collections
+import concurrent.futures
+
+import compatibility
+import garbage
+import rows
+from cluster import Yardstick
+from report import Stopwatch
+
+CONNECTIONS = 12
+
+
+class Target:
+    """A server under the tables: its flavour, and for each way to run a row (port, byte by byte)."""
+
+    def __init__(self, label, flavour, nodes, copies):
+        self.label, self.flavour, self.copies = label, flavour, copies
+        ports = [node.port for node in nodes]
+        # One node is told every row twice. Of three, the second is told byte by byte.
+        self.ways = [(ports[0], False), (ports[0], True)] if copies == 1 else [*zip(ports, [False, True, False])]
+
+    def runs(self, row, number):
+        """(way, Run) for each way in which this row is asked here. The keys are as long as each other, and the same on
+        every target."""
+        if row.answer(self.flavour) is None:
+            return []
+        return [
+            (way, rows.Run(row, f"t{number:04}{way}", self.flavour, self.copies, bytewise))
+            for way, (_, bytewise) in enumerate(self.ways)
+            if not (bytewise and row.whole)
+        ]
+
+
+class Tally:
+    """What the runs found, gathered over all targets."""
+
+    def __init__(self):
+        self.runs = 0
+        self.wrong = collections.defaultdict(list)
+        self.masked = collections.defaultdict(dict)
+
+    def add(self, target, run, way, wrong):
+        self.runs += 1
+        where = f"{target.label}{f', way {way + 1}' if target.copies > 1 else ''}{', byte by byte' if run.bytewise else ''}"
+        if wrong:
+            self.wrong[target.flavour].append(f"{run.row} ({where}): {wrong}")
+        elif run.masked is not None and not run.row.difference:
+            # Keys carry the way they were run.
+            answer = run.masked.replace(run.key.encode(), b"${key}")
+            self.masked[run.row].setdefault(answer, where)
+
+    def differing(self):
+        return [f"{row}: {list(answers.items())}" for row, answers in self.masked.items() if len(answers) > 1]
+
+
+def play(target, table, tally):
+    """All rows on one target: those that sleep first, so that they sleep together; those that want to be alone last."""
+    def one(work):
+        row, way, run = work
+        tally.add(target, run, way, run.on(target.ways[way][0]))
+
+    works = [(row, way, run) for number, row in enumerate(table) for way, run in target.runs(row, number)]
+    shared = sorted((work for work in works if not work[0].alone), key=lambda work: not work[0].sleeps)
+    sleepers = sum(work[0].sleeps for work in shared)
+    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS + sleepers) as pool:
+        list(pool.map(one, shared))
+    for work in works:
+        if work[0].alone:
+            one(work)
+
+
+def tables(targets, report):
+    table, tally, watch = rows.load(), Tally(), Stopwatch()
+    with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
+        list(pool.map(lambda target: play(target, table, tally), targets))
+    files = len({row.file for row in table})
+    purposeful = len({row.difference for row in table if row.difference})
+    report.figure(
+        f"{len(table)} rows in {files} files, {watch.rate(tally.runs)} runs on {', '.join(t.label for t in targets)}; "
+        f"{sum(map(len, tally.wrong.values()))} wrong answers, {purposeful} differences on purpose"
+    )
+    for flavour in sorted({target.flavour for target in targets}):
+        labels = ", ".join(target.label for target in targets if target.flavour == flavour)
+        report.check(f"every row gets its exact answer from {labels}", sorted(tally.wrong[flavour]))
+    report.check("every row gets one answer from all of them, but for what is masked", tally.differing())
+    return table
+
+
+def run(cluster, report):
+    with Yardstick() as yardstick, cluster.alike(nodes=1) as one:
+        flavour = yardstick.flavour
+        mine = flavour if cluster.is_standin else "memring"
+        report.figure(f"the yardstick is memcached {yardstick.version}")
+        targets = [
+            Target(f"memcached {yardstick.version}", flavour, yardstick.nodes, 1),
+            Target("one node", mine, one.nodes, 1),
+            Target("three nodes", mine, cluster.nodes, 3),
+        ]
+        table = tables(targets, report)
+    compatibility.check(table, report)
+    garbage.run(cluster, report)
