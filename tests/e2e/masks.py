@@ -2,21 +2,23 @@
 
 Marks in a row's expectation, and why they are no differences:
   ${cas:NAME}    a cas token: each server counts in its own way. The same name is the same number, another name another.
-  ${ttl:N}       seconds left: N, or up to two fewer, since clocks tick between two requests
-  ${copy:TEXT}   TEXT on one node. With copies, `h`, `l` and `la` tell of the copy that was asked: any number
+  ${ttl:N}       seconds left: N, or up to two fewer or more, since clocks tick between requests, and apart
+  ${copy:TEXT}   TEXT on one node. With copies, `h`, `l`, `la`, `fetch` tell of the copy asked
   ${number}      a figure of the process or of its memory layout: time, size of a class, address of a connection
   ${word}        the same, not a number
 Marks in what a row sends:
   ${cas:NAME}    the cas token that key ${key}NAME has by then; ${cas:NAME-1} is one less
   ${now+N}       a Unix time
   ${sleep:N}     not sent: waits N seconds
-In both: ${key} is the row's own key, ${N*text} is text N times.
+In both: ${key} is the row's own key, of KEY_BYTES; ${N*text} is text N times; ${b64:TEXT} is base64 of ${key}TEXT.
 """
 
+import base64
 import re
 import time
 
-MARK = re.compile(r"\$\{(?:(key)|(\d+)\*([^}]*)|(now)\+(\d+)|(cas|ttl|copy):([^}]*)|(number|word)|(sleep):([\d.]+))\}")
+MARK = re.compile(r"\$\{(?:(key)|(\d+)\*([^}]*)|(now)\+(\d+)|(cas|ttl|copy):([^}]*)|(number|word)|(sleep):([\d.]+)|(b64):([^}]*))\}")
+KEY_BYTES = 6
 # Seconds that a TTL may have lost since it was set.
 TTL_SLACK_SECONDS = 2
 
@@ -29,6 +31,8 @@ def expand(text, key):
             return key
         if found[2]:
             return MARK.sub(replace, found[3]) * int(found[2])
+        if found[11]:
+            return base64.b64encode((key + found[12]).encode("latin-1")).decode()
         if found[4]:
             return str(int(time.time()) + int(found[5]))
         return found[0]
@@ -56,9 +60,11 @@ class Expectation:
         self._names.append(found[0])
         if found[6] == "ttl":
             most = int(found[7])
-            return b"(%s)" % b"|".join(b"%d" % seconds for seconds in range(max(most - TTL_SLACK_SECONDS, 0), most + 1))
+            return b"(%s)" % b"|".join(b"%d" % seconds for seconds in range(max(most - TTL_SLACK_SECONDS, 0), most + 3))
         if found[6] == "copy" and copies == 1:
             return b"(%s)" % re.escape(found[7].encode("latin-1"))
+        if found[6] == "copy":
+            return rb"(\d+|yes|no)"
         if found[8] == "word":
             return rb"([^ \r\n]+)"
         return rb"(\d+)"
@@ -82,6 +88,13 @@ class Expectation:
             parts += [answer[at : found.start(number)], name.encode()]
             at = found.end(number)
         return b"".join(parts) + answer[at:]
+
+
+def without_key(answer, key, sent):
+    """An answer with the row's key put back as its marks, also where it is in base64."""
+    for mark in sorted(set(re.findall(r"\$\{b64:[^}]*\}", sent))):
+        answer = answer.replace(expand(mark, key).encode(), mark.encode("latin-1"))
+    return answer.replace(key.encode(), b"${key}")
 
 
 def shown(answer):

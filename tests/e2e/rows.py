@@ -6,10 +6,11 @@ A row, below [[row]]:
   match            a regular expression for the whole answer, instead of `replies`
   closed           the connection ends after the answer (default: it goes on)
   whole            sent in one piece only (default: also byte by byte)
+  until            the answer's last bytes, for what takes the connection over: nothing can be asked behind it
   alone            nothing else may run on that server meanwhile: it touches what all connections share
   old              what memcached 1.6.18 answers where it differs; "?" where it is not asked
   difference       memring answers otherwise on purpose: an id that docs/compatibility.md gives the reason for; then
-  memring          is memring's answer, as a list of lines or raw; absent where it is not asked
+  memring          is memring's answer, as a list of lines or raw, or memring_match a regular expression for it
 Marks in both texts: see masks.py.
 """
 
@@ -21,7 +22,7 @@ import time
 import tomllib
 
 from cluster import HOST
-from masks import MARK, Expectation, expand, shown
+from masks import MARK, Expectation, expand, shown, without_key
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "text")
 # Asked after every piece that another one follows, and at the end: its answer says that all before is answered. The
@@ -31,7 +32,8 @@ SENTINELS = [
     (b"gat x sentinel-of-the-tables\r\n", b"CLIENT_ERROR invalid exptime argument\r\n"),
 ]
 ANSWER_SECONDS = 10
-FIELDS = {"name", "lines", "replies", "send", "expect", "match", "closed", "whole", "alone", "old", "difference", "memring"}
+FIELDS = {"name", "lines", "replies", "send", "expect", "match", "closed", "until", "whole", "alone", "old", "difference",
+          "memring", "memring_match"}  # fmt: skip
 
 
 class Row:
@@ -42,24 +44,32 @@ class Row:
         if unknown := set(table) - FIELDS:
             raise ValueError(f"{file}: {self.name}: unknown fields {unknown}")
         self.sent = table["send"] if "send" in table else in_lines(table["lines"])
-        self.match = re.compile(table["match"].encode("latin-1"), re.DOTALL) if "match" in table else None
+        self.match, self.memring_match = (compiled(table.get(field)) for field in ("match", "memring_match"))
         self.expect = table["expect"] if "expect" in table else in_lines(table.get("replies", []))
+        self.until = table.get("until", "").encode("latin-1")
         self.closed, self.whole = table.get("closed", False), table.get("whole", False)
         self.alone, self.old = table.get("alone", False), table.get("old")
-        self.difference, memring = table.get("difference"), table.get("memring", "?")
+        self.difference, memring = table.get("difference"), table.get("memring", "")
         self.memring = in_lines(memring) if isinstance(memring, list) else memring
-        self.sleeps = "${sleep:" in self.sent
+        if bool(self.difference) != ("memring" in table or "memring_match" in table):
+            raise ValueError(f"{file}: {self.name}: a difference, and what memring answers, go together")
+        self.sleeps = any(float(seconds) for seconds in re.findall(r"\$\{sleep:([\d.]+)\}", self.sent))
 
     def answer(self, flavour):
-        """What a server of this flavour ("memcached", "old", "memring") answers; None where it is not asked."""
+        """What a server of this flavour ("memcached", "old", "memring") answers, as text or as a pattern; None where it is
+        not asked."""
         if flavour == "old" and self.old is not None:
             return None if self.old == "?" else self.old
         if flavour == "memring" and self.difference:
-            return None if self.memring == "?" else self.memring
-        return self.expect
+            return self.memring_match or self.memring
+        return self.match or self.expect
 
     def __str__(self):
         return f"{self.file}: {self.name}"
+
+
+def compiled(pattern):
+    return pattern and re.compile(pattern.encode("latin-1"), re.DOTALL)
 
 
 def in_lines(lines):
@@ -80,9 +90,9 @@ class Run:
     def __init__(self, row, key, flavour, copies, bytewise):
         self.row, self.key, self.bytewise = row, key, bytewise
         answer = row.answer(flavour)
-        self.pattern = row.match if answer is row.expect else None
+        self.pattern = answer if isinstance(answer, re.Pattern) else None
         self.expectation = None if self.pattern else Expectation(answer, key, copies)
-        taken = row.expect + (row.memring or "") + (row.old or "")
+        taken = row.expect + row.memring + (row.old or "")
         self.question, self.end = SENTINELS[SENTINELS[0][1].decode() in taken]
         # The answer with its marks, once it was right.
         self.masked = None
@@ -109,20 +119,20 @@ class Run:
                 continue
             last = number == len(pieces) - 1
             sent = MARK.sub(lambda found: token_of(port, self.key, found[7]), piece).encode("latin-1")
-            if not (self.row.closed and last):
+            if not (last and (self.row.closed or self.row.until)):
                 sent += self.question
             for part in [bytes([byte]) for byte in sent] if self.bytewise else [sent]:
                 connection.sendall(part)
-            found, ended = self._read(connection, self.row.closed and last)
+            found, ended = self._read(connection, last)
             answer += found
             if ended:
                 return answer, True
         return answer, False
 
-    def _read(self, connection, to_the_end):
+    def _read(self, connection, last):
         """(bytes before the sentinel's answer, whether the server closed)."""
-        found = b""
-        while to_the_end or not found.endswith(self.end):
+        found, end = b"", last and self.row.until or self.end
+        while last and self.row.closed or not found.endswith(end):
             try:
                 piece = connection.recv(1 << 20)
             except TimeoutError:
@@ -132,7 +142,7 @@ class Run:
             if not piece:
                 return found, True
             found += piece
-        return found.removesuffix(self.end), False
+        return found if end == self.row.until else found.removesuffix(end), False
 
     def _judge(self, found, ended):
         if ended != self.row.closed:
@@ -141,7 +151,7 @@ class Run:
             return None if self.pattern.fullmatch(found) else f"{shown(found)} does not match"
         wrong = self.expectation.check(found)
         if not wrong:
-            self.masked = self.expectation.masked(found)
+            self.masked = without_key(self.expectation.masked(found), self.key, self.row.sent)
         return wrong
 
 

@@ -12,8 +12,6 @@ import rows
 from cluster import Yardstick
 from report import Stopwatch
 
-CONNECTIONS = 12
-
 
 class Target:
     """A server under the tables: its flavour, and for each way to run a row (port, byte by byte)."""
@@ -32,7 +30,7 @@ class Target:
         return [
             (way, rows.Run(row, f"t{number:04}{way}", self.flavour, self.copies, bytewise))
             for way, (_, bytewise) in enumerate(self.ways)
-            if not (bytewise and row.whole)
+            if not (bytewise and row.whole) and not (way and row.alone and row.sleeps)
         ]
 
 
@@ -50,28 +48,31 @@ class Tally:
         if wrong:
             self.wrong[target.flavour].append(f"{run.row} ({where}): {wrong}")
         elif run.masked is not None and not run.row.difference:
-            # Keys carry the way they were run.
-            answer = run.masked.replace(run.key.encode(), b"${key}")
-            self.masked[run.row].setdefault(answer, where)
+            self.masked[run.row].setdefault(run.masked, where)
 
     def differing(self):
         return [f"{row}: {list(answers.items())}" for row, answers in self.masked.items() if len(answers) > 1]
 
 
 def play(target, table, tally):
-    """All rows on one target: those that sleep first, so that they sleep together; those that want to be alone last."""
+    """All rows on one target. Those that sleep do so at the same time, while others run; those that want to be alone come
+    last. One thread runs the others: more would only wait for each other."""
+
     def one(work):
-        row, way, run = work
+        way, run = work
         tally.add(target, run, way, run.on(target.ways[way][0]))
 
-    works = [(row, way, run) for number, row in enumerate(table) for way, run in target.runs(row, number)]
-    shared = sorted((work for work in works if not work[0].alone), key=lambda work: not work[0].sleeps)
-    sleepers = sum(work[0].sleeps for work in shared)
-    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS + sleepers) as pool:
-        list(pool.map(one, shared))
-    for work in works:
-        if work[0].alone:
-            one(work)
+    works = [work for number, row in enumerate(table) for work in target.runs(row, number)]
+    alone = [work for work in works if work[1].row.alone]
+    sleepers = [work for work in works if work[1].row.sleeps and not work[1].row.alone]
+    with concurrent.futures.ThreadPoolExecutor(max(len(sleepers), 1)) as pool:
+        asleep = pool.map(one, sleepers)
+        for work in works:
+            if not (work[1].row.alone or work[1].row.sleeps):
+                one(work)
+        list(asleep)
+    for work in alone:
+        one(work)
 
 
 def tables(targets, report):
