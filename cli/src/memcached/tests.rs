@@ -329,3 +329,51 @@ fn a_unix_socket_takes_the_place_of_tcp() {
     check("-s|/a|-a|777|-p|11222|-l|127.0.0.1", &[("socket", "/a"), ("socket-mode", "777")], &[]);
     check("-s|/a|-p|0", &[("socket", "/a")], &[]);
 }
+
+#[test]
+fn no_value_is_too_odd_to_be_told_apart() {
+    let (ignored, refused) = extended::names();
+    let suboptions: Vec<&str> = ignored.into_iter().chain(refused).chain(["idle_timeout", "maxconns_fast"]).collect();
+    for value in [
+        "",
+        " ",
+        "-",
+        "é",
+        "1é",
+        "ék",
+        "-1",
+        "1",
+        "99999999999999999999999",
+        "-99999999999999999999999m",
+        "=",
+        ",",
+        ":",
+        "::1:",
+        "[",
+        "]",
+        "[]:1",
+        "tag[",
+        "proto[]",
+        "/a:é",
+        "/a:m",
+        "/a:99999999999999999999p",
+        "1-2",
+    ] {
+        for row in table::ROWS {
+            for written in [format!("-{}|{value}", row.letter), format!("-{}{value}", row.letter)] {
+                check_ends(&written);
+            }
+            check_ends(&format!("--{}={value}", row.long));
+        }
+        for name in &suboptions {
+            check_ends(&format!("-o|{name}={value}"));
+        }
+    }
+}
+
+/// Whatever it says, it is said in one line.
+fn check_ends(line: &str) {
+    if let Err(UsageError { line: error, code }) = translate(&words(line)) {
+        assert!(!error.is_empty() && !error.contains('\n') && (1..=2).contains(&code), "{line}: {error}");
+    }
+}
