@@ -147,6 +147,10 @@ fn an_auth_file_is_read_at_the_start() {
         std::fs::write(&path, text).expect("written");
         assert_eq!(read(), refused(why));
     }
+    assert_eq!(
+        check(&[("auth-file", "/dev/null")], &[], "").map(|_| ()),
+        Err("--auth-file /dev/null: not a regular file".to_owned())
+    );
     std::fs::write(&path, "bob:x\n").expect("written");
     let file = read().expect("legal").expect("there is one");
     assert!(file.path == path && file.accounts.hold(b"bob", b"x") && !file.accounts.hold(b"bob", b"y"));
