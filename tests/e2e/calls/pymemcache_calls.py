@@ -174,6 +174,10 @@ def raw(script, at):
     script.same("the sum", reader.get(key("count")), b"8")
     script.holds("me", "", ask(f"me {name}").startswith(f"ME {name} exp=".encode()))
     script.same("md", (ask(f"md {name}"), writer.raw_command(f"md {name}")), (b"HD", b"NF"))
+    # Only its opening is read here: then the connection is in the middle of a dump.
+    opening = ask("lru_crawler metadump all")
+    script.holds("lru_crawler metadump", opening, opening == b"OK" or opening.startswith(b"BUSY"))
+    reader.close()
     script.raises("an unknown command", MemcacheUnknownCommandError, lambda: ask("no-such-command"))
 
 

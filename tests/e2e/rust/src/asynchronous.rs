@@ -248,8 +248,8 @@ async fn server(s: &mut Script, writer: &mut Client) -> Result<(), Broken> {
     Ok(())
 }
 
-/// This release does not know the OK with which memcached 1.6.45 opens a dump, and says so: a dump that it reads to its
-/// end would be one of an older server.
+/// This release does not know the OK with which memcached 1.6.45 opens a dump, and says so, as it would of any other
+/// line; what the line is, the script of pymemcache looks at.
 async fn dump(s: &mut Script) -> Result<(), Broken> {
     let mut client = connect(&s.pair().0).await?;
     let mut dump = client.dump_keys().await?;
