@@ -38,4 +38,5 @@ mod sockets;
 mod threads;
 mod worker;
 
+pub use memring_engine::node::VERSION as MEMCACHED_VERSION;
 pub use run::serve;

@@ -39,6 +39,12 @@ use crate::{log, process, threads};
 /// How long what was announced at the stop has to leave on links that are up.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// Clients that connect right after the start wait for the ring this long, instead of being told that there is none.
+const ACCEPT_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether there is one.
+const READY_POLL: Duration = Duration::from_millis(2);
+
 /// How often the others are looked at meanwhile.
 const STOP_WAIT_POLL: Duration = Duration::from_millis(200);
 
@@ -173,13 +179,17 @@ impl Process {
         }
     }
 
-    /// Accepts on each of the listeners.
+    /// Accepts on each of the listeners, once the node can answer: who connects earlier waits in the listener's queue.
     fn accept_clients(&self, listeners: Vec<ClientListener>, dealer: &Rc<Dealer>) -> Vec<JoinTask<()>> {
         let accept = |listener| {
             let (dealer, connections) = (Rc::clone(dealer), Arc::clone(&self.connections));
-            let conn_limit = self.door.facts.conn_limit;
+            let (shared, conn_limit) = (Arc::clone(&self.shared), self.door.facts.conn_limit);
             let accepting = acceptor::accept_clients(listener, dealer, connections, self.clock, conn_limit);
-            tokio::task::spawn_local(accepting)
+            tokio::task::spawn_local(async move {
+                // A node that founds a ring is ready in a moment; one that joins may have to answer misses for a while.
+                let _ = tokio::time::timeout(ACCEPT_WAIT, until_answering(&shared)).await;
+                accepting.await;
+            })
         };
         listeners.into_iter().map(accept).collect()
     }
@@ -241,6 +251,13 @@ impl Process {
                 tracing::error!(%error, "a worker failed");
             }
         }
+    }
+}
+
+/// Until requests can be answered: there is a ring. In one of its own this node is also the only one with copies.
+async fn until_answering(shared: &Shared) {
+    while !(shared.is_ready() && (shared.settings().joining || shared.is_synced())) {
+        tokio::time::sleep(READY_POLL).await;
     }
 }
 

@@ -4,11 +4,15 @@
 
 use std::fmt::Write as _;
 
+use memring_server::MEMCACHED_VERSION;
+
 use super::extended;
 use super::table::{Fate, ROWS, Row, Takes};
 
-/// Scripts look for memcached's name and a number.
-pub(super) const VERSION: &str = concat!("memcached ", env!("CARGO_PKG_VERSION"), " (memring)\n");
+/// Scripts look for memcached's name and a number: the same that the server tells its clients.
+pub(super) fn version() -> String {
+    format!("memcached {MEMCACHED_VERSION} (memring {})\n", env!("CARGO_PKG_VERSION"))
+}
 
 pub(super) const LICENSE: &str = concat!(
     "memring ",

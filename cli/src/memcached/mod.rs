@@ -73,7 +73,7 @@ fn start(program: &str, arguments: Vec<OsString>) -> Result<ExitCode, UsageError
     let translation = match translate(&readable(arguments)?)? {
         Asked::Help => return Ok(say(&help::help())),
         Asked::License => return Ok(say(help::LICENSE)),
-        Asked::Version => return Ok(say(help::VERSION)),
+        Asked::Version => return Ok(say(&help::version())),
         Asked::Serve(translation) => translation,
     };
     let Translation { meant, warnings, user, pid_file } = translation;
