@@ -22,7 +22,8 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|fuzz|files|kill|semantics|wire|clients|charts): ' "$log" | grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
+    grep -E '^(ring|sim|fuzz|files|kill|semantics|text|random|clients|charts|leases|instructions): ' "$log" |
+      grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
     printf '%-34s FAILED %4d s\n' "$name" $((SECONDS - start))
@@ -54,7 +55,7 @@ step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
   cargo test --locked --release --package memring-tests --test sim --test scenarios --test ring -- --nocapture
 step "decoders, $cases cases each" decoders
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
-step "foreign clients, three nodes" scripts/e2e.sh
+step "end to end, and against memcached" scripts/e2e.sh
 
 echo "make test: $((SECONDS - began)) s"
 echo "$passed passed, $failed failed"

@@ -142,9 +142,11 @@ class Cluster:
             ]  # fmt: skip
             self.nodes.append(Node(name, port, command, os.path.join(self.logs, f"{name}.log")))
 
-    def alike(self, nodes):
-        """Another cluster, of so many nodes that are told the same."""
-        return Standin() if self.is_standin else Cluster(self.binary, nodes=nodes, more=self.more)
+    def alike(self, nodes, more=()):
+        """Another cluster, of so many nodes that are told the same and `more`."""
+        if self.is_standin:
+            return Standin(options=more)
+        return Cluster(self.binary, nodes=nodes, more=(*self.more, *more))
 
     def __enter__(self):
         try:
@@ -227,11 +229,14 @@ class Standin(Cluster):
 
     is_standin = True
 
-    def __init__(self, memory="1024"):
+    def __init__(self, memory="1024", options=()):
         self.logs = tempfile.mkdtemp(prefix="memring-e2e-")
         self.binary = yardstick_binary()
         port = free_base_port()
-        command = [self.binary, "-B", "ascii", "-u", "root", "-l", HOST, "-p", str(port), "-U", "0", "-m", memory, "-I", "1m", "-t", "2"]
+        command = [
+            self.binary, "-B", "ascii", "-u", "root", "-l", HOST, "-p", str(port), "-U", "0", "-m", memory, "-I", "1m",
+            "-t", "2", *options,
+        ]  # fmt: skip
         log_path = os.path.join(self.logs, "memcached.log")
         self.nodes = [Node(f"n{number}", port, command, log_path) for number in range(1, NODES + 1)]
 
@@ -267,8 +272,8 @@ class Yardstick(Standin):
 
     NEW = (1, 6, 45)
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, options=()):
+        super().__init__(options=options)
         del self.nodes[1:]
         self.version = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
 

@@ -237,7 +237,7 @@ class Duel:
         lines += [f"    {shown(command)}" for command in commands]
         for place, target in ((0, self.targets[0]), (1, self.targets[side])):
             masked = told.masked(place, copies)
-            replies = " ".join(brief(repr(reply)[2:-1]) for reply in masked.replies[1 : -PAD.count(b"\n")])
+            replies = brief(" ".join(repr(reply)[2:-1] for reply in masked.replies[1 : -PAD.count(b"\n")]))
             lines.append(f"  {target.label}: {replies} {masked.seconds or ''}")
         return "\n".join(lines).replace(told.prefix.decode(), "K")
 
@@ -249,8 +249,9 @@ def first_difference(one, other):
 
 
 def brief(text):
-    """Runs of one letter told by their number."""
-    return re.sub(r"(\\r\\n|.)\1{20,}", lambda found: f"{found[1]}…{len(found[0]) // len(found[1])}", text)
+    """What repeats itself told by its number."""
+    pattern = r"(CLIENT_ERROR bad command line format\\r\\n )\1{3,}|(\\r\\n|.)\2{20,}"
+    return re.sub(pattern, lambda run: f"{run[1] or run[2]}…{len(run[0]) // len(run[1] or run[2])} ", text)
 
 
 def shown(command):

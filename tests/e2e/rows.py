@@ -31,7 +31,9 @@ SENTINELS = [
     (b"incr sentinel-of-the-tables x\r\n", b"CLIENT_ERROR invalid numeric delta argument\r\n"),
     (b"gat x sentinel-of-the-tables\r\n", b"CLIENT_ERROR invalid exptime argument\r\n"),
 ]
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 5
+# The table that is asked on servers with a file of users.
+AUTH = "auth.toml"
 FIELDS = {"name", "lines", "replies", "send", "expect", "match", "closed", "until", "whole", "alone", "old", "difference",
           "memring", "memring_match"}  # fmt: skip
 
@@ -46,7 +48,9 @@ class Row:
         self.sent = table["send"] if "send" in table else in_lines(table["lines"])
         self.match, self.memring_match = (compiled(table.get(field)) for field in ("match", "memring_match"))
         self.expect = table["expect"] if "expect" in table else in_lines(table.get("replies", []))
-        self.until = table.get("until", "").encode("latin-1")
+        # Before a login nothing can be asked: the whole answer is its own end.
+        until = self.expect if file == AUTH else table.get("until", "")
+        self.until = until.encode("latin-1")
         self.closed, self.whole = table.get("closed", False), table.get("whole", False)
         self.alone, self.old = table.get("alone", False), table.get("old")
         self.difference, memring = table.get("difference"), table.get("memring", "")
@@ -118,11 +122,14 @@ class Run:
                 time.sleep(float(found[1]))
                 continue
             last = number == len(pieces) - 1
+            is_login = self.row.file == AUTH
             sent = MARK.sub(lambda found: token_of(port, self.key, found[7]), piece).encode("latin-1")
-            if not (last and (self.row.closed or self.row.until)):
+            if not (is_login or last and (self.row.closed or self.row.until)):
                 sent += self.question
             for part in [bytes([byte]) for byte in sent] if self.bytewise else [sent]:
                 connection.sendall(part)
+            if is_login and not last:
+                continue
             found, ended = self._read(connection, last)
             answer += found
             if ended:
@@ -131,7 +138,7 @@ class Run:
 
     def _read(self, connection, last):
         """(bytes before the sentinel's answer, whether the server closed)."""
-        found, end = b"", last and self.row.until or self.end
+        found, end = b"", last and self.row.until.replace(b"${key}", self.key.encode()) or self.end
         while last and self.row.closed or not found.endswith(end):
             try:
                 piece = connection.recv(1 << 20)
@@ -142,7 +149,7 @@ class Run:
             if not piece:
                 return found, True
             found += piece
-        return found if end == self.row.until else found.removesuffix(end), False
+        return found if end != self.end else found.removesuffix(end), False
 
     def _judge(self, found, ended):
         if ended != self.row.closed:

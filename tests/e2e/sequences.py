@@ -35,8 +35,8 @@ FLAGS_ODD = [b"4294967296", b"4294967303", b"-1", b"abc", b"+5", b"0x10", b"12ab
 TOKENS = [b"0", b"1", b"7", b"40", b"41", b"18446744073709551615"]
 TOKENS_ODD = [b"", b"abc", b"-1", b"18446744073709551616", b"1x"]
 COUNTERS = [b"0", b"1", b"9", b"10", b"99", b"100", b"007", b"18446744073709551615", b" 5", b"+5", b"5 ", b"99 5", b"12 "]
-# No value of white space alone: memcached's incr reads on behind its end.
-TEXTS = [b"", b"a", b"hi", b"5a", b"-5", b"1.5", b"a\r\nb", b"END\r\n", b"\x00\xff", b"18446744073709551616", b"value"]
+# No value of white space alone, where memcached's incr reads on behind its end, and no NUL, which ends its numbers.
+TEXTS = [b"", b"a", b"hi", b"5a", b"-5", b"1.5", b"a\r\nb", b"END\r\n", b"\x01\xff", b"18446744073709551616", b"value"]
 JUNK = [b"", b" ", b"a", b"ab", b"foo", b"foo bar", b"foo noreply", b"GET", b"Set x 0 0 1", b"get", b"gets", b"gat 0", b"touch",
         b"incr", b"decr x", b"delete", b"set", b"set x", b"ms", b"ms x", b"mg", b"md", b"ma", b"me", b"mq x", b"mn", b"mn now",
         b"get\tx", b"\x80\x00", b"verbosity 0", b"verbosity", b"verbosity abc", b"verbosity 0 noreply", b"debugtime p",

@@ -5,11 +5,13 @@ memcached is the yardstick: if it answers a row otherwise than the table says, t
 
 import collections
 import concurrent.futures
+import socket
+import tempfile
 
 import compatibility
 import garbage
 import rows
-from cluster import Yardstick
+from cluster import HOST, ClusterError, Yardstick
 from report import Stopwatch
 
 
@@ -75,8 +77,8 @@ def play(target, table, tally):
         one(work)
 
 
-def tables(targets, report):
-    table, tally, watch = rows.load(), Tally(), Stopwatch()
+def tables(table, targets, report):
+    tally, watch = Tally(), Stopwatch()
     with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
         list(pool.map(lambda target: play(target, table, tally), targets))
     files = len({row.file for row in table})
@@ -89,19 +91,51 @@ def tables(targets, report):
         labels = ", ".join(target.label for target in targets if target.flavour == flavour)
         report.check(f"every row gets its exact answer from {labels}", sorted(tally.wrong[flavour]))
     report.check("every row gets one answer from all of them, but for what is masked", tally.differing())
-    return table
 
 
 def run(cluster, report):
+    table = rows.load()
+    plain = [row for row in table if row.file != rows.AUTH]
     with Yardstick() as yardstick, cluster.alike(nodes=1) as one:
-        flavour = yardstick.flavour
-        mine = flavour if cluster.is_standin else "memring"
-        report.figure(f"the yardstick is memcached {yardstick.version}")
+        mine = yardstick.flavour if cluster.is_standin else "memring"
         targets = [
-            Target(f"memcached {yardstick.version}", flavour, yardstick.nodes, 1),
+            Target(f"memcached {yardstick.version}", yardstick.flavour, yardstick.nodes, 1),
             Target("one node", mine, one.nodes, 1),
             Target("three nodes", mine, cluster.nodes, 3),
         ]
-        table = tables(targets, report)
+        tables(plain, targets, report)
+        report.check("cas tokens are far above 1,000,000", small_tokens(cluster))
+    with_users([row for row in table if row.file == rows.AUTH], cluster, report)
     compatibility.check(table, report)
     garbage.run(cluster, report)
+
+
+def with_users(table, cluster, report):
+    """The rows about logins, on servers with a file of users."""
+    with tempfile.NamedTemporaryFile("w", suffix=".users") as users:
+        users.write("user:pass with spaces\n")
+        users.flush()
+        options = ["-Y", users.name]
+        try:
+            with Yardstick(options) as yardstick, cluster.alike(nodes=1, more=options) as one:
+                targets = [
+                    Target(f"memcached {yardstick.version} -Y", yardstick.flavour, yardstick.nodes, 1),
+                    Target("one node -Y", yardstick.flavour if cluster.is_standin else "memring", one.nodes, 1),
+                ]
+                tables(table, targets, report)
+        except ClusterError as error:
+            report.check("servers with a file of users start", [str(error)])
+
+
+def small_tokens(cluster):
+    """Clients that add 1 to a token, or take one for a count, must meet no other. memcached's own are small."""
+    if cluster.is_standin:
+        return []
+    violations = []
+    for number, node in enumerate(cluster.nodes):
+        with socket.create_connection((HOST, node.port), timeout=rows.ANSWER_SECONDS) as connection:
+            connection.sendall(b"set token-%d 0 0 1 noreply\r\na\r\n" % number)
+        token = int(rows.token_of(node.port, f"token-{number}", ""))
+        if token < 1_000_000:
+            violations.append(f"{token} at {node.name}")
+    return violations
