@@ -155,7 +155,8 @@ class Generator:
             self.hungry = True
         words[at] = b"%d" % length
         if spoil and self.one_in(60):
-            words[at] = self.rng.choice([b"abc", b"-1", b"+3", b"2147483647", b"0x3", b"", b"00" + words[at]])
+            # Never left out: the word behind it may be a token, a length of its own on every server.
+            words[at] = self.rng.choice([b"abc", b"-1", b"+3", b"2147483647", b"0x3", b"00" + words[at]])
         end = b"\r\n"
         if spoil and self.one_in(60):
             end = self.rng.choice([b"\n", b"", b"x\r\n", b"\r"])
