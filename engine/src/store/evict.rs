@@ -60,6 +60,31 @@ impl Shard {
         }
     }
 
+    /// Goes towards another budget, dropping up to `records_max` records. True once the shard keeps to it, or when there
+    /// is nothing left to drop.
+    pub(super) fn fit(&mut self, moment: Moment, budget: usize, records_max: usize) -> bool {
+        let mut may_go_on = true;
+        for _ in 0..records_max {
+            if self.used() <= budget {
+                break;
+            }
+            let mut moves = 0;
+            may_go_on = self.drop_one(moment, &mut moves, true).is_some();
+            self.ghost.fit(self.small.len() + self.main.len());
+            if !may_go_on {
+                break;
+            }
+        }
+        // Writes meanwhile keep to what is used now.
+        self.budget = budget.max(self.used());
+        self.budget == budget || !may_go_on
+    }
+
+    /// Whether [`Shard::fit`] can come down to this budget with room to work in.
+    pub(super) fn can_fit(&self, budget: usize) -> bool {
+        if self.evicts { self.overhead() < budget - budget / 8 } else { self.used() <= budget }
+    }
+
     /// Drops the record that is worth least, and says which slot is free now; `None` when nothing may go.
     fn drop_one(&mut self, moment: Moment, moves: &mut u32, for_tombstone: bool) -> Option<u32> {
         if self.evicts {
@@ -67,6 +92,7 @@ impl Shard {
         }
         let dead = self.dead_near_tail(moment, &self.small).or_else(|| self.dead_near_tail(moment, &self.main));
         if let Some(id) = dead {
+            self.count_reclaim_for_room(id);
             self.reclaim(moment, id);
             return Some(id);
         }
@@ -81,17 +107,17 @@ impl Shard {
             let id = queue.oldest()?;
             let record = self.slab.record(id);
             if moment.is_dead(record) {
+                self.count_reclaim_for_room(id);
                 self.reclaim(moment, id);
                 return Some(id);
             }
             let frequency = record.frequency();
             let stays = if from_small { frequency > PROVEN_ABOVE } else { frequency > 0 };
             if !stays || *moves == MOVES_MAX {
-                self.evict(id, from_small);
+                self.evict(moment, id, from_small);
                 return Some(id);
             }
             *moves += 1;
-            self.stats.moves += 1;
             if from_small {
                 self.move_to_main(Place::Small, id, 0);
             } else {
@@ -100,17 +126,17 @@ impl Shard {
         }
     }
 
-    fn evict(&mut self, id: u32, from_small: bool) {
-        let record = self.slab.record(id);
-        self.stats.evictions += 1;
-        self.stats.evicted_unfetched += u64::from(!record.was_fetched());
+    fn evict(&mut self, moment: Moment, id: u32, from_small: bool) {
+        self.count_eviction(moment, id);
         if from_small {
-            self.ghost.remember(self.index.hash(record.token().0));
+            let token = self.slab.record(id).token().0;
+            self.ghost.remember(self.index.hash(token));
         }
         self.remove(id);
     }
 
     fn move_to_main(&mut self, from: Place, id: u32, frequency: u8) {
+        self.count_move(from, id);
         let (queue, slab) = self.queue_and_slab(from);
         queue.unlink(slab, id);
         slab.record_mut(id).put_in(Place::Main);

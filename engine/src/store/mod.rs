@@ -15,11 +15,14 @@
 //! reader sees it, but it is held until an access, an eviction, a page or a sweep meets and reclaims it.
 
 mod accounting;
+mod classes;
+mod counting;
 mod evict;
 mod flush;
 mod ghost;
 mod hash;
 mod index;
+mod limit;
 mod record;
 mod shard;
 mod slab;
@@ -28,7 +31,8 @@ mod stats;
 mod tests;
 mod walk;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use memring_protocol::entry::{Entry, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
@@ -36,7 +40,9 @@ use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Version};
 use parking_lot::{Mutex, MutexGuard};
 
+pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
 pub use self::stats::StoreStats;
+pub use self::walk::Listed;
 
 use self::flush::FlushRegister;
 use self::shard::{Moment, NoRoom, Shard};
@@ -121,6 +127,8 @@ pub struct Held<'a> {
     id: Option<u32>,
     partition: Partition,
     moment: Moment,
+    /// Whether it was asked for and found dead.
+    met_dead: Cell<bool>,
 }
 
 impl Held<'_> {
@@ -133,7 +141,9 @@ impl Held<'_> {
     /// The entry, its value copied: a live item or a tombstone. `None` when it is absent, expired or flushed.
     pub fn entry(&self) -> Option<Entry> {
         let record = self.shard.slab.record(self.id?);
-        (!self.moment.is_dead(record)).then(|| record.entry())
+        let dead = self.moment.is_dead(record);
+        self.met_dead.set(dead);
+        (!dead).then(|| record.entry())
     }
 
     /// How the entry has been read.
@@ -152,9 +162,11 @@ impl Held<'_> {
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
     flush: FlushRegister,
-    limit_bytes: usize,
+    limit_bytes: AtomicUsize,
     /// The shard that the next sweep starts from.
     sweep_from: AtomicUsize,
+    /// How often sweeps have come past the last shard.
+    laps: AtomicU64,
 }
 
 impl Store {
@@ -165,8 +177,9 @@ impl Store {
         Self {
             shards: (0..count).map(|_| Mutex::new(Shard::new(&config, limit_bytes, count))).collect(),
             flush: FlushRegister::new(),
-            limit_bytes,
+            limit_bytes: AtomicUsize::new(limit_bytes),
             sweep_from: AtomicUsize::new(0),
+            laps: AtomicU64::new(0),
         }
     }
 
@@ -193,7 +206,7 @@ impl Store {
     pub fn read(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Entry, Seen)> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let id = shard.find_live(moment, key)?;
+        let id = shard.find_live(moment, key, noticed)?;
         let record = shard.slab.record(id);
         let found = (record.entry(), record.seen(now));
         if noticed {
@@ -211,7 +224,7 @@ impl Store {
     pub fn version(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<Version> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let id = shard.find_live(moment, key)?;
+        let id = shard.find_live(moment, key, noticed)?;
         if noticed {
             shard.notice(moment, id);
         }
@@ -236,9 +249,14 @@ impl Store {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
         let mut id = shard.find(key);
-        let held = Held { id, shard: &shard, partition: key.partition(), moment };
+        let held = Held { id, shard: &shard, partition: key.partition(), moment, met_dead: Cell::new(false) };
         let version = held.version();
         let (change, result) = decide(&held);
+        if held.met_dead.get()
+            && let Some(id) = id
+        {
+            shard.count_dead(moment, id);
+        }
         let (entry, amends, noticed) = match change {
             Change::Keep => return (Updated::Kept, result),
             Change::Notice => {
@@ -339,21 +357,16 @@ impl Store {
             removed += swept.removed;
             let finished = shard.sweep_from == 0;
             drop(shard);
+            if finished && at + 1 == self.shards.len() {
+                self.laps.fetch_add(1, Ordering::Relaxed);
+            }
             if left == 0 {
-                self.sweep_from.store(if finished { at + 1 } else { at } % self.shards.len(), Ordering::Relaxed);
+                let next = if finished { at + 1 } else { at } % self.shards.len();
+                self.sweep_from.store(next, Ordering::Relaxed);
                 break;
             }
         }
         removed
-    }
-
-    /// Counts and sizes, summed shard by shard: not of one moment while other threads write.
-    pub fn stats(&self) -> StoreStats {
-        let mut sum = StoreStats { limit_maxbytes: self.limit_bytes as u64, ..StoreStats::default() };
-        for shard in &self.shards {
-            sum += shard.lock().stats();
-        }
-        sum
     }
 
     fn moment(&self, now: UnixMillis) -> Moment {
@@ -368,9 +381,4 @@ impl Store {
 /// Bytes that an item takes as `stats` tells them: key, value and the store's header.
 pub fn item_size(key_len: usize, value_len: usize) -> usize {
     record::header_bytes() + key_len + value_len
-}
-
-/// The size class of an item of so many bytes: 1 for up to 64, and one for each doubling.
-pub fn class_of(item_size: usize) -> u32 {
-    item_size.max(64).next_power_of_two().trailing_zeros() - 5
 }

@@ -149,6 +149,20 @@ impl Record {
         self.len() - self.key_start()
     }
 
+    /// Bytes of the item as its size class is told by: without its rare fields.
+    pub(super) fn item_size(&self) -> usize {
+        header_bytes() + self.payload_len()
+    }
+
+    /// Bytes of its value.
+    pub(super) fn value_len(&self) -> usize {
+        self.payload_len() - usize::from(self.0[1])
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        Marks::from_bits(self.0[MARKS_AT]).expect("they were encoded from marks")
+    }
+
     pub(super) fn is_tombstone(&self) -> bool {
         self.tag() & TOMBSTONE != 0
     }
@@ -170,9 +184,8 @@ impl Record {
         let cas = self.cas()?;
         let flags = if self.tag() & HAS_FLAGS == 0 { 0 } else { self.half(FIXED_BYTES) };
         let value_start = self.key_start() + usize::from(self.0[1]);
-        let marks = Marks::from_bits(self.0[MARKS_AT]).expect("they were encoded from marks");
         let value = Bytes::copy_from_slice(&self.0[value_start..]);
-        Some(Item { value, flags, cas, expiry: self.expiry(), marks })
+        Some(Item { value, flags, cas, expiry: self.expiry(), marks: self.marks() })
     }
 
     /// The cas token; `None` for a tombstone.

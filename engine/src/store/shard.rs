@@ -8,6 +8,7 @@ use memring_protocol::version::{Ballot, Stamp};
 use parking_lot::Mutex;
 
 use super::accounting::allocation;
+use super::classes::Classes;
 use super::ghost::Ghost;
 use super::index::Index;
 use super::record::{Place, Record, record_len};
@@ -56,6 +57,7 @@ pub(super) struct Shard {
     pub(super) tombstones: Queue,
     pub(super) ghost: Ghost,
     pub(super) stats: StoreStats,
+    pub(super) classes: Classes,
     /// The slot that the next sweep starts from.
     pub(super) sweep_from: u32,
     /// Bytes that this shard may use.
@@ -76,6 +78,7 @@ impl Shard {
             tombstones: Queue::new(),
             ghost: Ghost::new(),
             stats: StoreStats::default(),
+            classes: Classes::new(),
             sweep_from: 0,
             budget: memory_bytes / shards,
             evicts: config.evict,
@@ -93,24 +96,18 @@ impl Shard {
         size_of::<Mutex<Self>>() + self.slab.bytes() + self.index.bytes() + self.ghost.bytes()
     }
 
-    pub(super) fn stats(&self) -> StoreStats {
-        StoreStats {
-            curr_items: (self.small.len() + self.main.len()) as u64,
-            tombstones: self.tombstones.len() as u64,
-            used_bytes: self.used() as u64,
-            ..self.stats
-        }
-    }
-
     /// The record of a key, dead or alive.
     pub(super) fn find(&self, key: &Key) -> Option<u32> {
         self.index.find(&self.slab, key)
     }
 
-    /// The record of a key unless it is dead: then it is reclaimed.
-    pub(super) fn find_live(&mut self, moment: Moment, key: &Key) -> Option<u32> {
+    /// The record of a key unless it is dead: then it is reclaimed, and counted if a client asked.
+    pub(super) fn find_live(&mut self, moment: Moment, key: &Key, counts: bool) -> Option<u32> {
         let id = self.find(key)?;
         if moment.is_dead(self.slab.record(id)) {
+            if counts {
+                self.count_dead(moment, id);
+            }
             self.reclaim(moment, id);
             return None;
         }
@@ -126,11 +123,7 @@ impl Shard {
         };
         if moment.is_dead(self.slab.record(id)) {
             self.stats.get_misses += 1;
-            if moment.is_flushed(self.slab.record(id)) {
-                self.stats.get_flushed += 1;
-            } else {
-                self.stats.get_expired += 1;
-            }
+            self.count_dead(moment, id);
             self.reclaim(moment, id);
             return None;
         }
@@ -143,6 +136,12 @@ impl Shard {
         let record = self.slab.record_mut(id);
         if !record.is_tombstone() {
             record.note_fetch(moment.now);
+            let class = self.classes.of(record);
+            if record.place() == Place::Main {
+                class.hits_to_main += 1;
+            } else {
+                class.hits_to_small += 1;
+            }
         }
     }
 
@@ -154,8 +153,12 @@ impl Shard {
         held: &mut Option<u32>,
         entry: &Entry,
     ) -> Result<(), NoRoom> {
-        let earlier = held.map(|id| self.slab.record(id).seen_bytes());
-        self.put(moment, key, held, entry)?;
+        let is_there = |id: &u32| {
+            let record = self.slab.record(*id);
+            !record.is_tombstone() && !moment.is_dead(record)
+        };
+        let earlier = held.filter(is_there).map(|id| self.slab.record(id).seen_bytes());
+        self.keep(moment, key, held, entry, earlier.is_none())?;
         if let (Some(earlier), Some(id)) = (earlier, self.find(key)) {
             self.slab.record_mut(id).inherit(earlier);
         }
@@ -212,6 +215,18 @@ impl Shard {
         held: &mut Option<u32>,
         entry: &Entry,
     ) -> Result<(), NoRoom> {
+        self.keep(moment, key, held, entry, true)
+    }
+
+    /// [`Shard::put`]; `is_new`: an item counts as stored, it is not one that changes in place.
+    fn keep(
+        &mut self,
+        moment: Moment,
+        key: &Key,
+        held: &mut Option<u32>,
+        entry: &Entry,
+        is_new: bool,
+    ) -> Result<(), NoRoom> {
         let is_item = matches!(entry.body, Body::Item(_));
         if is_item && key.len() + entry.value_len() > self.item_bytes_max {
             self.stats.too_large += 1;
@@ -220,11 +235,13 @@ impl Shard {
         let bytes = allocation(record_len(key, entry));
         if !self.make_room(moment, key.partition(), held, bytes, !is_item) {
             self.stats.out_of_memory += 1;
+            if is_item {
+                self.classes.of_size(super::item_size(key.len(), entry.value_len())).out_of_memory += 1;
+            }
             return Err(NoRoom::OutOfMemory);
         }
         let record = Record::encode(key, entry, moment.now);
-        self.stats.total_items += u64::from(is_item);
-        self.stats.bytes += item_bytes(&record);
+        self.stats.total_items += u64::from(is_item && is_new);
         match held {
             Some(id) => self.overwrite(*id, record),
             None => self.insert(record),
@@ -239,19 +256,21 @@ impl Shard {
         let record = self.slab.record(id);
         if !record.is_tombstone() {
             self.stats.reclaimed += 1;
-            self.stats.expired_unfetched += u64::from(!record.was_fetched() && !moment.is_flushed(record));
+            let unfetched = u64::from(!record.was_fetched() && !moment.is_flushed(record));
+            self.stats.expired_unfetched += unfetched;
+            self.classes.of(record).expired_unfetched += unfetched;
         }
         self.remove(id);
     }
 
     /// Removes a record, whatever it is.
     pub(super) fn remove(&mut self, id: u32) {
+        self.count_out(id);
         let place = self.slab.record(id).place();
         let (queue, slab) = self.queue_and_slab(place);
         queue.unlink(slab, id);
         self.index.remove(&self.slab, id);
-        let record = self.slab.remove(id);
-        self.stats.bytes -= item_bytes(&record);
+        self.slab.remove(id);
     }
 
     pub(super) fn queue_and_slab(&mut self, place: Place) -> (&mut Queue, &mut Slab) {
@@ -275,8 +294,8 @@ impl Shard {
     fn overwrite(&mut self, id: u32, mut record: Record) {
         let held = self.slab.record(id);
         let (place, frequency) = (held.place(), held.frequency());
-        self.stats.bytes -= item_bytes(held);
         self.index.note_change(&self.slab, id);
+        self.count_out(id);
         if place == Place::Tombstones || record.is_tombstone() {
             let place_after = self.place_for(&record);
             let (queue, slab) = self.queue_and_slab(place);
@@ -288,6 +307,7 @@ impl Shard {
             record.set_frequency(frequency);
             let (queue, slab) = self.queue_and_slab(place);
             queue.replace(slab, id, record);
+            self.count_in(id);
         }
         self.index.note_change(&self.slab, id);
     }
@@ -296,6 +316,7 @@ impl Shard {
         self.slab.record_mut(id).put_in(place);
         let (queue, slab) = self.queue_and_slab(place);
         queue.push(slab, id);
+        self.count_in(id);
     }
 
     /// Where a record starts: an item on probation, unless the ghost queue remembers its key.
@@ -327,9 +348,4 @@ fn same_value(held: &Record, entry: &Entry) -> bool {
         Body::Item(item) => held.cas() == Some(item.cas),
         Body::Tombstone => false,
     }
-}
-
-/// Bytes of an item as `stats` tells them; a tombstone is none.
-fn item_bytes(record: &Record) -> u64 {
-    if record.is_tombstone() { 0 } else { (SLOT_BYTES + record.len()) as u64 }
 }

@@ -149,6 +149,16 @@ impl Queue {
         (self.oldest != NIL).then_some(self.oldest)
     }
 
+    pub(super) fn newest(&self) -> Option<u32> {
+        (self.newest != NIL).then_some(self.newest)
+    }
+
+    /// The next older member after `id`.
+    pub(super) fn older_than(slab: &Slab, id: u32) -> Option<u32> {
+        let older = slab.slot(id).older;
+        (older != NIL).then_some(older)
+    }
+
     /// The next newer member after `id`.
     pub(super) fn newer_than(slab: &Slab, id: u32) -> Option<u32> {
         let newer = slab.slot(id).newer;

@@ -4,7 +4,8 @@
 
 use std::ops::AddAssign;
 
-/// Sums over all shards; see each field. Counters start at 0 with the store and do not go back.
+/// Sums over all shards; see each field. Counters start at 0 with the store and at
+/// [`Store::reset_stats`](super::Store::reset_stats); what is held is never reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StoreStats {
     /// Items held, also expired ones that were not reclaimed yet.
@@ -43,6 +44,16 @@ pub struct StoreStats {
     pub out_of_memory: u64,
     /// Items moved between or within queues instead of being dropped.
     pub moves: u64,
+    /// Those of them that were proven: from the small queue to the main one.
+    pub moves_to_main: u64,
+    /// Expired and flushed items dropped to make room: a part of `reclaimed`.
+    pub reclaimed_for_room: u64,
+    /// Expired and flushed items that a sweep removed: a part of `reclaimed`.
+    pub crawler_reclaimed: u64,
+    /// Items that sweeps have looked at.
+    pub crawler_items_checked: u64,
+    /// Items evicted although they had been read since they were last moved.
+    pub evicted_active: u64,
 }
 
 impl AddAssign for StoreStats {
@@ -67,6 +78,11 @@ impl AddAssign for StoreStats {
             too_large,
             out_of_memory,
             moves,
+            moves_to_main,
+            reclaimed_for_room,
+            crawler_reclaimed,
+            crawler_items_checked,
+            evicted_active,
         } = other;
         self.curr_items += curr_items;
         self.bytes += bytes;
@@ -86,5 +102,10 @@ impl AddAssign for StoreStats {
         self.too_large += too_large;
         self.out_of_memory += out_of_memory;
         self.moves += moves;
+        self.moves_to_main += moves_to_main;
+        self.reclaimed_for_room += reclaimed_for_room;
+        self.crawler_reclaimed += crawler_reclaimed;
+        self.crawler_items_checked += crawler_items_checked;
+        self.evicted_active += evicted_active;
     }
 }

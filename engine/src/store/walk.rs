@@ -3,16 +3,33 @@
 //! Must not know who asked for them.
 
 use bytes::Bytes;
-use memring_protocol::entry::{Entry, UnixMillis};
+use memring_protocol::entry::{Entry, Expiry, Marks, UnixMillis};
 use memring_protocol::key::Partition;
 use memring_protocol::version::Ballot;
 
 use super::TOMBSTONE_LIFE_MS;
 use super::record::Record;
 use super::shard::{Moment, Shard};
+use super::slab::Queue;
 
 /// What an entry counts in a page beside key and value: its version, flags, expiry and lengths on a wire.
 const PAGE_ENTRY_BYTES: usize = 32;
+
+/// How many items of a queue one listing looks at.
+const LISTED_LOOKS_MAX: usize = 65_536;
+
+/// An item of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its key.
+    pub key: Bytes,
+    /// Whether the key was sent in base64.
+    pub is_binary: bool,
+    /// Bytes of its value.
+    pub value_bytes: usize,
+    /// When it ends.
+    pub expiry: Expiry,
+}
 
 /// What one sweep of a shard came to.
 pub(super) struct Swept {
@@ -72,13 +89,41 @@ impl Shard {
             if record.is_empty() {
                 continue;
             }
+            let is_item = !record.is_tombstone();
+            let class = self.classes.of(record);
+            class.crawler_items_checked += u64::from(is_item);
+            self.stats.crawler_items_checked += u64::from(is_item);
             if moment.is_dead(record) || (record.is_tombstone() && is_too_old(record, moment.now)) {
+                class.crawler_reclaimed += u64::from(is_item);
+                self.stats.crawler_reclaimed += u64::from(is_item);
                 self.reclaim(moment, id);
                 removed += 1;
             }
         }
         self.sweep_from = if to == end { 0 } else { to };
         Swept { examined: (to - from) as usize, removed }
+    }
+
+    /// Live items of a class, the newest of each queue first: key as a client would name it, value's length, expiry.
+    /// Looks at up to [`LISTED_LOOKS_MAX`] items of each queue, for the lock is held, and lists up to `items_max`.
+    pub(super) fn list(&self, moment: Moment, class: u32, items_max: usize) -> Vec<Listed> {
+        let mut listed = Vec::new();
+        for queue in [&self.small, &self.main] {
+            let from_head = std::iter::successors(queue.newest(), |&id| Queue::older_than(&self.slab, id));
+            let of_class = from_head
+                .take(LISTED_LOOKS_MAX)
+                .map(|id| self.slab.record(id))
+                .filter(|record| super::class_of(record.item_size()) == class && !moment.is_dead(record));
+            for record in of_class.take(items_max - listed.len()) {
+                listed.push(Listed {
+                    key: Bytes::copy_from_slice(record.key()),
+                    is_binary: record.marks().has(Marks::BINARY_KEY),
+                    value_bytes: record.value_len(),
+                    expiry: record.expiry(),
+                });
+            }
+        }
+        listed
     }
 
     fn members_where(&self, partition: Partition, wanted: impl Fn(&Record) -> bool) -> Vec<u32> {
