@@ -9,6 +9,9 @@ pub const PREPARE_PARTITIONS_MAX: usize = 1024;
 /// Partitions in one fetch.
 pub const FETCH_PARTITIONS_MAX: usize = 256;
 
+/// Counts in one reply of stats: twice what a node tells.
+pub const STATS_MAX: usize = 128;
+
 /// Bytes of entries after which a fetch reply ends: small enough not to hold up client traffic on a worker.
 pub const FETCH_REPLY_BYTES: usize = 256 * 1024;
 

@@ -167,10 +167,13 @@ fn join(new: &Store, item: &Item, first: &Bytes, second: &Bytes, value_bytes_max
 
 /// incr, decr and ma: flags and expiry stay; the stored text never gets shorter, spaces fill it up (protocol.txt,
 /// "Increment/Decrement"). Marks stay unless it gets longer, as in memcached, where it is a new item then.
+/// One that is created is Stored: it was not counted up or down.
 fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
     let (number, width, item) = match (held, by.create) {
         (None, None) => return (Outcome::NotFound, Change::Keep),
-        (None, Some((number, expiry))) => (number, 0, empty(expiry)),
+        (None, Some((number, expiry))) => {
+            return put(Item { value: Bytes::from(number.to_string()), ..empty(expiry) }, by.token);
+        }
         (Some(item), _) if item.value.is_empty() => return (Outcome::NonNumeric, Change::Keep),
         (Some(item), _) if by.compare.is_some_and(|token| token != 0 && token != item.cas) => {
             return (Outcome::Exists, Change::Keep);
@@ -186,7 +189,7 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
         }
     };
     let value = Bytes::from(format!("{number:<width$}"));
-    let amends = held.is_some() && value.len() == width;
+    let amends = value.len() == width;
     let marks = if amends { item.marks } else { Marks::NONE };
     let before = held.map_or(Expiry::NEVER, |item| item.expiry);
     let counted = Counted { number, token: by.token.unwrap_or(0), before, expiry: item.expiry };

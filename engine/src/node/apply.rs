@@ -49,6 +49,7 @@ impl Node {
             let base = newest(held_entry, looked);
             let item = base.as_ref().and_then(|entry| entry.live_item(now));
             let (outcome, change) = mutate(&request.mutation, item, held.seen(), self.value_bytes_max(request));
+            self.count_order(request.key.len(), &request.mutation, item.map(|item| item.value.len()), &outcome);
             let floor = held.version().max(base.as_ref().map(|entry| entry.version)).unwrap_or_default().stamp;
             let changed = changes(&outcome);
             let noticed = change == Change::Notice;
@@ -81,9 +82,10 @@ impl Node {
     pub(crate) fn apply_unordered(&self, turn: &Turn<'_>, request: &WriteRequest) -> (Outcome, Option<Entry>) {
         let (shared, now, me) = (&self.shared, turn.cluster(), member(turn));
         let decide = |held: &Held<'_>| {
-            let entry = held.entry();
+            let entry = if is_blind(&request.mutation) { None } else { held.entry() };
             let item = entry.as_ref().and_then(|entry| entry.live_item(now));
             let (outcome, change) = mutate(&request.mutation, item, held.seen(), self.value_bytes_max(request));
+            self.count_order(request.key.len(), &request.mutation, item.map(|item| item.value.len()), &outcome);
             let version = held.version().unwrap_or_default();
             let ballot = held.promised().max(version.ballot);
             let next = || Version { ballot, stamp: shared.clock.stamp(now, me, version.stamp) };

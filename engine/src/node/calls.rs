@@ -32,6 +32,7 @@ pub(crate) enum Purpose {
     Prepare(Partition, Ballot),
     FlushProbe(OpId),
     FlushCommit(OpId),
+    Stats(OpId),
     Replay(Key, Version),
 }
 

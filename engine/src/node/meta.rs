@@ -157,7 +157,7 @@ impl Node {
         mode: StoreMode,
         value: &[u8],
     ) {
-        self.shared.counters.cmd_set.increment();
+        self.count_store(request.key().to_key().len(), value.len());
         let call = MetaCall::new(ticket, Kind::Set(value.len()), request);
         let joins = matches!(mode, StoreMode::Append | StoreMode::Prepend);
         let exptime = if joins { request.vivify() } else { request.exptime() };
@@ -241,7 +241,7 @@ impl Node {
             Outcome::Miss => self.answer_fetched(turn, key, call, None),
             outcome => {
                 self.count_meta(mutation, call.kind, &outcome);
-                let response = respond(turn.cluster(), key, call, &outcome);
+                let response = respond(turn.cluster(), key, call, mutation, &outcome);
                 turn.effects.push(Effect::Respond(call.ticket, response));
             }
         }
@@ -266,7 +266,11 @@ impl Node {
                 Response::Meta(meta_line(MetaCode::Miss, &Echo::default(), &MetaFacts::default()), None)
             }
             (_, Some(fetched)) => {
+                if call.touches {
+                    self.shared.counters.cmd_touch.increment();
+                }
                 self.count_reads(call.touches, 1, 0);
+                self.count_hit(call.touches, key.len(), fetched.item.value.len());
                 hit_response(turn.cluster(), key, call, fetched)
             }
             (_, None) => {
@@ -284,6 +288,7 @@ impl Node {
 
     fn count_meta(&self, mutation: &Mutation, kind: Kind, outcome: &Outcome) {
         match (kind, outcome) {
+            (_, Outcome::OutOfMemory) => self.count_write(mutation, outcome),
             // An invalidated item is no deleted one.
             (Kind::Delete(true), Outcome::Deleted) => {}
             (Kind::Delete(_), Outcome::Exists) => self.shared.counters.delete_misses.increment(),
@@ -329,13 +334,27 @@ fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched: Fetched) -
 }
 
 /// The answer to ms, md and ma.
-fn respond(now: UnixMillis, key: &Key, call: &MetaCall, outcome: &Outcome) -> Response {
+fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mutation, outcome: &Outcome) -> Response {
     let mut facts = MetaFacts { key: key.as_bytes(), ..MetaFacts::default() };
     if let Kind::Set(bytes) = call.kind {
         facts.size = Some(bytes);
         facts.token = Some(0);
     }
+    let numbered = |number: u64| {
+        let value = call.wants_value.then(|| Bytes::from(number.to_string()));
+        (value.as_ref().map_or(MetaCode::Done, |value| MetaCode::Value(value.len())), value)
+    };
+    let created = match mutation {
+        Mutation::Count(count) => count.create,
+        _ => None,
+    };
     let (code, value) = match outcome {
+        Outcome::Stored { token, .. } if let Some((number, expiry)) = created => {
+            facts.token = Some(*token);
+            facts.ttl_before = Some(-1);
+            facts.ttl = Some(ttl(expiry, now));
+            numbered(number)
+        }
         Outcome::Stored { token, bytes } => {
             facts.size = Some(*bytes as usize);
             facts.token = Some(*token);
@@ -345,8 +364,7 @@ fn respond(now: UnixMillis, key: &Key, call: &MetaCall, outcome: &Outcome) -> Re
             facts.token = Some(counted.token);
             facts.ttl_before = Some(ttl(counted.before, now));
             facts.ttl = Some(ttl(counted.expiry, now));
-            let value = call.wants_value.then(|| Bytes::from(counted.number.to_string()));
-            (value.as_ref().map_or(MetaCode::Done, |value| MetaCode::Value(value.len())), value)
+            numbered(counted.number)
         }
         Outcome::Deleted | Outcome::Touched | Outcome::Item(_) | Outcome::Miss => (MetaCode::Done, None),
         Outcome::NotStored => (MetaCode::NotStored, None),

@@ -7,9 +7,11 @@
 //! ```text
 //! requests ─ reads ────────────┐                       replica (answers at once)
 //!          ├ writes ─ serializer ─ takeover            replay (hints)
-//!          └ flush             └── calls ── peers      control (membership, ring, recovery)
+//!          ├ flush             └── calls ── peers      control (membership, ring, recovery)
+//!          └ admin ─ stats, sum
 //! ```
 
+mod admin;
 mod apply;
 mod calls;
 mod control;
@@ -27,7 +29,9 @@ mod settings;
 mod shared;
 mod spread;
 mod stats;
+mod sum;
 mod takeover;
+mod tally;
 mod topology;
 mod turn;
 mod view;
@@ -72,6 +76,8 @@ pub(crate) enum Op {
     Write(writes::Write),
     Order(serializer::Order),
     Flush(flush::Flush),
+    Sum(sum::Sum),
+    Chore(admin::Chore),
 }
 
 /// What wants to be woken.
@@ -255,6 +261,8 @@ impl Node {
                     Some(Op::Write(_)) => self.on_write_timer(turn, id),
                     Some(Op::Order(_)) => self.on_order_timer(turn, id),
                     Some(Op::Flush(_)) => self.finish_flush(turn, id),
+                    Some(Op::Sum(_)) => self.finish_sum(turn, id),
+                    Some(Op::Chore(_)) => self.step_chore(turn, id),
                     Some(Op::Gather(_)) | None => {}
                 }
             }
@@ -281,6 +289,7 @@ impl Node {
             (Purpose::Prepare(partition, ballot), reply) => self.on_promise(turn, partition, ballot, from, reply),
             (Purpose::FlushProbe(op), reply) => self.on_flush_reply(turn, op, from, false, reply),
             (Purpose::FlushCommit(op), reply) => self.on_flush_reply(turn, op, from, true, reply),
+            (Purpose::Stats(op), reply) => self.on_stats_reply(turn, op, from, reply),
             (Purpose::Replay(key, version), reply) => self.on_replay_reply(turn, from, key, version, reply),
         }
     }

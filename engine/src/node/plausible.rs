@@ -76,7 +76,8 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Write(write) => horizon.ballot(write.above),
         Request::Control(ControlRequest::FlushCommit(flush)) => horizon.flush(*flush),
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
-        Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. }) | Request::Fetch(_) => true,
+        Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. } | ControlRequest::Stats)
+        | Request::Fetch(_) => true,
     }
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(ControlReply::FlushStamp(stamp)) => horizon.stamp(*stamp),
         Reply::Control(ControlReply::Pong(status)) => horizon.flush(status.flush),
         Reply::Write(WriteReply::Refused(refusal)) => horizon.refusal(*refusal),
-        Reply::Control(ControlReply::Done | ControlReply::Refused(_))
+        Reply::Control(ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_))
         | Reply::Replicate(Acknowledgement::Held { .. } | Acknowledgement::Refused(_))
         | Reply::Write(_) => true,
     }

@@ -328,10 +328,14 @@ impl Node {
         }
         let (keys, found) = (std::mem::take(&mut gather.keys), std::mem::take(&mut gather.found));
         let count = keys.len() as u64;
+        self.shared.details.note_reads(&keys, &found);
         let values: Vec<(Bytes, Item)> =
             keys.iter().zip(found).filter_map(|(key, found)| Some((key.to_bytes(), found?.0))).collect();
         let hits = values.len() as u64;
         self.count_reads(touching, hits, count - hits);
+        for (key, item) in &values {
+            self.count_hit(touching, key.len(), item.value.len());
+        }
         Response::Values { with_cas, values }
     }
 }

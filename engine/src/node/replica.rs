@@ -13,6 +13,7 @@ use memring_protocol::ring::Epoch;
 use memring_protocol::version::Ballot;
 
 use super::shared::Shared;
+use super::stats;
 use super::topology::Topology;
 use crate::store::Applied;
 
@@ -47,6 +48,7 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
             shared.store.merge_flush(flush);
             Some(Reply::Control(ControlReply::Done))
         }
+        Request::Control(ControlRequest::Stats) => Some(Reply::Control(ControlReply::Stats(stats::summable(shared)))),
         Request::Write(_) | Request::Control(ControlRequest::Ping(_) | ControlRequest::Ring { .. }) => None,
     }
 }

@@ -8,12 +8,11 @@ use memring_protocol::key::Key;
 use memring_protocol::message::{Count, Fetch, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode};
 use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Response, StoreVerb};
 
+use super::Node;
 use super::effect::{Effect, Ticket};
 use super::reads::{Shape, Target};
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
-use super::{Node, stats};
-use crate::cluster::mutation::counts_as_cas;
 
 /// What `version` answers: the memcached whose protocol this is. Clients parse it, and decide by it what they may send:
 /// libmemcached takes a server below 1.6 for one with the errors of long ago. memring's own is in `stats`.
@@ -34,7 +33,8 @@ impl Node {
                 self.start_touching_reads(turn, ticket, keys, expiry, *with_cas);
             }
             Command::Store { verb, key, flags, exptime, value, .. } => {
-                self.shared.counters.cmd_set.increment();
+                self.count_store(key.len(), value.len());
+                self.shared.details.note_store(key);
                 let expiry = expiry(*exptime);
                 let store = store_of(*verb, *flags, expiry, value);
                 self.start_write(turn, Target::of(key_of(key)), Mutation::Store(store), client, None);
@@ -53,11 +53,16 @@ impl Node {
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::Delete { key, .. } => {
+                self.shared.details.note_delete(key);
                 let mutation = Mutation::Remove(Remove::default());
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::FlushAll { exptime, .. } => {
                 self.shared.counters.cmd_flush.increment();
+                if !self.shared.settings().flush_enabled {
+                    turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::FlushDisabled)));
+                    return;
+                }
                 let at = exptime.filter(|exptime| *exptime > 0).and_then(|exptime| expiry(exptime).unix_seconds());
                 let at = at.map(|seconds| UnixMillis(u64::from(seconds) * 1000)).filter(|at| *at > turn.now.cluster);
                 self.start_flush(turn, ticket, at);
@@ -100,8 +105,10 @@ impl Node {
             Command::Version => Response::Version(VERSION),
             Command::Accepted { .. } => Response::Ok,
             Command::MetaNoop => Response::MetaNoop,
-            Command::Stats { arguments } => stats::respond(&self.shared, arguments),
             Command::Quit => return,
+            Command::Stats { .. } | Command::MemoryLimit { .. } | Command::Crawler(_) | Command::ConfigGetCluster => {
+                return self.administer(turn, ticket, command);
+            }
             _ => Response::Failed(ErrorReply::Unknown),
         };
         turn.effects.push(Effect::Respond(ticket, response));
@@ -128,6 +135,7 @@ impl Node {
     /// A value over the limit: set and ms remove the old one, the others leave it (protocol.txt, "Storage commands").
     pub(crate) fn start_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: &MetaKey<'_>, removes: bool) {
         self.shared.counters.store_too_large.increment();
+        self.shared.details.note_store(key.to_key().as_bytes());
         if removes {
             let mutation = Mutation::Remove(Remove::default());
             self.start_write(turn, Target::of(key.to_key()), mutation, WriteParent::TooLarge(ticket), None);
@@ -152,39 +160,6 @@ impl Node {
             }
         };
         turn.effects.push(Effect::Respond(ticket, response));
-    }
-
-    pub(crate) fn count_reads(&self, touching: bool, hits: u64, misses: u64) {
-        let counters = &self.shared.counters;
-        if touching {
-            counters.touch_hits.add(hits);
-            counters.touch_misses.add(misses);
-        } else {
-            counters.cmd_get.add(hits + misses);
-            counters.get_hits.add(hits);
-            counters.get_misses.add(misses);
-        }
-    }
-
-    pub(crate) fn count_write(&self, mutation: &Mutation, outcome: &Outcome) {
-        let counters = &self.shared.counters;
-        let found = *outcome != Outcome::NotFound;
-        let counter = match mutation {
-            Mutation::Count(Count { step: Step::Up(_), .. }) if found => &counters.incr_hits,
-            Mutation::Count(Count { step: Step::Up(_), .. }) => &counters.incr_misses,
-            Mutation::Count(Count { step: Step::Down(_), .. }) if found => &counters.decr_hits,
-            Mutation::Count(Count { step: Step::Down(_), .. }) => &counters.decr_misses,
-            Mutation::Touch(_) if found => &counters.touch_hits,
-            Mutation::Touch(_) => &counters.touch_misses,
-            Mutation::Remove(_) if found => &counters.delete_hits,
-            Mutation::Remove(_) => &counters.delete_misses,
-            Mutation::Store(_) if !counts_as_cas(mutation) => return,
-            Mutation::Store(_) if *outcome == Outcome::Exists => &counters.cas_badval,
-            Mutation::Store(_) if found => &counters.cas_hits,
-            Mutation::Store(_) => &counters.cas_misses,
-            Mutation::Fetch(_) | Mutation::Confirm => return,
-        };
-        counter.increment();
     }
 }
 

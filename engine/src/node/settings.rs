@@ -96,3 +96,45 @@ pub struct Settings {
     /// Worker threads.
     pub workers: u16,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// A node alone, with everything allowed.
+    pub(crate) fn for_tests(name: &str) -> Self {
+        Self {
+            name: NodeName::new(name).expect("a legal name"),
+            cluster: "memring".to_owned(),
+            zone: String::new(),
+            weight: 100,
+            replicas: 1,
+            vnodes: 256,
+            read: None,
+            write: None,
+            namespaces: Vec::new(),
+            unmet: Unmet::Miss,
+            memory_limit_bytes: 16 << 20,
+            item_bytes_max: 1 << 20,
+            evict: true,
+            joining: false,
+            expect: None,
+            rejoin_empty: false,
+            refound_after: Duration::from_secs(30),
+            hint_memory_bytes: 1 << 20,
+            flush_enabled: true,
+            dump_enabled: true,
+            watch_enabled: true,
+            shutdown_enabled: false,
+            idle_timeout_s: 0,
+            listen: String::new(),
+            socket: None,
+            socket_mode: 0o700,
+            auth_file: None,
+            peer: SocketAddr::from(([127, 0, 0, 1], 11212)),
+            client_port: 11211,
+            admin_port: 11213,
+            generation: 1,
+            seed: 0x5eed,
+            workers: 1,
+        }
+    }
+}

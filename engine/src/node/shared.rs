@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::counters::Counters;
 use super::settings::{Namespace, Settings};
-use super::stats::ProcessFacts;
+use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
@@ -134,6 +134,15 @@ pub struct Shared {
     /// By name.
     pub(crate) heard: SharedMap<String, Heard>,
     pub(crate) process: ArcSwap<ProcessFacts>,
+    /// The facts at the last `stats reset`, whose counts are told from there on.
+    pub(crate) process_at_reset: ArcSwap<ProcessFacts>,
+    pub(crate) details: Details,
+    /// Whether expired items are looked for.
+    pub(crate) crawler_enabled: AtomicBool,
+    /// Whether a client's crawl is under way.
+    pub(crate) crawling: AtomicBool,
+    /// Crawls that clients have asked for.
+    pub(crate) crawls: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) synced_permille: AtomicU16,
 }
@@ -157,6 +166,11 @@ impl Shared {
             avoided: SharedMap::default(),
             heard: SharedMap::default(),
             process: ArcSwap::default(),
+            process_at_reset: ArcSwap::default(),
+            details: Details::default(),
+            crawler_enabled: AtomicBool::new(true),
+            crawling: AtomicBool::new(false),
+            crawls: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             synced_permille: AtomicU16::new(0),
             settings,

@@ -328,6 +328,9 @@ impl Node {
             }
             end => end,
         };
+        if let (WriteParent::Client(_) | WriteParent::Meta(_), WriteEnd::Done(outcome)) = (&write.parent, &end) {
+            self.count_cas(write.key.len(), &write.mutation, outcome);
+        }
         match write.parent {
             WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
             WriteParent::Meta(call) => self.answer_meta(turn, &write.key, &write.mutation, &call, end),

@@ -19,6 +19,7 @@ impl Shard {
             curr_items: (self.small.len() + self.main.len()) as u64,
             tombstones: self.tombstones.len() as u64,
             used_bytes: self.used() as u64,
+            index_bytes: self.index.bytes() as u64,
             ..self.stats
         }
     }

@@ -16,7 +16,9 @@ pub struct StoreStats {
     pub limit_maxbytes: u64,
     /// Bytes of everything that the limit covers, as accounted; never above it.
     pub used_bytes: u64,
-    /// Items ever stored.
+    /// Bytes of the index, a part of `used_bytes`.
+    pub index_bytes: u64,
+    /// Items ever stored; one that changes in place does not count.
     pub total_items: u64,
     /// Tombstones held.
     pub tombstones: u64,
@@ -64,6 +66,7 @@ impl AddAssign for StoreStats {
             bytes,
             limit_maxbytes,
             used_bytes,
+            index_bytes,
             total_items,
             tombstones,
             evictions,
@@ -88,6 +91,7 @@ impl AddAssign for StoreStats {
         self.bytes += bytes;
         self.limit_maxbytes += limit_maxbytes;
         self.used_bytes += used_bytes;
+        self.index_bytes += index_bytes;
         self.total_items += total_items;
         self.tombstones += tombstones;
         self.evictions += evictions;

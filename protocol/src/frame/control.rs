@@ -5,7 +5,7 @@
 use super::FrameError;
 use super::fields::{Reader, Writer, check_count};
 use crate::codec;
-use crate::limits::PREPARE_PARTITIONS_MAX;
+use crate::limits::{PREPARE_PARTITIONS_MAX, STATS_MAX};
 use crate::message::{ControlReply, ControlRequest};
 
 pub(super) fn put_request(request: &ControlRequest, writer: &mut Writer<'_>) -> Result<(), FrameError> {
@@ -38,13 +38,15 @@ fn check_request(request: &ControlRequest) -> Result<(), FrameError> {
         ControlRequest::Ping(_)
         | ControlRequest::FlushProbe
         | ControlRequest::FlushCommit(_)
-        | ControlRequest::Ring { .. } => Ok(()),
+        | ControlRequest::Ring { .. }
+        | ControlRequest::Stats => Ok(()),
     }
 }
 
 fn check_reply(reply: &ControlReply) -> Result<(), FrameError> {
     match reply {
         ControlReply::Promises(promises) => check_count("promises", promises.len(), PREPARE_PARTITIONS_MAX),
+        ControlReply::Stats(counts) => check_count("stats", counts.len(), STATS_MAX),
         ControlReply::Pong(_) | ControlReply::FlushStamp(_) | ControlReply::Done | ControlReply::Refused(_) => Ok(()),
     }
 }

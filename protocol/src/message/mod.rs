@@ -260,6 +260,8 @@ pub enum ControlRequest {
         /// What.
         message: crate::ring_message::RingMessage,
     },
+    /// What have you counted? Answered by [`ControlReply::Stats`].
+    Stats,
 }
 
 /// Rare replies, in bincode.
@@ -275,6 +277,8 @@ pub enum ControlReply {
     Done,
     /// Cannot be done.
     Refused(Refusal),
+    /// To [`ControlRequest::Stats`]: names and counts; at most [`crate::limits::STATS_MAX`].
+    Stats(Vec<(String, u64)>),
 }
 
 /// One partition's answer to a prepare.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{Command, LineScanner, MetaKey, Step};
+use memring_protocol::text::{Command, ErrorReply, LineScanner, MetaKey, Step};
 use tokio::io::Interest;
 
 use self::input::Input;
@@ -235,6 +235,9 @@ impl Connection {
                 self.start(now, part, &Ask::TooLarge { key: &key, removes }).map(|()| (consumed, swallow))
             }
             Step::Reject { consumed, swallow, error, quiet } => {
+                if error == ErrorReply::BadDataChunk {
+                    self.thread.call_at(now, |node, _, _| node.on_bad_chunk(), |_| {});
+                }
                 if !quiet {
                     self.shelf.replies.borrow_mut().reject(error);
                 }

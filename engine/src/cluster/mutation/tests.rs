@@ -148,10 +148,7 @@ fn a_counter_is_created_checked_and_marked_as_its_flags_say() {
     let count = |count: Count| Mutation::Count(count);
     let create = Count { create: Some((13, Expiry::at(9))), token: Some(5), ..Count::plain(Step::Up(1)) };
     let (outcome, change) = apply(&count(create), None);
-    assert_eq!(
-        outcome,
-        Outcome::Number(Counted { number: 13, token: 5, before: Expiry::NEVER, expiry: Expiry::at(9) })
-    );
+    assert_eq!(outcome, Outcome::Stored { token: 5, bytes: 2 });
     let put = put_of(change);
     assert_eq!((&put.item.value[..], put.item.expiry, put.item.cas), (&b"13"[..], Expiry::at(9), 5));
 

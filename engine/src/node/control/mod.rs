@@ -246,7 +246,9 @@ impl Control {
             self.fetch(now, effects);
             self.settle_recovery(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
-            self.shared.store.sweep(now.cluster, SWEEP_ENTRIES);
+            if self.shared.crawler_enabled.load(Ordering::Relaxed) {
+                self.shared.store.sweep(now.cluster, SWEEP_ENTRIES);
+            }
         }
         self.settle(now, effects);
     }
