@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use memring_protocol::message::Message;
 use memring_protocol::text::Response;
 
+use super::events::Event;
+
 /// A client's request on this thread: which connection, and its place in that connection's order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket {
@@ -30,4 +32,6 @@ pub enum Effect {
     Answer(LinkId, Message),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
+    /// Tell those who watch. Given only for kinds that [`Shared::set_watched`](super::Shared::set_watched) names.
+    Event(Event),
 }

@@ -67,6 +67,11 @@ impl MetaCall {
         }
     }
 
+    /// Who asked.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// Whether its read is one that copies take note of.
     pub(crate) fn is_noticed(&self) -> bool {
         !self.unnoticed && self.kind != Kind::Debug
@@ -139,6 +144,8 @@ impl Node {
                 self.start_write(turn, target, Mutation::Fetch(fetch), WriteParent::Meta(call), None);
             }
             Ok(found) => {
+                let bytes = found.as_ref().map(|(item, _)| item.value.len());
+                self.tell_fetch(turn, call.ticket, &key, bytes);
                 let fetched = found.map(|(item, seen)| {
                     let before = item.expiry;
                     Fetched { item, seen, before, won: false }

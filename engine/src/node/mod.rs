@@ -16,7 +16,9 @@ mod apply;
 mod calls;
 mod control;
 mod counters;
+mod dump;
 mod effect;
+mod events;
 mod flush;
 mod meta;
 mod plausible;
@@ -50,7 +52,9 @@ use memring_protocol::version::{Ballot, Slot};
 
 pub use self::control::Control;
 pub use self::counters::{Counter, Counters};
+pub use self::dump::DumpCursor;
 pub use self::effect::{Effect, LinkId, Ticket};
+pub use self::events::{Event, StoreStatus, StoreWord};
 pub use self::requests::VERSION;
 pub use self::settings::{Namespace, Settings, Unmet};
 pub use self::shared::Shared;
@@ -242,6 +246,7 @@ impl Node {
                 break;
             }
         }
+        self.tell_evictions(&mut turn);
     }
 
     fn on_local_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, reply: WriteReply) {

@@ -310,6 +310,9 @@ impl Node {
         let Some(Op::Gather(mut gather)) = self.close(id) else { return };
         match gather.shape {
             Shape::Values { ticket, with_cas, touching } => {
+                for (key, found) in gather.keys.iter().zip(&gather.found) {
+                    self.tell_fetch(turn, ticket, key, found.as_ref().map(|(item, _)| item.value.len()));
+                }
                 let response = self.values_response(&mut gather, with_cas, touching);
                 turn.effects.push(Effect::Respond(ticket, response));
             }

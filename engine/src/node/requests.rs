@@ -10,6 +10,7 @@ use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Resp
 
 use super::Node;
 use super::effect::{Effect, Ticket};
+use super::events::StoreWord;
 use super::reads::{Shape, Target};
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
@@ -140,6 +141,7 @@ impl Node {
             let mutation = Mutation::Remove(Remove::default());
             self.start_write(turn, Target::of(key.to_key()), mutation, WriteParent::TooLarge(ticket), None);
         } else {
+            self.tell_too_large(turn, ticket, key.to_key(), StoreWord::Unknown);
             self.answer_too_large(turn, ticket);
         }
     }

@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use memring_protocol::key::{PARTITIONS, Partition};
 use memring_protocol::level::Level;
+use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot};
 use parking_lot::Mutex;
 
@@ -145,6 +146,8 @@ pub struct Shared {
     pub(crate) crawls: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) synced_permille: AtomicU16,
+    /// Bits of the kinds of events that somebody watches.
+    watched: AtomicU8,
 }
 
 impl Shared {
@@ -173,6 +176,7 @@ impl Shared {
             crawls: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             synced_permille: AtomicU16::new(0),
+            watched: AtomicU8::new(WatchKinds::NONE.bits()),
             settings,
         })
     }
@@ -194,6 +198,17 @@ impl Shared {
     /// What the server measures of the process, for `stats`.
     pub fn set_process_facts(&self, facts: ProcessFacts) {
         self.process.store(Arc::new(facts));
+    }
+
+    /// Has nodes give events of these kinds from now on, and of no other.
+    pub fn set_watched(&self, kinds: WatchKinds) {
+        self.watched.store(kinds.bits(), Ordering::Relaxed);
+        self.store.note_evictions(kinds.has(WatchKinds::EVICTIONS));
+    }
+
+    /// Which kinds of events are wanted.
+    pub fn watched(&self) -> WatchKinds {
+        WatchKinds::from_bits(self.watched.load(Ordering::Relaxed))
     }
 
     /// Whether this node may be sent requests: it has a topology and is not leaving.

@@ -10,6 +10,7 @@ use memring_protocol::version::{Ballot, Slot, Version};
 
 use super::calls::{Attempt, Purpose};
 use super::effect::Ticket;
+use super::events::Before;
 use super::meta::MetaCall;
 use super::reads::Target;
 use super::serializer::Origin;
@@ -62,6 +63,8 @@ pub(crate) struct Write {
     pub(crate) key: Key,
     pub(crate) mutation: Mutation,
     pub(crate) parent: WriteParent,
+    /// What was there when it came, if somebody watches.
+    pub(crate) before: Before,
     copies: usize,
     asked: Option<Slot>,
     /// Homes that could not take it; asked again only when no other is left.
@@ -106,6 +109,7 @@ impl Node {
         let copies = if mutation == Mutation::Confirm { 1 } else { level.needed(homes) };
         let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE));
         let write = Write {
+            before: self.look_before(turn, &key, &parent),
             key,
             mutation,
             parent,
@@ -331,6 +335,7 @@ impl Node {
         if let (WriteParent::Client(_) | WriteParent::Meta(_), WriteEnd::Done(outcome)) = (&write.parent, &end) {
             self.count_cas(write.key.len(), &write.mutation, outcome);
         }
+        self.tell_write(turn, &write, &end);
         match write.parent {
             WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
             WriteParent::Meta(call) => self.answer_meta(turn, &write.key, &write.mutation, &call, end),

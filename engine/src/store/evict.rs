@@ -127,6 +127,9 @@ impl Shard {
     }
 
     fn evict(&mut self, moment: Moment, id: u32, from_small: bool) {
+        if moment.notes_evictions {
+            self.evictions.note(self.slab.record(id).listing());
+        }
         self.count_eviction(moment, id);
         if from_small {
             let token = self.slab.record(id).token().0;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use memring_protocol::entry::UnixMillis;
 
 use super::classes::{CLASSES, ClassStats};
-use super::{Listed, MEMORY_LIMIT_MIN_BYTES, Store, StoreStats};
+use super::{Listing, MEMORY_LIMIT_MIN_BYTES, Store, StoreStats};
 
 impl Store {
     /// Sets another memory limit, in bytes; the shards stay as many as they are. False, and nothing is changed, if what
@@ -77,11 +77,11 @@ impl Store {
     }
 
     /// Up to `items_max` live items of a class, those written last in each shard first.
-    pub fn list(&self, now: UnixMillis, class: u32, items_max: usize) -> Vec<Listed> {
+    pub fn newest_of_class(&self, now: UnixMillis, class: u32, items_max: usize) -> Vec<Listing> {
         let moment = self.moment(now);
         let mut listed = Vec::new();
         for shard in &self.shards {
-            listed.extend(shard.lock().list(moment, class, items_max - listed.len()));
+            listed.extend(shard.lock().newest_of_class(moment, class, items_max - listed.len()));
         }
         listed
     }

@@ -23,6 +23,7 @@ mod ghost;
 mod hash;
 mod index;
 mod limit;
+mod listing;
 mod record;
 mod shard;
 mod slab;
@@ -32,7 +33,7 @@ mod tests;
 mod walk;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use memring_protocol::entry::{Entry, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
@@ -41,8 +42,8 @@ use memring_protocol::version::{Ballot, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
+pub use self::listing::{Evictions, Listing};
 pub use self::stats::StoreStats;
-pub use self::walk::Listed;
 
 use self::flush::FlushRegister;
 use self::shard::{Moment, NoRoom, Shard};
@@ -167,6 +168,10 @@ pub struct Store {
     sweep_from: AtomicUsize,
     /// How often sweeps have come past the last shard.
     laps: AtomicU64,
+    /// Whether evicted items are noted.
+    notes_evictions: AtomicBool,
+    /// Whether a shard has noted one since they were last taken.
+    has_evictions: AtomicBool,
 }
 
 impl Store {
@@ -180,6 +185,8 @@ impl Store {
             limit_bytes: AtomicUsize::new(limit_bytes),
             sweep_from: AtomicUsize::new(0),
             laps: AtomicU64::new(0),
+            notes_evictions: AtomicBool::new(false),
+            has_evictions: AtomicBool::new(false),
         }
     }
 
@@ -237,7 +244,10 @@ impl Store {
     /// otherwise, even if the entry is superseded. Without one the version alone decides.
     pub fn apply(&self, now: UnixMillis, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
         let moment = self.moment(now);
-        self.lock(key.partition()).apply(moment, key, fence, entry)
+        let mut shard = self.lock(key.partition());
+        let applied = shard.apply(moment, key, fence, entry);
+        self.heed_evictions(&shard);
+        applied
     }
 
     /// Read-modify-write of one key under its shard's lock: `decide` must be short and must not call the store.
@@ -274,6 +284,7 @@ impl Store {
         if noticed && let Some(id) = shard.find(key) {
             shard.notice(moment, id);
         }
+        self.heed_evictions(&shard);
         let updated = match put {
             Ok(()) => Updated::Put,
             Err(NoRoom::TooLarge) => Updated::TooLarge,
@@ -370,7 +381,7 @@ impl Store {
     }
 
     fn moment(&self, now: UnixMillis) -> Moment {
-        Moment { now, floor: self.flush.floor(now) }
+        Moment { now, floor: self.flush.floor(now), notes_evictions: self.notes_evictions.load(Ordering::Relaxed) }
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {

@@ -7,6 +7,8 @@ use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis
 use memring_protocol::key::{Key, Partition, Token};
 use memring_protocol::version::{Ballot, Stamp, Version};
 
+use super::listing::Listing;
+
 /// Tag, key length, marks, last access, token, ballot, stamp.
 const FIXED_BYTES: usize = STAMP_AT + 8;
 
@@ -182,10 +184,22 @@ impl Record {
     /// The item, its value copied; `None` for a tombstone.
     pub(super) fn item(&self) -> Option<Item> {
         let cas = self.cas()?;
-        let flags = if self.tag() & HAS_FLAGS == 0 { 0 } else { self.half(FIXED_BYTES) };
-        let value_start = self.key_start() + usize::from(self.0[1]);
-        let value = Bytes::copy_from_slice(&self.0[value_start..]);
-        Some(Item { value, flags, cas, expiry: self.expiry(), marks: self.marks() })
+        let value = Bytes::copy_from_slice(&self.0[self.value_start()..]);
+        Some(Item { value, flags: self.flags(), cas, expiry: self.expiry(), marks: self.marks() })
+    }
+
+    /// All that can be told of an item without its value; `None` for a tombstone.
+    pub(super) fn listing(&self) -> Option<Listing> {
+        Some(Listing {
+            key: Bytes::copy_from_slice(self.key()),
+            expiry: self.expiry(),
+            accessed_s: self.half(ACCESS_AT),
+            cas: self.cas()?,
+            fetched: self.was_fetched(),
+            flags: self.flags(),
+            marks: self.marks(),
+            value_bytes: self.len() - self.value_start(),
+        })
     }
 
     /// The cas token; `None` for a tombstone.
@@ -258,6 +272,14 @@ impl Record {
 
     fn tag(&self) -> u8 {
         self.0[0]
+    }
+
+    fn flags(&self) -> u32 {
+        if self.tag() & HAS_FLAGS == 0 { 0 } else { self.half(FIXED_BYTES) }
+    }
+
+    fn value_start(&self) -> usize {
+        self.key_start() + usize::from(self.0[1])
     }
 
     fn key_start(&self) -> usize {

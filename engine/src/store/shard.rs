@@ -11,6 +11,7 @@ use super::accounting::allocation;
 use super::classes::Classes;
 use super::ghost::Ghost;
 use super::index::Index;
+use super::listing::Evictions;
 use super::record::{Place, Record, record_len};
 use super::slab::{Queue, SLOT_BYTES, Slab};
 use super::stats::StoreStats;
@@ -26,6 +27,8 @@ pub(super) struct Moment {
     pub(super) now: UnixMillis,
     /// Records stamped at or below it are flushed.
     pub(super) floor: Stamp,
+    /// Whether somebody wants to be told what is evicted.
+    pub(super) notes_evictions: bool,
 }
 
 impl Moment {
@@ -58,6 +61,8 @@ pub(super) struct Shard {
     pub(super) ghost: Ghost,
     pub(super) stats: StoreStats,
     pub(super) classes: Classes,
+    /// Evicted and not told yet.
+    pub(super) evictions: Evictions,
     /// The slot that the next sweep starts from.
     pub(super) sweep_from: u32,
     /// Bytes that this shard may use.
@@ -79,6 +84,7 @@ impl Shard {
             ghost: Ghost::new(),
             stats: StoreStats::default(),
             classes: Classes::new(),
+            evictions: Evictions::default(),
             sweep_from: 0,
             budget: memory_bytes / shards,
             evicts: config.evict,

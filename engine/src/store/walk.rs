@@ -3,11 +3,12 @@
 //! Must not know who asked for them.
 
 use bytes::Bytes;
-use memring_protocol::entry::{Entry, Expiry, Marks, UnixMillis};
+use memring_protocol::entry::{Entry, UnixMillis};
 use memring_protocol::key::Partition;
 use memring_protocol::version::Ballot;
 
 use super::TOMBSTONE_LIFE_MS;
+use super::listing::Listing;
 use super::record::Record;
 use super::shard::{Moment, Shard};
 use super::slab::Queue;
@@ -17,19 +18,6 @@ const PAGE_ENTRY_BYTES: usize = 32;
 
 /// How many items of a queue one listing looks at.
 const LISTED_LOOKS_MAX: usize = 65_536;
-
-/// An item of a listing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listed {
-    /// Its key.
-    pub key: Bytes,
-    /// Whether the key was sent in base64.
-    pub is_binary: bool,
-    /// Bytes of its value.
-    pub value_bytes: usize,
-    /// When it ends.
-    pub expiry: Expiry,
-}
 
 /// What one sweep of a shard came to.
 pub(super) struct Swept {
@@ -104,9 +92,9 @@ impl Shard {
         Swept { examined: (to - from) as usize, removed }
     }
 
-    /// Live items of a class, the newest of each queue first: key as a client would name it, value's length, expiry.
-    /// Looks at up to [`LISTED_LOOKS_MAX`] items of each queue, for the lock is held, and lists up to `items_max`.
-    pub(super) fn list(&self, moment: Moment, class: u32, items_max: usize) -> Vec<Listed> {
+    /// Live items of a class, the newest of each queue first. Looks at up to [`LISTED_LOOKS_MAX`] items of each queue, for
+    /// the lock is held, and lists up to `items_max`.
+    pub(super) fn newest_of_class(&self, moment: Moment, class: u32, items_max: usize) -> Vec<Listing> {
         let mut listed = Vec::new();
         for queue in [&self.small, &self.main] {
             let from_head = std::iter::successors(queue.newest(), |&id| Queue::older_than(&self.slab, id));
@@ -114,14 +102,7 @@ impl Shard {
                 .take(LISTED_LOOKS_MAX)
                 .map(|id| self.slab.record(id))
                 .filter(|record| super::class_of(record.item_size()) == class && !moment.is_dead(record));
-            for record in of_class.take(items_max - listed.len()) {
-                listed.push(Listed {
-                    key: Bytes::copy_from_slice(record.key()),
-                    is_binary: record.marks().has(Marks::BINARY_KEY),
-                    value_bytes: record.value_len(),
-                    expiry: record.expiry(),
-                });
-            }
+            listed.extend(of_class.take(items_max - listed.len()).filter_map(Record::listing));
         }
         listed
     }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
-use memring_protocol::entry::UnixMillis;
+use memring_protocol::entry::{Marks, UnixMillis};
 use memring_protocol::text::{ErrorReply, Response, put_base64};
 
 use super::Lines;
@@ -107,12 +107,13 @@ pub(super) fn dump(shared: &Shared, now: UnixMillis, class: Option<&[u8]>, limit
         return Response::Failed(ErrorReply::IllegalSlab);
     }
     let limit = if limit == 0 { DUMP_ITEMS_MAX } else { DUMP_ITEMS_MAX.min(limit as usize) };
-    let listed = if (1..=CLASSES).contains(&class) { shared.store.list(now, class, limit) } else { Vec::new() };
+    let listed =
+        if (1..=CLASSES).contains(&class) { shared.store.newest_of_class(now, class, limit) } else { Vec::new() };
     let mut out = BytesMut::new();
     let mut key = Vec::new();
     for item in listed {
         key.clear();
-        if item.is_binary {
+        if item.marks.has(Marks::BINARY_KEY) {
             put_base64(&item.key, &mut key)
         } else {
             key.extend_from_slice(&item.key)
