@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::meta::{MetaKey, MetaRequest};
-use super::names;
+use super::{names, number};
 use crate::message::StoreMode;
 
 /// A whole, well-formed command. Every key in it has 1 to 250 bytes.
@@ -210,10 +210,37 @@ pub enum Crawler {
     Disable,
     /// `crawl <classes>|all`: reclaim what has expired.
     Crawl,
-    /// `metadump all|hash|<classes>`: a line for each item.
-    Metadump,
-    /// `mgdump all|hash|<classes>`: an `mg` for each item.
-    Mgdump,
+    /// `metadump all|hash|<classes>`: a line for each item. `None` for a word that names no classes.
+    Metadump(Option<Classes>),
+    /// `mgdump all|hash|<classes>`: an `mg` for each item. `None` for a word that names no classes.
+    Mgdump(Option<Classes>),
+}
+
+/// Size classes, 1 to 63: those of a dump.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Classes(u64);
+
+impl Classes {
+    /// All that there may ever be.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Reads `all`, `hash` or numbers with commas between them.
+    pub fn read(word: &[u8]) -> Option<Self> {
+        if word == b"all" || word == b"hash" {
+            return Some(Self::ALL);
+        }
+        let mut classes = Self(0);
+        for number in word.split(|&byte| byte == b',').filter(|number| !number.is_empty()) {
+            let number = number::unsigned(number).filter(|number| (1..64).contains(number))?;
+            classes.0 |= 1 << number;
+        }
+        Some(classes)
+    }
+
+    /// Whether this one is among them.
+    pub fn has(self, class: u32) -> bool {
+        self == Self::ALL || (class < 64 && self.0 & 1 << class != 0)
+    }
 }
 
 /// How `shutdown` is to go.

@@ -23,9 +23,10 @@ mod number;
 mod parse;
 mod reply;
 mod response;
+mod uri;
 
 pub use base64::put_base64;
-pub use command::{Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, WatchKinds};
+pub use command::{Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, WatchKinds};
 pub use encode::{
     encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,
     encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line,
@@ -37,3 +38,4 @@ pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line};
 pub use parse::{LineScanner, Step, TextLimits, parse};
 pub use reply::{REPLY_LINE_BYTES_MAX, ReplyLine, ReplyStep, parse_reply};
 pub use response::Response;
+pub use uri::put_uri_encoded;
