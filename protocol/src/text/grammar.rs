@@ -3,7 +3,9 @@
 //! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
 //! Here a command's name is looked up; the flags of meta commands are read in `meta`.
 
-use super::command::{Command, Direction, Keys, ShutdownMode, StoreVerb, Tokens, tokens};
+use super::command::{
+    Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, Tokens, WatchKinds, tokens,
+};
 use super::error_reply::ErrorReply;
 use super::meta::{self, MetaKey, MetaRequest};
 use super::{names, number};
@@ -77,6 +79,8 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::STATS => Ok(Command::Stats { arguments: trimmed(rest) }),
         names::QUIT => Ok(Command::Quit),
         names::SHUTDOWN => return with_noreply(rest, shutdown),
+        b"watch" => watch(arguments),
+        b"lru_crawler" => lru_crawler(arguments),
         _ => return unknown(line),
     };
     or_fault(whole, false)
@@ -277,6 +281,40 @@ fn shutdown(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
         (Some(_), _) => None,
     };
     Ok(Command::Shutdown { mode, quiet })
+}
+
+/// `watch [<kind>]*`: fetchers if none is named. A prefix of a kind is as good, and the first that fits holds.
+fn watch(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    let known: [(&[u8], WatchKinds); 10] = [
+        (b"rawcmds", WatchKinds::NONE),
+        (b"evictions", WatchKinds::EVICTIONS),
+        (b"fetchers", WatchKinds::FETCHERS),
+        (b"mutations", WatchKinds::MUTATIONS),
+        (b"sysevents", WatchKinds::NONE),
+        (b"connevents", WatchKinds::CONNEVENTS),
+        (b"proxyreqs", WatchKinds::NONE),
+        (b"proxyevents", WatchKinds::NONE),
+        (b"proxyuser", WatchKinds::NONE),
+        (b"deletions", WatchKinds::DELETIONS),
+    ];
+    if arguments.clone().next().is_none() {
+        return Ok(Command::Watch(WatchKinds::FETCHERS));
+    }
+    let mut kinds = WatchKinds::NONE;
+    for word in arguments {
+        let kind = known.iter().find(|(name, _)| name.starts_with(word)).ok_or(ErrorReply::Unknown)?;
+        kinds = kinds.with(kind.1);
+    }
+    Ok(Command::Watch(kinds))
+}
+
+/// `lru_crawler metadump|mgdump <classes>`
+fn lru_crawler(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(b"metadump"), Some(classes), None) => Ok(Command::Crawler(Crawler::Metadump(Classes::read(classes)))),
+        (Some(b"mgdump"), Some(classes), None) => Ok(Command::Crawler(Crawler::Mgdump(Classes::read(classes)))),
+        _ => Err(ErrorReply::Unknown),
+    }
 }
 
 /// Whether the arguments end in `noreply`. Only the last token counts: anywhere else it is an ordinary word.
