@@ -29,6 +29,11 @@ impl Clock {
         self.at(Instant::now().saturating_duration_since(self.start))
     }
 
+    /// Wall clock time in microseconds since 1970.
+    pub(crate) fn unix_us(&self) -> u64 {
+        self.wall_at_start.0.saturating_mul(1000).saturating_add(self.now().mono.0)
+    }
+
     /// The wall clock's reading at the start: the generation of this life of the node.
     pub(crate) fn wall_at_start(&self) -> UnixMillis {
         self.wall_at_start

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::config::{Accounts, AuthFile, Config};
 use crate::facts::FactSources;
 use crate::signals::Stop;
+use crate::watch::Watchers;
 
 /// Shared by the workers and the control thread.
 pub(crate) struct FrontDoor {
@@ -23,12 +24,14 @@ pub(crate) struct FrontDoor {
     /// Why the process is to stop; the first reason is enough.
     pub(crate) stops: mpsc::Sender<Stop>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) watchers: Arc<Watchers>,
 }
 
 impl FrontDoor {
     pub(crate) fn new(config: &Config, shared: Arc<Shared>, facts: FactSources, stops: mpsc::Sender<Stop>) -> Self {
         let idle_timeout = (config.idle_timeout_s > 0).then(|| Duration::from_secs(config.idle_timeout_s.into()));
-        Self { facts, auth: config.auth_file.as_ref().map(Auth::new), idle_timeout, stops, shared }
+        let watchers = Arc::new(Watchers::new(Arc::clone(&shared), facts.clock));
+        Self { facts, auth: config.auth_file.as_ref().map(Auth::new), idle_timeout, stops, shared, watchers }
     }
 }
 

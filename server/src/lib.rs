@@ -36,6 +36,7 @@ mod run;
 mod signals;
 mod sockets;
 mod threads;
+mod watch;
 mod worker;
 
 pub use memring_engine::node::VERSION as MEMCACHED_VERSION;

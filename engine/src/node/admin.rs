@@ -70,7 +70,7 @@ impl Node {
                 Response::Ok
             }
             // Listings of a whole store are not commands that one answer ends.
-            Crawler::Metadump | Crawler::Mgdump => Response::Failed(ErrorReply::Unknown),
+            Crawler::Metadump(_) | Crawler::Mgdump(_) => Response::Failed(ErrorReply::Unknown),
         }
     }
 

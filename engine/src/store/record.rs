@@ -156,11 +156,6 @@ impl Record {
         header_bytes() + self.payload_len()
     }
 
-    /// Bytes of its value.
-    pub(super) fn value_len(&self) -> usize {
-        self.payload_len() - usize::from(self.0[1])
-    }
-
     pub(super) fn marks(&self) -> Marks {
         Marks::from_bits(self.0[MARKS_AT]).expect("they were encoded from marks")
     }

@@ -3,9 +3,7 @@
 //! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
 //! Here a command's name is looked up; the flags of meta commands are read in `meta`.
 
-use super::command::{
-    Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, Tokens, WatchKinds, tokens,
-};
+use super::command::{Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, Tokens, WatchKinds, tokens};
 use super::error_reply::ErrorReply;
 use super::meta::{self, MetaKey, MetaRequest};
 use super::{names, number};

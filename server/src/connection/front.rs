@@ -14,6 +14,7 @@ use super::replies::Part;
 use super::{Connection, Stall};
 use crate::registry::State;
 use crate::signals::Stop;
+use crate::watch::CloseReason;
 
 /// Whether the arguments of `stats` are those of `stats conns`; memcached too ignores what stands behind.
 pub(super) fn asks_for_connections(arguments: &[u8]) -> bool {
@@ -127,7 +128,7 @@ impl Connection {
     pub(super) fn state(&self, stall: Stall, unsent: usize) -> State {
         match stall {
             _ if unsent > 0 => State::Write,
-            Stall::Output => State::Write,
+            Stall::Output | Stall::Turn => State::Write,
             Stall::InFlight => State::InFlight,
             Stall::Input if self.input.swallows() => State::Swallow,
             Stall::Input if self.input.lacks_data(self.needed) => State::DataBlock,
@@ -146,6 +147,13 @@ impl Connection {
     pub(super) fn kick(&mut self) -> io::Result<()> {
         self.thread.surroundings.door.facts.connections.idle_kicks.increment();
         self.ending = true;
+        self.reason = CloseReason::IdleTimeout;
         Ok(())
+    }
+
+    /// Why the connection has ended.
+    pub(super) fn close_reason(&self) -> CloseReason {
+        let stops = self.shelf.is_stopping() || self.farewell.is_some();
+        if stops && self.reason == CloseReason::Normal { CloseReason::Shutdown } else { self.reason }
     }
 }

@@ -9,6 +9,7 @@
 //! socket <─ replies: encode in order <─ pipeline <─────── answers
 //! ```
 
+mod dumping;
 mod footprint;
 mod front;
 mod input;
@@ -16,6 +17,7 @@ mod long_get;
 mod pipeline;
 mod replies;
 mod table;
+mod watching;
 
 use std::io;
 use std::rc::Rc;
@@ -23,9 +25,10 @@ use std::sync::Arc;
 
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{Command, ErrorReply, LineScanner, MetaKey, Step};
+use memring_protocol::text::{Command, Crawler, ErrorReply, LineScanner, MetaKey, Step, WatchKinds};
 use tokio::io::Interest;
 
+use self::dumping::{DUMP_AHEAD_BYTES, Dump, Form};
 use self::input::Input;
 use self::long_get::LongGet;
 use self::replies::Part;
@@ -37,6 +40,7 @@ use crate::event_loop::EventLoop;
 use crate::gauges::Admission;
 use crate::registry::Entry;
 use crate::signals::Stop;
+use crate::watch::CloseReason;
 
 /// A worker's event loop.
 pub(crate) type WorkerLoop = EventLoop<Node, Clients>;
@@ -58,12 +62,28 @@ struct Connection {
     long_get: Option<LongGet>,
     /// No more commands are taken; what is owed is sent, then the connection is closed.
     ending: bool,
+    /// Why it ends, if it does.
+    reason: CloseReason,
+    mode: Mode,
+    /// The client has sent the command at the front without waiting for the answer to the one before.
+    batched: bool,
     /// Whether commands are taken; until then only logins are.
     logged_in: bool,
     /// When the client last sent a command, or data of one.
     heard: Mono,
     /// What the process is told once the connection is closed.
     farewell: Option<Stop>,
+}
+
+/// What the connection is for.
+#[derive(Debug)]
+enum Mode {
+    /// Answers commands.
+    Commands,
+    /// Watches, once all that is owed is sent.
+    Watching(WatchKinds),
+    /// Lists the node's items.
+    Dumping(Dump),
 }
 
 /// Why no further command can be run now.
@@ -75,6 +95,8 @@ enum Stall {
     InFlight,
     /// The client must read first.
     Output,
+    /// Others may have their turn.
+    Turn,
 }
 
 /// What a node is asked.
@@ -101,14 +123,21 @@ pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: ClientStream, admissio
         needed: 1,
         long_get: None,
         ending: false,
+        reason: CloseReason::Normal,
+        mode: Mode::Commands,
+        batched: false,
         logged_in,
         heard,
         farewell: None,
     };
+    let watchers = &thread.surroundings.door.watchers;
+    watchers.tell_opened(id, connection.entry.from());
     if let Err(error) = connection.run().await {
+        connection.reason = CloseReason::Error;
         let from = connection.entry.from();
         tracing::debug!(connection = id, %from, %error, "connection broken");
     }
+    watchers.tell_closed(id, connection.entry.from(), connection.close_reason());
     thread.surroundings.leave(id);
     drop(admission);
 }
@@ -125,11 +154,23 @@ impl Connection {
                 self.ending |= stall == Stall::Input;
             }
             let unsent = self.flush()?;
+            if let Mode::Watching(kinds) = self.mode
+                && unsent == 0
+            {
+                if self.watch(kinds).await? {
+                    return self.close();
+                }
+                continue;
+            }
             if self.ending && unsent == 0 && self.long_get.is_none() && self.shelf.replies.borrow().is_idle() {
                 return self.close();
             }
             // One client with much to say must not starve this thread's others.
             tokio::task::consume_budget().await;
+            if stall == Stall::Turn && unsent < DUMP_AHEAD_BYTES {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if stall == Stall::Output && !self.shelf.replies.borrow().is_full() {
                 continue;
             }
@@ -182,9 +223,15 @@ impl Connection {
                 Some(long_get) => self.advance_long_get(now, long_get),
                 None if self.ending => Some(Stall::Input),
                 None if !self.logged_in => self.advance_login(now),
-                None => self.advance_command(now),
+                None => match self.mode {
+                    Mode::Commands => self.advance_command(now),
+                    Mode::Watching(_) => Some(Stall::InFlight),
+                    Mode::Dumping(_) => Some(self.advance_dump(now)),
+                },
             };
             if let Some(stall) = stalled {
+                // All that had come is dealt with: what comes next was sent later.
+                self.batched &= stall != Stall::Input;
                 return stall;
             }
         }
@@ -200,6 +247,8 @@ impl Connection {
             return Some(Stall::Input);
         }
         let (limits, keys_max) = (self.thread.surroundings.limits, self.thread.surroundings.get_keys_max);
+        // memcached sends what it owes at an mn.
+        let mut ends_batch = false;
         let done = match self.scanner.parse(bytes, &limits) {
             Step::Incomplete { needed } => {
                 self.needed = needed;
@@ -218,17 +267,9 @@ impl Connection {
                 self.long_get = Some(LongGet::new(input.split(consumed), 2));
                 Ok((0, 0))
             }
-            Step::Command { consumed, command: Command::Stats { arguments } }
-                if front::asks_for_connections(arguments) =>
-            {
-                self.answer_here(|own| own.connections(now)).map(|()| (consumed, 0))
-            }
-            Step::Command { consumed, command: Command::Shutdown { mode, quiet } } => {
-                self.shut_down(mode, quiet).map(|()| (consumed, 0))
-            }
             Step::Command { consumed, command } => {
-                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
-                self.start(now, part, &Ask::Command(&command)).map(|()| (consumed, 0))
+                ends_batch = command == Command::MetaNoop;
+                self.start_command(now, &command).map(|()| (consumed, 0))
             }
             Step::TooLarge { consumed, swallow, key, removes, quiet } => {
                 let part = if quiet { Part::Quiet } else { Part::Whole };
@@ -245,16 +286,35 @@ impl Connection {
             }
             Step::Close => {
                 self.ending = true;
+                self.reason = CloseReason::Error;
                 Err(Stall::Input)
             }
         };
         if let Ok((consumed, swallow)) = done {
             self.hear_command(now);
+            self.batched = !ends_batch;
             input.consume(consumed, swallow);
             self.needed = 1;
         }
         self.input = input;
         done.err()
+    }
+
+    /// Starts a command: here if it is about connections, else at the node.
+    fn start_command(&mut self, now: Now, command: &Command<'_>) -> Result<(), Stall> {
+        match command {
+            Command::Stats { arguments } if front::asks_for_connections(arguments) => {
+                self.answer_here(|own| own.connections(now))
+            }
+            Command::Shutdown { mode, quiet } => self.shut_down(*mode, *quiet),
+            Command::Watch(kinds) => self.start_watch(*kinds),
+            Command::Crawler(Crawler::Metadump(classes)) => self.start_dump(Form::Metadump, *classes),
+            Command::Crawler(Crawler::Mgdump(classes)) => self.start_dump(Form::Mgdump, *classes),
+            command => {
+                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
+                self.start(now, part, &Ask::Command(command))
+            }
+        }
     }
 
     /// Runs the next keys of a long get.

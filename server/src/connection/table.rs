@@ -96,6 +96,7 @@ impl Surroundings for Clients {
                     tracing::warn!(?ticket, "an answer that nobody waits for");
                 }
             }
+            Effect::Event(event) => self.door.watchers.tell(&event),
             // Not shown: effects can hold values.
             _ => tracing::error!("an effect that a worker does not have"),
         }

@@ -511,6 +511,7 @@ impl Cluster {
                         Fate::Resets(delay) => self.push(delay, Event::Lost { to, peer: node }),
                     }
                 }
+                Effect::Event(event) => panic!("nobody watches, and yet: {event:?}"),
                 Effect::Packet(to, bytes) => {
                     let Some(to) = node_at(to).filter(|to| *to < self.places.len()) else { continue };
                     if let Fate::Arrives(delays) = self.network.packet(node, to) {
