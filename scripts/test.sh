@@ -51,6 +51,7 @@ step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 step "tests" cargo test --locked --workspace
 step "release build" cargo build --locked --release --workspace
+step "instruction counts" scripts/instructions.sh
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
   cargo test --locked --release --package memring-tests --test sim --test scenarios --test ring -- --nocapture
 step "decoders, $cases cases each" decoders

@@ -200,9 +200,10 @@ fn numbers_of_a_storage_line_are_read_as_memcached_reads_them() {
     check("set k 4294967301 0 1\r\nx\r\n", &["set k 5 0 'x'"]);
     check("set k 18446744073709551615 0 1\r\nx\r\n", &["set k 4294967295 0 'x'"]);
     check("set k 0 2147483647 1\r\nx\r\n", &["set k 0 2147483647 'x'"]);
-    check("set k 0 2147483648 1\r\nx\r\n", &["set k 0 -1 'x'"]);
-    check("set k 0 -2147483649 1\r\nx\r\n", &["set k 0 -1 'x'"]);
-    check("set k 0 9999999999 1\r\nx\r\n", &["set k 0 -1 'x'"]);
+    check("set k 0 2147483648 1\r\nx\r\n", &["set k 0 -2147483648 'x'"]);
+    check("set k 0 -2147483649 1\r\nx\r\n", &["set k 0 2147483647 'x'"]);
+    check("set k 0 4294967396 1\r\nx\r\n", &["set k 0 100 'x'"]);
+    check("set k -18446744073709551615 -0 -\r\n\r\n", &["set k 1 0 ''"]);
 }
 
 #[test]
@@ -306,7 +307,7 @@ fn touch_takes_an_exptime() {
     let bad = "CLIENT_ERROR invalid exptime argument";
     check("touch k 0\r\ntouch k -1 noreply\r\n", &["touch k 0", "touch k -1 (quiet)"]);
     check("touch k abc\r\ntouch k 1x noreply\r\n", &[bad, &format!("{bad} (quiet)")]);
-    check("touch k 2147483648\r\n", &["touch k -1"]);
+    check("touch k 2147483648\r\ntouch k +5\r\ntouch k -\r\n", &[bad, bad, "touch k 0"]);
     check("touch\r\ntouch k\r\n", &[BAD_LINE, BAD_LINE]);
 }
 

@@ -231,7 +231,7 @@ impl Classes {
         }
         let mut classes = Self(0);
         for number in word.split(|&byte| byte == b',').filter(|number| !number.is_empty()) {
-            let number = number::unsigned(number).filter(|number| (1..64).contains(number))?;
+            let number = number::flags(number).filter(|number| (1..64).contains(number))?;
             classes.0 |= 1 << number;
         }
         Some(classes)
@@ -305,19 +305,27 @@ pub enum Direction {
 /// Borrows the line, so a get of 18,000 keys allocates nothing.
 #[derive(Clone)]
 pub struct Keys<'a> {
+    /// Cut already, since most reads have one key only.
+    first: &'a [u8],
+    /// What follows it.
     line: &'a [u8],
     count: usize,
 }
 
 impl<'a> Keys<'a> {
-    /// The tokens of `line`, which the caller has checked and counted.
-    pub(super) fn of_checked_line(line: &'a [u8], count: usize) -> Self {
-        Self { line, count }
+    /// A key that the caller has checked.
+    pub(super) fn one(first: &'a [u8]) -> Self {
+        Self { first, line: &[], count: 1 }
+    }
+
+    /// A key and the tokens of `line`, all of which the caller has checked, and counted together.
+    pub(super) fn of_checked_line(first: &'a [u8], line: &'a [u8], count: usize) -> Self {
+        Self { first, line, count }
     }
 
     /// Each key, duplicates repeated.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        tokens(self.line)
+        std::iter::once(self.first).chain(tokens(self.line))
     }
 
     /// How many keys there are, duplicates counted; never 0.

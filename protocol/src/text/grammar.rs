@@ -3,10 +3,10 @@
 //! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
 //! Here a command's name is looked up; the flags of meta commands are read in `meta`.
 
-use super::command::{Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, Tokens, WatchKinds, tokens};
+use super::command::{Command, Direction, Keys, StoreVerb, Tokens, tokens};
 use super::error_reply::ErrorReply;
-use super::meta::{self, MetaKey, MetaRequest};
-use super::{names, number};
+use super::meta::{self, MetaKey, MetaRequest, Wrong};
+use super::{admin, names, number};
 use crate::key::KEY_BYTES_MAX;
 use crate::message::StoreMode;
 
@@ -44,12 +44,16 @@ pub(super) struct Fault {
 }
 
 /// A fault but for its noreply, which the caller knows.
-type Fallible<T> = Result<T, ErrorReply>;
+pub(super) type Fallible<T> = Result<T, ErrorReply>;
 
 /// Reads a line. A leading space makes the name empty, and an empty name is no command.
 pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
-    let (name, rest) = line.split_at(memchr::memchr(b' ', line).unwrap_or(line.len()));
+    // Names are short: looked through byte by byte.
+    let (name, rest) = line.split_at(line.iter().position(|&byte| byte == b' ').unwrap_or(line.len()));
     let arguments = tokens(rest);
+    if let [b'm', letter] = name {
+        return meta_command(*letter, arguments).unwrap_or_else(|| unknown(line));
+    }
     let whole = match name {
         names::GET => get(arguments, false),
         names::GETS => get(arguments, true),
@@ -66,19 +70,17 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::TOUCH => return with_noreply(rest, touch),
         names::DELETE => return delete(rest),
         names::FLUSH_ALL => return with_noreply(rest, flush_all),
-        names::META_GET => meta_get(arguments),
-        names::META_SET => return meta_set(arguments),
-        names::META_DELETE => meta_delete(arguments),
-        names::META_ARITHMETIC => meta_arithmetic(arguments),
-        names::META_DEBUG => meta_debug(arguments),
-        names::META_NOOP => Ok(Command::MetaNoop),
-        names::VERBOSITY => return with_noreply(rest, verbosity),
+        names::VERBOSITY => return with_noreply(rest, admin::verbosity),
         names::VERSION => Ok(Command::Version),
         names::STATS => Ok(Command::Stats { arguments: trimmed(rest) }),
         names::QUIT => Ok(Command::Quit),
-        names::SHUTDOWN => return with_noreply(rest, shutdown),
-        b"watch" => watch(arguments),
-        b"lru_crawler" => lru_crawler(arguments),
+        names::SHUTDOWN => return with_noreply(rest, admin::shutdown),
+        names::CACHE_MEMLIMIT => return with_noreply(rest, admin::cache_memlimit),
+        names::LRU => return with_noreply(rest, admin::lru),
+        names::LRU_CRAWLER => return with_noreply(rest, admin::lru_crawler),
+        names::SLABS => return with_noreply(rest, admin::slabs),
+        names::WATCH => admin::watch(arguments),
+        names::CONFIG if admin::is_get_cluster(rest) => Ok(Command::ConfigGetCluster),
         _ => return unknown(line),
     };
     or_fault(whole, false)
@@ -117,24 +119,23 @@ fn get_and_touch(mut arguments: Tokens<'_>, with_cas: bool) -> Fallible<Command<
     if arguments.clone().next().is_none() {
         return Err(ErrorReply::BadLineFormat);
     }
-    let exptime = number::exptime(exptime).ok_or(ErrorReply::InvalidExptime)?;
+    let exptime = strict_exptime(exptime).ok_or(ErrorReply::InvalidExptime)?;
     Ok(Command::GetAndTouch { exptime, keys: keys(arguments)?, with_cas })
 }
 
 /// The rest of the line as keys. One key over the limit refuses them all: one error line and no values.
-fn keys(arguments: Tokens<'_>) -> Fallible<Keys<'_>> {
+fn keys(mut arguments: Tokens<'_>) -> Fallible<Keys<'_>> {
+    let is_key = |key: &&[u8]| key.len() <= KEY_BYTES_MAX;
+    let first = arguments.next().filter(is_key).ok_or(ErrorReply::BadLineFormat)?;
     let line = arguments.rest();
-    let mut count = 0;
+    let mut count = 1;
     for key in arguments {
-        if key.len() > KEY_BYTES_MAX {
+        if !is_key(&key) {
             return Err(ErrorReply::BadLineFormat);
         }
         count += 1;
     }
-    if count == 0 {
-        return Err(ErrorReply::BadLineFormat);
-    }
-    Ok(Keys::of_checked_line(line, count))
+    Ok(Keys::of_checked_line(first, line, count))
 }
 
 /// `<verb> <key> <flags> <exptime> <bytes> [<cas>] [noreply]`; further tokens are ignored.
@@ -155,19 +156,32 @@ fn store(verb: StoreVerb, rest: &[u8]) -> Statement<'_> {
     if key.len() > KEY_BYTES_MAX {
         return fault(swallow);
     }
-    let (Some(flags), Some(exptime)) = (number::unsigned(flags), number::exptime(exptime)) else {
+    let (Some(flags), Some(exptime)) = (number::flags(flags), number::exptime(exptime)) else {
         return fault(swallow);
     };
     let verb = match verb {
-        StoreVerb::Cas(_) => match arguments.next().and_then(number::unsigned) {
+        StoreVerb::Cas(_) => match arguments.next().and_then(number::strict_u64) {
             Some(cas) => StoreVerb::Cas(cas),
             None => return fault(swallow),
         },
         plain => plain,
     };
-    // memcached keeps 32 bits of the flags it accepts.
-    let what = StoreWhat::Classic { verb, key, flags: flags as u32, exptime, quiet };
+    let what = StoreWhat::Classic { verb, key, flags, exptime, quiet };
     Statement::Block(StoreLine { what, value_len })
+}
+
+/// A command of two letters, the first of which is `m`; `None` if there is no such one.
+fn meta_command(letter: u8, arguments: Tokens<'_>) -> Option<Statement<'_>> {
+    let whole = match letter {
+        b'g' => meta_get(arguments),
+        b's' => return Some(meta_set(arguments)),
+        b'd' => meta_delete(arguments),
+        b'a' => meta_arithmetic(arguments),
+        b'e' => meta_debug(arguments),
+        b'n' => Ok(Command::MetaNoop),
+        _ => return None,
+    };
+    Some(or_fault(whole, false))
 }
 
 /// `ms <key> <bytes> <flags>*`
@@ -176,38 +190,42 @@ fn meta_set(mut arguments: Tokens<'_>) -> Statement<'_> {
     let (Some(key), Some(bytes)) = (arguments.next(), arguments.next()) else {
         return fault(ErrorReply::BadLineFormat, 0);
     };
-    let value_len = number::block_len(bytes).filter(|_| meta::is_flags(arguments.rest()));
-    let Some(value_len) = value_len else { return fault(ErrorReply::BadLineFormat, 0) };
-    let read = meta::read(key, arguments.rest(), 3).and_then(|request| Ok((request, request.store_mode()?)));
-    match read {
-        Ok((request, mode)) => Statement::Block(StoreLine { what: StoreWhat::Meta { request, mode }, value_len }),
-        Err(error) => fault(error, value_len + names::CRLF.len()),
+    let Some(value_len) = number::block_len(bytes) else {
+        return fault(ErrorReply::BadLineFormat, 0);
+    };
+    let swallow = value_len + names::CRLF.len();
+    match meta::read(key, arguments.rest(), 3) {
+        Ok(request) => match request.store_mode() {
+            Ok(mode) => Statement::Block(StoreLine { what: StoreWhat::Meta { request, mode }, value_len }),
+            Err(error) => fault(error, swallow),
+        },
+        Err(Wrong::NoFlags) => fault(ErrorReply::BadLineFormat, 0),
+        Err(Wrong::Flags(error)) => fault(error, swallow),
     }
 }
 
 /// `mg|md|ma <key> <flags>*`
-fn meta_request(mut arguments: Tokens<'_>) -> Fallible<(&[u8], &[u8])> {
-    let key = arguments.next().ok_or(ErrorReply::BadLineFormat)?;
-    let flags = arguments.rest();
-    if meta::is_flags(flags) { Ok((key, flags)) } else { Err(ErrorReply::BadLineFormat) }
+fn meta_request(mut arguments: Tokens<'_>) -> Result<MetaRequest<'_>, Wrong> {
+    let key = arguments.next().ok_or(Wrong::NoFlags)?;
+    meta::read(key, arguments.rest(), 2)
 }
 
 fn meta_get(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
-    let (key, flags) = meta_request(arguments)?;
-    let request = meta::read(key, flags, 2)?;
+    let request = meta_request(arguments).map_err(Wrong::reply)?;
     request.check_opaque().map(|()| Command::MetaGet(request))
 }
 
 fn meta_delete(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
-    let (key, flags) = meta_request(arguments)?;
-    let request = meta::read(key, flags, 2)?;
+    let request = meta_request(arguments).map_err(Wrong::reply)?;
     request.check_opaque().map(|()| Command::MetaDelete(request))
 }
 
 fn meta_arithmetic(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
-    let (key, flags) = meta_request(arguments)?;
-    // It has one error for all that can be wrong with a flag.
-    let request = meta::read(key, flags, 2).map_err(|_| ErrorReply::InvalidOrDuplicateFlag)?;
+    let request = meta_request(arguments).map_err(|wrong| match wrong {
+        Wrong::NoFlags => ErrorReply::BadLineFormat,
+        // It has one error for all that can be wrong with a flag.
+        Wrong::Flags(_) => ErrorReply::InvalidOrDuplicateFlag,
+    })?;
     let direction = request.direction()?;
     request.check_opaque().map(|()| Command::MetaArithmetic { request, direction })
 }
@@ -215,6 +233,9 @@ fn meta_arithmetic(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
 /// `me <key> [b]`
 fn meta_debug(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
     let key = arguments.next().filter(|key| key.len() <= KEY_BYTES_MAX).ok_or(ErrorReply::BadLineFormat)?;
+    if !meta::is_flags(arguments.rest(), 2) {
+        return Err(ErrorReply::BadLineFormat);
+    }
     let key = match arguments.next() {
         Some(b"b") => MetaKey::base64(key).ok_or(ErrorReply::BadLineFormat)?,
         Some(_) | None => MetaKey::plain(key),
@@ -224,14 +245,19 @@ fn meta_debug(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
 
 fn arithmetic(direction: Direction, mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
     let key = key_before_more(&mut arguments)?;
-    let delta = arguments.next().and_then(number::unsigned).ok_or(ErrorReply::InvalidDelta)?;
+    let delta = arguments.next().and_then(number::strict_u64).ok_or(ErrorReply::InvalidDelta)?;
     Ok(Command::Arithmetic { direction, key, delta, quiet })
 }
 
 fn touch(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
     let key = key_before_more(&mut arguments)?;
-    let exptime = arguments.next().and_then(number::exptime).ok_or(ErrorReply::InvalidExptime)?;
+    let exptime = arguments.next().and_then(strict_exptime).ok_or(ErrorReply::InvalidExptime)?;
     Ok(Command::Touch { key, exptime, quiet })
+}
+
+/// The exptime of touch, gat and flush_all.
+fn strict_exptime(word: &[u8]) -> Option<i64> {
+    number::strict_i32(word).map(i64::from)
 }
 
 /// A key that must be followed by another argument.
@@ -260,59 +286,10 @@ fn flush_all(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
     // Whether the first word is also the last one, and so the noreply itself.
     let is_bare = first.is_none() || (quiet && arguments.next().is_none());
     let exptime = match first {
-        Some(word) if !is_bare => Some(number::exptime(word).ok_or(ErrorReply::InvalidExptime)?),
+        Some(word) if !is_bare => Some(strict_exptime(word).ok_or(ErrorReply::InvalidExptime)?),
         Some(_) | None => None,
     };
     Ok(Command::FlushAll { exptime, quiet })
-}
-
-fn verbosity(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
-    let level = arguments.next().and_then(number::unsigned).filter(|&level| level <= u64::from(u32::MAX));
-    level.map(|_| Command::Accepted { quiet }).ok_or(ErrorReply::BadLineFormat)
-}
-
-/// `shutdown [graceful]`
-fn shutdown(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
-    let mode = match (arguments.next(), arguments.next()) {
-        (None, _) => Some(ShutdownMode::Immediate),
-        (Some(names::GRACEFUL), None) => Some(ShutdownMode::Graceful),
-        (Some(_), _) => None,
-    };
-    Ok(Command::Shutdown { mode, quiet })
-}
-
-/// `watch [<kind>]*`: fetchers if none is named. A prefix of a kind is as good, and the first that fits holds.
-fn watch(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
-    let known: [(&[u8], WatchKinds); 10] = [
-        (b"rawcmds", WatchKinds::NONE),
-        (b"evictions", WatchKinds::EVICTIONS),
-        (b"fetchers", WatchKinds::FETCHERS),
-        (b"mutations", WatchKinds::MUTATIONS),
-        (b"sysevents", WatchKinds::NONE),
-        (b"connevents", WatchKinds::CONNEVENTS),
-        (b"proxyreqs", WatchKinds::NONE),
-        (b"proxyevents", WatchKinds::NONE),
-        (b"proxyuser", WatchKinds::NONE),
-        (b"deletions", WatchKinds::DELETIONS),
-    ];
-    if arguments.clone().next().is_none() {
-        return Ok(Command::Watch(WatchKinds::FETCHERS));
-    }
-    let mut kinds = WatchKinds::NONE;
-    for word in arguments {
-        let kind = known.iter().find(|(name, _)| name.starts_with(word)).ok_or(ErrorReply::Unknown)?;
-        kinds = kinds.with(kind.1);
-    }
-    Ok(Command::Watch(kinds))
-}
-
-/// `lru_crawler metadump|mgdump <classes>`
-fn lru_crawler(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
-    match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(b"metadump"), Some(classes), None) => Ok(Command::Crawler(Crawler::Metadump(Classes::read(classes)))),
-        (Some(b"mgdump"), Some(classes), None) => Ok(Command::Crawler(Crawler::Mgdump(Classes::read(classes)))),
-        _ => Err(ErrorReply::Unknown),
-    }
 }
 
 /// Whether the arguments end in `noreply`. Only the last token counts: anywhere else it is an ordinary word.

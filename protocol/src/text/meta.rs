@@ -17,6 +17,9 @@ use crate::message::StoreMode;
 /// The most words of a meta command's line, its name included.
 const WORDS_MAX: usize = 20;
 
+/// The words of a line that memcached looks at before it counts them.
+const WORDS_SEEN: usize = 23;
+
 /// The longest opaque token, its `O` included, in bytes.
 const OPAQUE_BYTES_MAX: usize = 32;
 
@@ -76,6 +79,8 @@ impl fmt::Debug for MetaKey<'_> {
 
 /// What `mg`, `ms`, `md` and `ma` have in common: a key, and flags that were checked when the line was read. Each command
 /// heeds those that mean something to it.
+///
+/// Small, since every request is one: the arguments of flags are read again when they are asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MetaRequest<'a> {
     key: MetaKey<'a>,
@@ -83,19 +88,6 @@ pub struct MetaRequest<'a> {
     line: &'a [u8],
     /// Which letters were sent: bit 0 is `A`.
     sent: u64,
-    exptime: i64,
-    vivify: i64,
-    recache: i64,
-    compare: u64,
-    token: u64,
-    initial: u64,
-    delta: u64,
-    flags: u32,
-    level: Option<Level>,
-    mode: u8,
-    recache_after_touch: bool,
-    touches_after_vivify: bool,
-    opaque_too_long: bool,
 }
 
 impl<'a> MetaRequest<'a> {
@@ -121,37 +113,37 @@ impl<'a> MetaRequest<'a> {
 
     /// `T`: an exptime.
     pub fn exptime(&self) -> Option<i64> {
-        self.has(b'T').then_some(self.exptime)
+        self.seconds(b'T')
     }
 
     /// `N`: create what is absent, with this exptime.
     pub fn vivify(&self) -> Option<i64> {
-        self.has(b'N').then_some(self.vivify)
+        self.seconds(b'N')
     }
 
     /// `R`: win if the item ends sooner than this exptime says.
     pub fn recache(&self) -> Option<i64> {
-        self.has(b'R').then_some(self.recache)
+        self.seconds(b'R')
     }
 
     /// Whether `T` stands before `R`, which then judges the new expiry.
     pub fn recaches_after_touch(&self) -> bool {
-        self.recache_after_touch
+        self.is_before(b'T', b'R')
     }
 
     /// Whether `T` stands behind `N`, and so gives the expiry of what is created.
     pub fn touches_after_vivify(&self) -> bool {
-        self.touches_after_vivify
+        self.is_before(b'N', b'T')
     }
 
     /// `C`: the cas token that the item must have.
     pub fn compare(&self) -> Option<u64> {
-        self.has(b'C').then_some(self.compare)
+        self.number(b'C')
     }
 
     /// `E`: the cas token that the item is to get.
     pub fn token(&self) -> Option<u64> {
-        self.has(b'E').then_some(self.token)
+        self.number(b'E')
     }
 
     /// `I`: invalidate; on a store, accept an older cas token.
@@ -166,22 +158,22 @@ impl<'a> MetaRequest<'a> {
 
     /// `F`: the client's flags; 0 by default.
     pub fn flags(&self) -> u32 {
-        self.flags
+        self.argument(b'F').and_then(number::strict_u32).unwrap_or(0)
     }
 
     /// `J`: the number of what is created; 0 by default.
     pub fn initial(&self) -> u64 {
-        self.initial
+        self.number(b'J').unwrap_or(0)
     }
 
     /// `D`: by how much to count; 1 by default.
     pub fn delta(&self) -> u64 {
-        self.delta
+        self.number(b'D').unwrap_or(1)
     }
 
     /// `L`, which memcached ignores: the level of this request; `None` also for a word that is no level.
     pub fn level(&self) -> Option<Level> {
-        self.level
+        std::str::from_utf8(self.argument(b'L')?).ok()?.parse().ok()
     }
 
     /// Whether one of these letters was sent.
@@ -205,14 +197,36 @@ impl<'a> MetaRequest<'a> {
         self.sent & bit(letter) != 0
     }
 
+    /// What stands behind a letter; `None` if it was not sent.
+    fn argument(&self, letter: u8) -> Option<&'a [u8]> {
+        if self.has(letter) { tokens(self.line).find(|word| word[0] == letter).map(|word| &word[1..]) } else { None }
+    }
+
+    fn number(&self, letter: u8) -> Option<u64> {
+        self.argument(letter).and_then(number::strict_u64)
+    }
+
+    fn seconds(&self, letter: u8) -> Option<i64> {
+        self.argument(letter).and_then(number::strict_i32).map(i64::from)
+    }
+
+    /// Whether both were sent, in this order.
+    fn is_before(&self, first: u8, second: u8) -> bool {
+        let place = |letter| tokens(self.line).position(|word| word[0] == letter);
+        self.has(first) && self.has(second) && place(first) < place(second)
+    }
+
     /// An opaque token that is too long is told last, after all else was found right.
     pub(super) fn check_opaque(&self) -> Result<(), ErrorReply> {
-        if self.opaque_too_long { Err(ErrorReply::OpaqueTooLong) } else { Ok(()) }
+        match self.argument(b'O') {
+            Some(opaque) if opaque.len() >= OPAQUE_BYTES_MAX => Err(ErrorReply::OpaqueTooLong),
+            _ => Ok(()),
+        }
     }
 
     /// `M` of ms: its first letter counts.
     pub(super) fn store_mode(&self) -> Result<StoreMode, ErrorReply> {
-        Ok(match self.mode {
+        Ok(match self.mode() {
             b'S' | NO_MODE => StoreMode::Set,
             b'E' => StoreMode::Add,
             b'A' => StoreMode::Append,
@@ -222,9 +236,14 @@ impl<'a> MetaRequest<'a> {
         })
     }
 
+    /// The first letter of `M`'s argument.
+    fn mode(&self) -> u8 {
+        self.argument(b'M').map_or(NO_MODE, |mode| mode.first().copied().unwrap_or(b' '))
+    }
+
     /// `M` of ma.
     pub(super) fn direction(&self) -> Result<Direction, ErrorReply> {
-        Ok(match self.mode {
+        Ok(match self.mode() {
             b'I' | b'+' | NO_MODE => Direction::Increase,
             b'D' | b'-' => Direction::Decrease,
             _ => return Err(ErrorReply::InvalidCountMode),
@@ -232,8 +251,11 @@ impl<'a> MetaRequest<'a> {
     }
 }
 
-/// `M` was not sent.
+/// `M` was not sent. memcached takes a NUL for the same.
 const NO_MODE: u8 = 0;
+
+/// The flags whose argument must be a number.
+const NUMBERED: u64 = letters(b"TNRCEJDF");
 
 /// The flags that come back, or that change what comes back behind them.
 const ECHOED: u64 = letters(b"kOstcflhTN");
@@ -264,89 +286,111 @@ pub struct Echo {
     pub(super) is_base64: bool,
 }
 
-/// Whether all words behind the key look like flags. A line with others is taken for no meta command at all.
-pub(super) fn is_flags(line: &[u8]) -> bool {
-    tokens(line).all(|word| word[0].is_ascii_digit() || (b'A'..=b'z').contains(&word[0]))
+/// What is wrong with a meta command's flags.
+pub(super) enum Wrong {
+    /// A word is none: the line is taken for no meta command at all.
+    NoFlags,
+    /// The flags, or the key, are wrong.
+    Flags(ErrorReply),
+}
+
+impl Wrong {
+    /// What most commands say.
+    pub(super) fn reply(self) -> ErrorReply {
+        match self {
+            Self::NoFlags => ErrorReply::BadLineFormat,
+            Self::Flags(error) => error,
+        }
+    }
 }
 
 /// Reads the words behind `mg <key>`, `ms <key> <len>` and so on. `words_before` counts those before `line`.
-pub(super) fn read<'a>(key: &'a [u8], line: &'a [u8], words_before: usize) -> Result<MetaRequest<'a>, ErrorReply> {
+///
+/// One pass over a line that is in order, as most are; what is wrong with another is then looked for step by step.
+pub(super) fn read<'a>(key: &'a [u8], line: &'a [u8], words_before: usize) -> Result<MetaRequest<'a>, Wrong> {
+    let mut request = MetaRequest { key: MetaKey::plain(key), line, sent: 0 };
     if key.len() > KEY_BYTES_MAX {
-        return Err(ErrorReply::BadLineFormat);
+        return Err(diagnose(key, line, words_before));
     }
-    let mut request = MetaRequest {
-        key: MetaKey::plain(key),
-        line,
-        sent: 0,
-        exptime: 0,
-        vivify: 0,
-        recache: 0,
-        compare: 0,
-        token: 0,
-        initial: 0,
-        delta: 1,
-        flags: 0,
-        level: None,
-        mode: NO_MODE,
-        recache_after_touch: false,
-        touches_after_vivify: false,
-        opaque_too_long: false,
-    };
+    let mut words = words_before;
+    let mut rest = line;
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if *first == b' ' {
+            continue;
+        }
+        words += 1;
+        let letter = bit(*first);
+        let is_new_and_known = KNOWN & letter & !request.sent != 0;
+        request.sent |= letter;
+        let argument_len = behind.iter().position(|&byte| byte == b' ').unwrap_or(behind.len());
+        let (argument, behind) = behind.split_at(argument_len);
+        if !is_new_and_known || (NUMBERED & letter != 0 && !is_number(*first, argument)) {
+            return Err(diagnose(key, line, words_before));
+        }
+        rest = behind;
+    }
+    if request.has(b'b') {
+        request.key = MetaKey::base64(key).ok_or_else(|| diagnose(key, line, words_before))?;
+    }
+    if words > WORDS_MAX {
+        return Err(diagnose(key, line, words_before));
+    }
+    Ok(request)
+}
+
+/// Whether the argument of a flag with a number is one.
+fn is_number(letter: u8, argument: &[u8]) -> bool {
+    match letter {
+        b'T' | b'N' | b'R' => number::strict_i32(argument).is_some(),
+        b'F' => number::strict_u32(argument).is_some(),
+        _ => number::strict_u64(argument).is_some(),
+    }
+}
+
+/// Whether the words behind the key look like flags, as far as memcached looks.
+pub(super) fn is_flags(line: &[u8], words_before: usize) -> bool {
+    let is_flag = |word: &[u8]| word[0].is_ascii_digit() || (b'A'..=b'z').contains(&word[0]);
+    tokens(line).take(WORDS_SEEN - words_before).all(is_flag)
+}
+
+/// The first thing that memcached finds wrong with a line that is not in order.
+#[cold]
+fn diagnose(key: &[u8], line: &[u8], words_before: usize) -> Wrong {
+    if !is_flags(line, words_before) {
+        return Wrong::NoFlags;
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Wrong::Flags(ErrorReply::BadLineFormat);
+    }
     if tokens(line).count() + words_before > WORDS_MAX {
-        return Err(ErrorReply::OptionsTooLong);
+        return Wrong::Flags(ErrorReply::OptionsTooLong);
     }
+    let mut sent = 0;
     // A wrong number is told only if no flag behind it is unknown or sent twice; the last one gives its name.
     let mut wrong = None;
     for word in tokens(line) {
         let letter = bit(word[0]);
-        if request.sent & letter != 0 || word[0] >= 0x7f {
-            return Err(ErrorReply::DuplicateFlag);
+        if sent & letter != 0 {
+            return Wrong::Flags(ErrorReply::DuplicateFlag);
         }
         if KNOWN & letter == 0 {
-            return Err(ErrorReply::InvalidFlag);
+            return Wrong::Flags(ErrorReply::InvalidFlag);
         }
-        request.sent |= letter;
-        match request.take(word[0], &word[1..]) {
-            Ok(()) => {}
+        sent |= letter;
+        let is_wrong = match word[0] {
+            b'b' => MetaKey::base64(key).is_none(),
+            letter => NUMBERED & bit(letter) != 0 && !is_number(letter, &word[1..]),
+        };
+        match word[0] {
+            _ if !is_wrong => {}
+            b'b' => wrong = Some(ErrorReply::KeyDecoding),
+            b'J' => wrong = Some(ErrorReply::InvalidInitial),
+            b'D' => wrong = Some(ErrorReply::InvalidMetaDelta),
             // memcached has no words of its own for wrong flags.
-            Err(ErrorReply::BadLineFormat) => wrong = wrong.or(Some(ErrorReply::BadLineFormat)),
-            Err(error) => wrong = Some(error),
+            b'F' => wrong = wrong.or(Some(ErrorReply::BadLineFormat)),
+            _ => wrong = Some(ErrorReply::BadToken),
         }
     }
-    match wrong {
-        Some(error) => Err(error),
-        None => Ok(request),
-    }
-}
-
-impl MetaRequest<'_> {
-    fn take(&mut self, letter: u8, argument: &[u8]) -> Result<(), ErrorReply> {
-        let unsigned = |error| number::digits(argument).ok_or(error);
-        let exptime = || number::strict_exptime(argument).ok_or(ErrorReply::BadToken);
-        match letter {
-            b'b' => self.key = MetaKey::base64(self.key.sent).ok_or(ErrorReply::KeyDecoding)?,
-            b'O' => self.opaque_too_long = argument.len() >= OPAQUE_BYTES_MAX,
-            b'T' => {
-                self.exptime = exptime()?;
-                self.touches_after_vivify = self.has(b'N');
-            }
-            b'N' => self.vivify = exptime()?,
-            b'R' => {
-                self.recache = exptime()?;
-                self.recache_after_touch = self.has(b'T');
-            }
-            b'C' => self.compare = unsigned(ErrorReply::BadToken)?,
-            b'E' => self.token = unsigned(ErrorReply::BadToken)?,
-            b'J' => self.initial = unsigned(ErrorReply::InvalidInitial)?,
-            b'D' => self.delta = unsigned(ErrorReply::InvalidMetaDelta)?,
-            b'F' => {
-                let flags = number::digits(argument).and_then(|flags| u32::try_from(flags).ok());
-                self.flags = flags.ok_or(ErrorReply::BadLineFormat)?;
-            }
-            b'L' => self.level = std::str::from_utf8(argument).ok().and_then(|word| word.parse().ok()),
-            b'M' => self.mode = argument.first().copied().unwrap_or(b' '),
-            _ => {}
-        }
-        Ok(())
-    }
+    Wrong::Flags(wrong.expect("a line that is not in order has something wrong with it"))
 }

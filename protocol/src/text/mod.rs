@@ -10,6 +10,7 @@
 //!
 //! The yardstick is protocol.txt and what memcached 1.6.45 answers.
 
+mod admin;
 mod base64;
 mod command;
 mod encode;

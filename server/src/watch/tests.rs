@@ -14,7 +14,7 @@ use crate::config::Config;
 fn watchers() -> (Arc<Shared>, Arc<Watchers>) {
     let name = NodeName::new("n1").expect("legal");
     let address = "127.0.0.1:1".parse().expect("an address");
-    let places = crate::config::Addresses { clients: address, peers: address, admin: address };
+    let places = crate::config::Whereabouts { peer: address, client_port: 2, admin_port: 3 };
     let shared = Shared::new(Config::default().settings(name, places, 1, 1, 1));
     let watchers = Arc::new(Watchers::new(Arc::clone(&shared), Clock::start()));
     (shared, watchers)
