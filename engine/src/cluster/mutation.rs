@@ -40,12 +40,12 @@ pub fn is_blind(mutation: &Mutation) -> bool {
 }
 
 /// Whether doing it twice is as good as doing it once, so that it may be tried again when its first fate is unknown.
-/// A fetch is: who asks again for a lease that was given finds it given.
+/// A fetch is: who asks again for a lease that was given finds it given, and is told that its fate is unknown.
 pub fn is_repeatable(mutation: &Mutation) -> bool {
     match mutation {
         Mutation::Store(_) => is_blind(mutation),
         Mutation::Remove(remove) => *remove == Remove::default(),
-        Mutation::Confirm | Mutation::Touch(_) | Mutation::Fetch(_) => true,
+        Mutation::Confirm | Mutation::Touch(_) | Mutation::GetAndTouch(_) | Mutation::Fetch(_) => true,
         Mutation::Count(_) => false,
     }
 }
@@ -79,15 +79,23 @@ pub fn mutate(mutation: &Mutation, held: Option<&Item>, seen: Seen, value_bytes_
             Some(item) => (Outcome::Touched, amend(Item { expiry: *expiry, ..item.clone() }, false, true)),
             None => (Outcome::NotFound, Change::Keep),
         },
-        Mutation::Remove(how) => remove(how, held),
-        Mutation::Confirm => match held {
+        Mutation::GetAndTouch(expiry) => match held {
             Some(item) => {
-                let (item, before) = (item.clone(), item.expiry);
-                (Outcome::Item(Fetched { item, seen, before, won: false }), Change::Keep)
+                let touched = Item { expiry: *expiry, ..item.clone() };
+                (shown(touched.clone(), item.expiry, seen), amend(touched, false, true))
             }
             None => (Outcome::Miss, Change::Keep),
         },
+        Mutation::Remove(how) => remove(how, held),
+        Mutation::Confirm => match held {
+            Some(item) => (shown(item.clone(), item.expiry, seen), Change::Keep),
+            None => (Outcome::Miss, Change::Keep),
+        },
     }
+}
+
+fn shown(item: Item, before: Expiry, seen: Seen) -> Outcome {
+    Outcome::Item(Fetched { item, seen, before, won: false })
 }
 
 fn amend(item: Item, stamped: bool, noticed: bool) -> Change {
@@ -209,7 +217,7 @@ fn parse_counter(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// gat and mg. The one who wins is told once; marks say so to everyone after it.
+/// mg. The one who wins is told once; marks say so to everyone after it.
 fn fetch(how: &Fetch, held: Option<&Item>, seen: Seen) -> (Outcome, Change) {
     let noticed = !how.unnoticed;
     let Some(item) = held else {

@@ -207,7 +207,10 @@ impl Node {
                 let created = fetch.create.is_some() && fetched.won && size == 0 && !before.is_held();
                 self.tell_fetch(turn, ticket, key, (!created).then_some(size));
             }
-            (Mutation::Fetch(_), _) => self.tell_fetch(turn, ticket, key, None),
+            (Mutation::GetAndTouch(_), Outcome::Item(fetched)) => {
+                self.tell_fetch(turn, ticket, key, Some(fetched.item.value.len()));
+            }
+            (Mutation::Fetch(_) | Mutation::GetAndTouch(_), _) => self.tell_fetch(turn, ticket, key, None),
             (Mutation::Count(_) | Mutation::Touch(_) | Mutation::Remove(_) | Mutation::Confirm, _) => {
                 self.tell_lookup(turn, ticket, key, before);
             }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use memring_protocol::entry::{Expiry, UnixMillis};
 use memring_protocol::key::Key;
-use memring_protocol::message::{Count, Fetch, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode};
+use memring_protocol::message::{Count, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode};
 use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Response, StoreVerb};
 
 use super::Node;
@@ -126,10 +126,9 @@ impl Node {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
         self.shared.counters.cmd_touch.add(keys.len() as u64);
         let gather = self.open_gather(Shape::Values { ticket, with_cas, touching: true }, &keys);
-        let fetch = Mutation::Fetch(Fetch { expiry: Some(expiry), ..Fetch::default() });
         for (index, key) in keys.into_iter().enumerate() {
             let parent = WriteParent::Gather(gather, index);
-            self.start_write(turn, Target::of(key), fetch.clone(), parent, None);
+            self.start_write(turn, Target::of(key), Mutation::GetAndTouch(expiry), parent, None);
         }
     }
 

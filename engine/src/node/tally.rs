@@ -65,7 +65,7 @@ impl Node {
             Mutation::Store(_) if *outcome == Outcome::Exists => &counters.cas_badval,
             Mutation::Store(_) if found => &counters.cas_hits,
             Mutation::Store(_) => &counters.cas_misses,
-            Mutation::Fetch(_) | Mutation::Confirm => return,
+            Mutation::Fetch(_) | Mutation::GetAndTouch(_) | Mutation::Confirm => return,
         };
         counter.increment();
     }

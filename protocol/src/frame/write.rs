@@ -32,6 +32,7 @@ const FETCH: u8 = 3;
 const TOUCH: u8 = 4;
 const REMOVE: u8 = 5;
 const CONFIRM: u8 = 6;
+const GET_AND_TOUCH: u8 = 7;
 
 const SET: u8 = 1;
 const ADD: u8 = 2;
@@ -102,6 +103,10 @@ fn put_mutation(mutation: &Mutation, writer: &mut Writer<'_>) -> Result<(), Fram
             writer.u8(TOUCH);
             writer.expiry(*expiry);
         }
+        Mutation::GetAndTouch(expiry) => {
+            writer.u8(GET_AND_TOUCH);
+            writer.expiry(*expiry);
+        }
         Mutation::Remove(remove) => {
             writer.u8(REMOVE);
             put_remove(remove, writer);
@@ -117,6 +122,7 @@ fn take_mutation(reader: &mut Reader<'_>) -> Result<Mutation, FrameError> {
         COUNT => Mutation::Count(take_count(reader)?),
         FETCH => Mutation::Fetch(take_fetch(reader)?),
         TOUCH => Mutation::Touch(reader.expiry()?),
+        GET_AND_TOUCH => Mutation::GetAndTouch(reader.expiry()?),
         REMOVE => Mutation::Remove(take_remove(reader)?),
         CONFIRM => Mutation::Confirm,
         other => return Err(no("mutation", other)),

@@ -13,10 +13,12 @@ pub enum Mutation {
     Store(Store),
     /// incr, decr, ma.
     Count(Count),
-    /// gat; mg where it may change something.
+    /// mg where it may change something.
     Fetch(Fetch),
     /// Change the expiry only.
     Touch(Expiry),
+    /// gat: change the expiry and return the item. Its client is never told to fetch a value anew, and so never is the one.
+    GetAndTouch(Expiry),
     /// delete, md.
     Remove(Remove),
     /// Change nothing: make the newest version the majority's, and return it. (The identity function of CASPaxos reads:

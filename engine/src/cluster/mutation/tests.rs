@@ -204,6 +204,19 @@ fn the_first_to_fetch_a_stale_soon_gone_or_absent_item_wins_and_nobody_after_it(
 }
 
 #[test]
+fn a_gat_leaves_the_win_to_readers_that_can_be_told() {
+    let touch = Mutation::GetAndTouch(Expiry::at(1_999_999_999));
+    for marks in [Marks::NONE, Marks::STALE, Marks::STALE.with(Marks::WON)] {
+        let (outcome, change) = apply(&touch, Some(&marked(marks)));
+        let after = put_of(change);
+        assert_eq!((after.item.marks, after.item.expiry), (marks, Expiry::at(1_999_999_999)));
+        assert!(after.amends && after.noticed && !after.stamped);
+        assert!(matches!(outcome, Outcome::Item(Fetched { item, won: false, .. }) if item == after.item));
+    }
+    assert_eq!(apply(&touch, None), (Outcome::Miss, Change::Keep));
+}
+
+#[test]
 fn a_delete_can_leave_the_item_stale_or_empty() {
     let remove = |compare, instead| Mutation::Remove(Remove { compare, instead });
     assert_eq!(apply(&remove(None, None), Some(&item("a"))), (Outcome::Deleted, Change::Delete));
