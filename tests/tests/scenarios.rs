@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use memring_protocol::text::{Command, Response, StoreVerb};
+use memring_tests::sim::meta::MetaAnswer;
 use memring_tests::sim::network::Weather;
 use memring_tests::sim::{Cluster, ClusterOptions};
 
@@ -386,4 +387,42 @@ fn hints_alone_bring_a_home_what_it_missed() {
 
 fn store(value: &'static [u8]) -> Command<'static> {
     Command::Store { verb: StoreVerb::Set, key: b"key", flags: 0, exptime: 0, value, quiet: false }
+}
+
+/// Sends one reader's `mg` and returns what it was told.
+fn meta_get(cluster: &mut Cluster, node: usize, line: &str) -> Option<MetaAnswer> {
+    cluster.ask(node, line).and_then(|response| MetaAnswer::read(&response))
+}
+
+#[test]
+fn a_reader_that_asks_alone_is_never_told_to_wait_for_another() {
+    for_seeds(40, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        for round in 0..12 {
+            let (reader, deaf_to) = (round % 3, (round + 1 + round / 3 % 2) % 3);
+            let key = format!("key-{round}");
+            assert_eq!(cluster.ask(reader, &format!("set {key} 0 0 1\r\nv")), Some(Response::Stored));
+            let stale = meta_get(&mut cluster, reader, &format!("md {key} I"));
+            assert_eq!(stale.map(|answer| answer.code).as_deref(), Some("HD"));
+            // Where that node is serializer, the lease is given and spread, and only the answer is lost.
+            cluster.network.cut(deaf_to, reader);
+            if let Some(answer) = meta_get(&mut cluster, reader, &format!("mg {key} v")) {
+                assert!(answer.won && answer.stale && !answer.lost, "round {round}: {answer:?}");
+            }
+            cluster.network.heal();
+            assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)));
+        }
+    });
+}
+
+#[test]
+fn a_gat_takes_no_lease_from_those_who_can_be_told() {
+    let mut cluster = Cluster::started(ClusterOptions::default(), 1);
+    assert_eq!(cluster.ask(0, "set key 0 0 1\r\nv"), Some(Response::Stored));
+    assert!(meta_get(&mut cluster, 1, "md key I").is_some());
+    assert!(matches!(cluster.ask(2, "gat 100 key"), Some(Response::Values { values, .. }) if values.len() == 1));
+    for (node, won) in [(0, true), (1, false), (2, false)] {
+        let answer = meta_get(&mut cluster, node, "mg key v t").expect("an answer");
+        assert_eq!((answer.won, answer.lost, answer.stale), (won, !won, true), "node {node}");
+    }
 }

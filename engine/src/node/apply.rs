@@ -148,7 +148,8 @@ fn stamped(outcome: Outcome, put: Put, stamp: Stamp) -> (Outcome, Item) {
 fn changes(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Stored { .. } | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => true,
-        // A gat changes the expiry, but doing it again does no harm.
+        // A lease that was given is not given again. A gat changes the expiry, but doing it again does no harm.
+        Outcome::Item(fetched) if fetched.won => true,
         Outcome::Item(_)
         | Outcome::Miss
         | Outcome::NotStored

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use memring_protocol::entry::Marks;
 use memring_protocol::key::Key;
 use memring_protocol::message::{Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
 use memring_protocol::version::{Ballot, Slot, Version};
@@ -324,12 +325,7 @@ impl Node {
 
     fn end_write(&mut self, turn: &mut Turn<'_>, write: Write, end: WriteEnd) {
         let end = match end {
-            // An earlier attempt of this very delete has most likely been applied.
-            WriteEnd::Done(Outcome::NotFound)
-                if write.in_doubt && write.mutation == Mutation::Remove(Remove::default()) =>
-            {
-                WriteEnd::Done(Outcome::Deleted)
-            }
+            WriteEnd::Done(outcome) if write.in_doubt => after_doubt(&write, outcome),
             end => end,
         };
         if let (WriteParent::Client(_) | WriteParent::Meta(_), WriteEnd::Done(outcome)) = (&write.parent, &end) {
@@ -362,5 +358,20 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+/// What the client is told when an earlier attempt may have been applied, too.
+fn after_doubt(write: &Write, outcome: Outcome) -> WriteEnd {
+    match (&write.mutation, outcome) {
+        // An earlier attempt of this very delete has most likely been applied.
+        (Mutation::Remove(remove), Outcome::NotFound) if *remove == Remove::default() => {
+            WriteEnd::Done(Outcome::Deleted)
+        }
+        // The earlier attempt may be the one that won. A client that is told to wait for another would wait for itself.
+        (Mutation::Fetch(_), Outcome::Item(fetched)) if fetched.item.marks.has(Marks::WON) && !fetched.won => {
+            WriteEnd::Unmet(0, write.copies)
+        }
+        (_, outcome) => WriteEnd::Done(outcome),
     }
 }

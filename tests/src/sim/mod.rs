@@ -12,6 +12,7 @@
 pub mod checks;
 pub mod cluster;
 pub mod faults;
+pub mod meta;
 pub mod network;
 pub mod races;
 pub mod workload;
