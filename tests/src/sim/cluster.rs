@@ -266,12 +266,9 @@ impl Cluster {
 
     /// Asks a node one thing and waits for its answer; `None` if none comes within five seconds.
     pub fn ask(&mut self, node: usize, line: &str) -> Option<Response> {
-        let limits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
-        let line = format!("{line}\r\n");
-        let Step::Command { command, .. } = parse(line.as_bytes(), &limits) else { panic!("not a command: {line:?}") };
         self.asked += 1;
         let operation = ASKED_FROM + self.asked;
-        if !self.request(node, operation, &command) {
+        if !self.request_line(node, operation, line) {
             return None;
         }
         let until = self.now_us + 5_000_000;
@@ -339,6 +336,14 @@ impl Cluster {
         running.workers[worker].on_request(now, ticket, command, &mut effects);
         self.perform(node, worker, effects);
         true
+    }
+
+    /// As [`Cluster::request`], with the command as a client would send it, but for the last CR LF.
+    pub fn request_line(&mut self, node: usize, operation: u64, line: &str) -> bool {
+        let limits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
+        let line = format!("{line}\r\n");
+        let Step::Command { command, .. } = parse(line.as_bytes(), &limits) else { panic!("not a command: {line:?}") };
+        self.request(node, operation, &command)
     }
 
     /// What clients were answered since the last call.

@@ -10,6 +10,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::checks::{Violation, check_counter, check_monotonic, check_registers};
 use super::cluster::{Cluster, ClusterOptions};
+use super::lease_order::{Operation as LeaseOperation, Outcome as LeaseOutcome, check_leases};
+use super::leases::Leases;
 use super::network::Weather;
 use super::races::check_races;
 use super::workload::{Outcome, Workload};
@@ -43,6 +45,10 @@ pub struct Report {
     pub done: usize,
     /// Operations that were not.
     pub failed: usize,
+    /// Keys whose histories were searched for an order.
+    pub searched: usize,
+    /// Those of them with too many operations in doubt to be judged.
+    pub unjudged: usize,
 }
 
 /// Runs a cluster of three through a handful of faults chosen by `seed`, with clients at work all the time.
@@ -51,12 +57,28 @@ pub fn live_through_faults(seed: u64) -> Report {
     let mut cluster = Cluster::started(ClusterOptions::default(), seed);
     let mut workload = Workload::new(5, 2, 3, seed ^ 0x776f_726b);
     workload.create_counters(&mut cluster);
-    for _ in 0..random.random_range(2..5) {
-        workload.run(&mut cluster, Duration::from_millis(random.random_range(200..1500)));
-        let fault = choose(&mut random, cluster.size());
-        suffer(&mut cluster, &mut workload, &mut random, fault);
-    }
+    suffer_some(&mut cluster, &mut random, &mut |cluster, time| workload.run(cluster, time));
     conclude(seed, &mut cluster, &mut workload)
+}
+
+/// The same with clients of leases.
+pub fn lease_through_faults(seed: u64) -> Report {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x006c_6561_7365);
+    let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+    let mut leases = Leases::new(seed ^ 0x776f_726b);
+    suffer_some(&mut cluster, &mut random, &mut |cluster, time| leases.run(cluster, time));
+    conclude_leases(seed, &mut cluster, &mut leases)
+}
+
+/// Lets clients work for some time.
+type Work<'a> = dyn FnMut(&mut Cluster, Duration) + 'a;
+
+fn suffer_some(cluster: &mut Cluster, random: &mut StdRng, work: &mut Work<'_>) {
+    for _ in 0..random.random_range(2..5) {
+        work(cluster, Duration::from_millis(random.random_range(200..1500)));
+        let fault = choose(random, cluster.size());
+        suffer(cluster, work, random, fault);
+    }
 }
 
 fn choose(random: &mut StdRng, nodes: usize) -> Fault {
@@ -72,35 +94,35 @@ fn choose(random: &mut StdRng, nodes: usize) -> Fault {
     }
 }
 
-fn suffer(cluster: &mut Cluster, workload: &mut Workload, random: &mut StdRng, fault: Fault) {
+fn suffer(cluster: &mut Cluster, work: &mut Work<'_>, random: &mut StdRng, fault: Fault) {
     let time = Duration::from_millis(random.random_range(300..9_000));
     let others = |node: usize| (0..3).filter(|other| *other != node).collect::<Vec<_>>();
     match fault {
         Fault::Crash(node) => {
             cluster.crash(node);
-            workload.run(cluster, time);
+            work(cluster, time);
             cluster.start(node);
         }
         Fault::Pause(node) => {
             cluster.pause(node);
-            workload.run(cluster, time.min(Duration::from_secs(4)));
+            work(cluster, time.min(Duration::from_secs(4)));
             cluster.resume(node);
         }
         Fault::Isolate(node) => {
             cluster.network.split(&[node], &others(node));
-            workload.run(cluster, time);
+            work(cluster, time);
         }
         Fault::OneWay(node, other) => {
             cluster.network.cut(other, node);
-            workload.run(cluster, time);
+            work(cluster, time);
         }
         Fault::Bridge(node, other) => {
             cluster.network.split(&[node], &[other]);
-            workload.run(cluster, time);
+            work(cluster, time);
         }
         Fault::Storm => {
             cluster.network.weather = Weather::foul();
-            workload.run(cluster, time);
+            work(cluster, time);
         }
     }
     cluster.network.heal();
@@ -109,7 +131,7 @@ fn suffer(cluster: &mut Cluster, workload: &mut Workload, random: &mut StdRng, f
     let all: Vec<usize> = (0..cluster.size()).collect();
     let mut waited = Duration::ZERO;
     while !cluster.is_whole(&all) {
-        workload.run(cluster, Duration::from_millis(200));
+        work(cluster, Duration::from_millis(200));
         waited += Duration::from_millis(200);
         assert!(waited < Duration::from_secs(90), "not whole 90 s after {fault:?}: {:#?}", cluster.view(0));
     }
@@ -119,14 +141,10 @@ fn conclude(seed: u64, cluster: &mut Cluster, workload: &mut Workload) -> Report
     workload.finish(cluster);
     let before = workload.history.len();
     workload.read_everything(cluster);
-    cluster.run_for(QUIET);
-    let left: Vec<usize> = (0..cluster.size()).map(|node| cluster.operations(node)).collect();
     let mut violations = check_registers(&workload.history, workload.registers());
     violations.extend(check_monotonic(&workload.history, workload.registers()));
     violations.extend(check_races(&workload.history, workload.races()));
-    if left.iter().any(|operations| *operations > 0) {
-        violations.push(Violation(format!("operations never forgotten, by node: {left:?}")));
-    }
+    violations.extend(check_forgotten(cluster));
     for operation in &workload.history[before..] {
         match operation.outcome {
             Outcome::Saw(_) if workload.races().contains(&operation.key) => {}
@@ -137,13 +155,40 @@ fn conclude(seed: u64, cluster: &mut Cluster, workload: &mut Workload) -> Report
             _ => violations.push(Violation(format!("a calm cluster did not answer: {operation:?}"))),
         }
     }
-    for violation in &violations {
-        eprintln!("seed {seed}: {}", violation.0);
-    }
+    tell(seed, &violations);
     let failed = workload
         .history
         .iter()
         .filter(|operation| matches!(operation.outcome, Outcome::InDoubt | Outcome::Unread))
         .count();
-    Report { violations, done: workload.history.len() - failed, failed }
+    Report { violations, done: workload.history.len() - failed, failed, searched: 0, unjudged: 0 }
+}
+
+fn conclude_leases(seed: u64, cluster: &mut Cluster, leases: &mut Leases) -> Report {
+    leases.finish(cluster);
+    let before = leases.history.len();
+    leases.read_everything(cluster);
+    let (mut violations, unjudged) = check_leases(&leases.history, leases.keys());
+    violations.extend(check_forgotten(cluster));
+    let doubtful = |operation: &&LeaseOperation| operation.outcome == LeaseOutcome::InDoubt;
+    for operation in leases.history[before..].iter().filter(doubtful) {
+        violations.push(Violation(format!("a calm cluster did not answer: {operation:?}")));
+    }
+    tell(seed, &violations);
+    let failed = leases.history.iter().filter(doubtful).count();
+    Report { violations, done: leases.history.len() - failed, failed, searched: leases.keys(), unjudged }
+}
+
+/// After some quiet no node has anything under way.
+fn check_forgotten(cluster: &mut Cluster) -> Vec<Violation> {
+    cluster.run_for(QUIET);
+    let left: Vec<usize> = (0..cluster.size()).map(|node| cluster.operations(node)).collect();
+    let forgotten = left.iter().all(|operations| *operations == 0);
+    if forgotten { Vec::new() } else { vec![Violation(format!("operations never forgotten, by node: {left:?}"))] }
+}
+
+fn tell(seed: u64, violations: &[Violation]) {
+    for violation in violations {
+        eprintln!("seed {seed}: {}", violation.0);
+    }
 }

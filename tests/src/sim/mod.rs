@@ -7,13 +7,17 @@
 //! cluster   nodes, events, virtual time        network   who hears whom, and how late
 //! workload  clients and what they saw          checks    what they must not have seen
 //! faults    what goes wrong, by seed                races     are the histories of contended keys linearizable?
+//! leases    clients of keys that go stale           lease_order  and those of leases?   order  how that is found out
 //! ```
 
 pub mod checks;
 pub mod cluster;
 pub mod faults;
+pub mod lease_order;
+pub mod leases;
 pub mod meta;
 pub mod network;
+pub mod order;
 pub mod races;
 pub mod workload;
 

@@ -1,26 +1,15 @@
 //! Keys that everyone adds to, swaps, replaces and deletes at once: their histories must be linearizable.
-//!
-//! The search follows Lowe, "Testing for Linearizability" (2017), just-in-time linearization: events in the order of time,
-//! and after each the states that the key may be in. An operation in doubt may take effect any time after it began, or
-//! never.
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use super::checks::Violation;
+use super::order::{Told, Verdict, judge};
 use super::workload::{Action, Operation, Outcome};
-
-/// More states than these at a time are not followed: the history counts as legal then.
-const STATES_MAX: usize = 3_000;
-
-/// The key's number, and which of the operations that are still open, or will never end, have taken effect.
-type State = (Option<u64>, BTreeSet<usize>);
 
 /// Some order of each race's operations explains what its clients were told.
 pub fn check_races(history: &[Operation], keys: std::ops::Range<usize>) -> Vec<Violation> {
     keys.filter_map(|key| {
-        let operations: Vec<&Operation> = history.iter().filter(|operation| operation.key == key).collect();
-        let stuck = find_unexplained(&operations)?;
-        let near = |other: &&&Operation| {
+        let operations: Vec<Operation> = history.iter().filter(|operation| operation.key == key).cloned().collect();
+        let Verdict::Unexplained(stuck) = judge(&operations) else { return None };
+        let near = |other: &&Operation| {
             other.begun_us <= stuck.ended_us && other.ended_us.saturating_add(20_000) >= stuck.begun_us
         };
         let near: Vec<String> = operations.iter().filter(near).map(|other| format!("\n    {other:?}")).collect();
@@ -29,110 +18,32 @@ pub fn check_races(history: &[Operation], keys: std::ops::Range<usize>) -> Vec<V
     .collect()
 }
 
-/// The first operation that nothing explains. A delete may have been tried again, and have taken effect twice before it ended.
-fn find_unexplained(operations: &[&Operation]) -> Option<Operation> {
-    const BEGINS: u8 = 0;
-    const ENDS: u8 = 1;
-    const LAPSES: u8 = 2;
-    let tried_again = |operation: &&Operation| operation.action == Action::Erase;
-    let again: Vec<Operation> = operations
-        .iter()
-        .copied()
-        .filter(tried_again)
-        .map(|operation| Operation { outcome: Outcome::InDoubt, ..operation.clone() })
-        .collect();
-    let told = operations.len();
-    let operations: Vec<&Operation> = operations.iter().copied().chain(&again).collect();
-    let mut events = Vec::new();
-    for (index, operation) in operations.iter().enumerate() {
-        events.push((operation.begun_us, BEGINS, index));
-        if operation.ended_us != u64::MAX {
-            events.push((operation.ended_us, if index < told { ENDS } else { LAPSES }, index));
-        }
-    }
-    events.sort_unstable();
-    let mut open = BTreeSet::new();
-    let mut states: BTreeSet<State> = [(None, BTreeSet::new())].into();
-    for (_, what, index) in events {
-        match what {
-            BEGINS => {
-                open.insert(index);
-            }
-            ENDS => {
-                states = explain(&operations, &open, states, index)?;
-                if states.is_empty() {
-                    return Some(operations[index].clone());
-                }
-                open.remove(&index);
-            }
-            _ => {
-                open.remove(&index);
-                let without = |(number, mut done): State| {
-                    done.remove(&index);
-                    (number, done)
-                };
-                states = states.into_iter().map(without).collect();
-            }
-        }
-    }
-    None
-}
+impl Told for Operation {
+    type State = Option<u64>;
 
-/// The states in which operation `ending` has taken effect; none if nothing explains it. `None`: too many to follow.
-fn explain(
-    operations: &[&Operation],
-    open: &BTreeSet<usize>,
-    states: BTreeSet<State>,
-    ending: usize,
-) -> Option<BTreeSet<State>> {
-    let doubtful = |index: &usize| operations[*index].outcome == Outcome::InDoubt;
-    let mut ended = Minimal::default();
-    let mut seen = states.clone();
-    let mut unexplored: Vec<State> = states.into_iter().collect();
-    while let Some((number, mut done)) = unexplored.pop() {
-        if done.contains(&ending) {
-            done.remove(&ending);
-            ended.insert(number, done, doubtful);
-            continue;
-        }
-        for index in open.iter().filter(|index| !done.contains(index)) {
-            let Some(after) = effect(operations[*index], number) else { continue };
-            if doubtful(index) && after == number {
-                continue;
-            }
-            let mut done = done.clone();
-            done.insert(*index);
-            let state = (after, done);
-            if seen.insert(state.clone()) {
-                unexplored.push(state);
-            }
-        }
-        if seen.len() > STATES_MAX {
-            return None;
-        }
-    }
-    Some(ended.states())
-}
-
-/// States of which none has used more operations in doubt than another that is the same otherwise.
-#[derive(Default)]
-struct Minimal(BTreeMap<State, Vec<BTreeSet<usize>>>);
-
-impl Minimal {
-    fn insert(&mut self, number: Option<u64>, done: BTreeSet<usize>, doubtful: impl Fn(&usize) -> bool) {
-        let (in_doubt, certain) = done.into_iter().partition(|index| doubtful(index));
-        let known = self.0.entry((number, certain)).or_default();
-        if !known.iter().any(|fewer| fewer.is_subset(&in_doubt)) {
-            known.retain(|more| !in_doubt.is_subset(more));
-            known.push(in_doubt);
-        }
+    fn begun_us(&self) -> u64 {
+        self.begun_us
     }
 
-    fn states(self) -> BTreeSet<State> {
-        let with = |((number, certain), all): (State, Vec<BTreeSet<usize>>)| {
-            all.into_iter().map(move |in_doubt| (number, &certain | &in_doubt))
-        };
-        self.0.into_iter().flat_map(with).collect()
+    fn ended_us(&self) -> u64 {
+        self.ended_us
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.outcome == Outcome::InDoubt
+    }
+
+    fn changed_nothing(&self) -> bool {
+        matches!(self.outcome, Outcome::Saw(_) | Outcome::Differs | Outcome::Missing)
+    }
+
+    /// A delete may have been tried again.
+    fn again(&self) -> Option<Self> {
+        (self.action == Action::Erase).then(|| Self { outcome: Outcome::InDoubt, ..self.clone() })
+    }
+
+    fn effect(&self, number: &Self::State) -> Option<Self::State> {
+        effect(self, *number)
     }
 }
 
