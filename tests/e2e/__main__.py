@@ -1,6 +1,6 @@
 """End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
 
-Parts: files, kill, semantics, text, random, clients, charts.
+Parts: files, kill, leases, semantics, text, random, clients, charts.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -21,6 +21,7 @@ import duel
 import files
 import foreign
 import kill
+import leases
 import semantics
 import text
 from cluster import Cluster, Standin
@@ -29,6 +30,7 @@ from report import Report, Stopwatch
 PARTS = {
     "files": files.run,
     "kill": kill.run,
+    "leases": leases.run,
     "semantics": semantics.run,
     "text": text.run,
     "random": duel.run,
