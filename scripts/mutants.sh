@@ -13,8 +13,8 @@ export CARGO_TARGET_DIR=$work/target
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=2
 
-# mutant NAME TEST FILE OLD NEW: in FILE, OLD (there exactly once) becomes NEW; TEST must fail. TEST is `sim`, or a
-# scenario's name.
+# mutant NAME TEST FILE OLD NEW: in FILE, OLD (there exactly once) becomes NEW; TEST must fail. TEST is `sim`, `leases` (the
+# part of it that is about them), or a scenario's name.
 mutant() {
   local name=$1 test=$2 file=$3 old=$4 new=$5 log=$work/$1.log content start=$SECONDS
   if [ -n "${MUTANTS:-}" ] && [[ " $MUTANTS " != *" $name "* ]]; then return; fi
@@ -34,7 +34,8 @@ verdict() {
   local name=$1 test=$2 log=$3 command
   command=(cargo test --quiet --release --locked --manifest-path "$tree/Cargo.toml" --package memring-tests)
   case $test in
-    sim) command+=(--test sim) ;;
+    sim) command+=(--test sim no_acknowledged_write) ;;
+    leases) command+=(--test sim each_lease) ;;
     *) command+=(--test scenarios "$test") ;;
   esac
   if ! "${command[@]}" --no-run >"$log" 2>&1; then
@@ -134,6 +135,38 @@ mutant later_attempts_in_old_terms sim engine/src/node/serializer.rs \
 mutant passed_over_success_counts sim engine/src/node/writes.rs \
   'if !awaited {' \
   'if !awaited && !matches!(reply, WriteReply::Done(_)) {'
+
+# Leases: who is told to fetch a value anew.
+mutant lease_not_marked leases engine/src/cluster/mutation.rs \
+  'let marks = if won { item.marks.with(Marks::WON) } else { item.marks };' \
+  'let marks = item.marks;'
+mutant lease_answered_at_once leases engine/src/node/spread.rs \
+  'let answered = fence.is_none();' \
+  'let answered = fence.is_none(); if matches!(outcome, Outcome::Item(_)) { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
+mutant stale_lost_on_copy leases engine/src/node/replica.rs \
+  'match shared.store.apply(now, &replicate.key, replicate.fence, entry) {' \
+  'let mut entry = entry.clone(); if let memring_protocol::entry::Body::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::STALE); } match shared.store.apply(now, &replicate.key, replicate.fence, &entry) {'
+mutant won_lost_on_copy leases engine/src/node/replica.rs \
+  'match shared.store.apply(now, &replicate.key, replicate.fence, entry) {' \
+  'let mut entry = entry.clone(); if let memring_protocol::entry::Body::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::WON); } match shared.store.apply(now, &replicate.key, replicate.fence, &entry) {'
+mutant stale_read_does_not_ask leases engine/src/node/meta.rs \
+  'call.kind == Kind::Get && marked(&item)' \
+  'false && call.kind == Kind::Get && marked(&item)'
+mutant invalidated_stays_won leases engine/src/cluster/mutation.rs \
+  'next.marks = next.marks.with(Marks::STALE).without(Marks::WON);' \
+  'next.marks = next.marks.with(Marks::STALE);'
+mutant gat_takes_leases leases engine/src/node/requests.rs \
+  'Mutation::GetAndTouch(expiry), parent, None' \
+  'Mutation::Fetch(memring_protocol::message::Fetch { expiry: Some(expiry), ..Default::default() }), parent, None'
+mutant loser_waits_for_itself leases engine/src/node/writes.rs \
+  'if fetched.item.marks.has(Marks::WON) && !fetched.won => {' \
+  'if false && fetched.item.marks.has(Marks::WON) && !fetched.won => {'
+mutant deposed_lease_not_in_doubt leases engine/src/node/apply.rs \
+  'Outcome::Item(fetched) if fetched.won => true,' \
+  'Outcome::Item(fetched) if fetched.won => false,'
+mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
+  'Mutation::Remove(remove) => *remove == Remove::default(),' \
+  'Mutation::Remove(_) => true,'
 
 # Order within a term.
 mutant stamps_from_the_wall_clock sim engine/src/clock.rs \

@@ -1,7 +1,7 @@
 //! What leases promise, as a sequential key: histories of their clients must be those of such a key.
 //!
-//! The key holds nothing, or a value with its cas token, whether it is stale, whether a reader has been told to fetch it
-//! anew (won), and whether it ends some day. A stale item, one that ends too soon for its reader, or an absent one that
+//! The key holds nothing, or a value with its cas token, whether it is stale, whether a reader has been told to fetch
+//! it anew (won), and whether it ends some day. A stale item, one that ends too soon for its reader, or an absent one that
 //! the reader creates, makes exactly one reader win; until it is stored or invalidated again all others have lost. So:
 //!
 //! - between two stores, creations or invalidations at most one client gets `W`, and none without cause;
