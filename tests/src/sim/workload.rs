@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use memring_protocol::entry::Item;
-use memring_protocol::text::{Command, Direction, Response, StoreVerb};
+use memring_protocol::text::Response;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cluster::Cluster;
+use super::meta::MetaAnswer;
 
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const CLIENT_PATIENCE_US: u64 = 6_000_000;
@@ -193,44 +193,19 @@ impl Workload {
         }
     }
 
+    /// As a classic command or as a meta command: they are the same changes.
     fn start(&mut self, cluster: &mut Cluster, key: usize, action: Action, node: usize) {
         let name = key_name(key, self.registers);
-        let name = name.as_bytes();
-        let line = format!("gets {}", name.escape_ascii());
-        let value = match action {
-            Action::Write(number) | Action::Add(number) | Action::Replace(number) => number.to_string(),
-            Action::Swap { to, .. } => to.to_string(),
-            _ => String::new(),
+        let token = match action {
+            Action::Swap { .. } => self.tokens[key - self.registers - self.counters].map_or(0, |(_, token)| token),
+            _ => 0,
         };
-        let (value, exptime, quiet) = (value.as_bytes(), 0, false);
-        let store = |verb| Command::Store { verb, key: name, flags: 0, exptime, value, quiet };
-        let command = match action {
-            Action::Read => return self.start_read(cluster, key, node, &line),
-            Action::Write(_) => store(StoreVerb::Set),
-            Action::Add(_) => store(StoreVerb::Add),
-            Action::Replace(_) => store(StoreVerb::Replace),
-            Action::Swap { .. } => {
-                let token = self.tokens[key - self.registers - self.counters].map_or(0, |(_, token)| token);
-                store(StoreVerb::Cas(token))
-            }
-            Action::Delete(_) | Action::Erase => Command::Delete { key: name, quiet },
-            Action::Increment => Command::Arithmetic { direction: Direction::Increase, key: name, delta: 1, quiet },
-        };
-        self.send(cluster, key, action, node, &command);
+        let line =
+            if self.random.random_bool(0.5) { meta(&name, action, token) } else { classic(&name, action, token) };
+        self.send(cluster, key, action, node, &line);
     }
 
-    fn start_read(&mut self, cluster: &mut Cluster, key: usize, node: usize, line: &str) {
-        let line = format!("{line}\r\n");
-        let limits = memring_protocol::text::TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
-        match memring_protocol::text::parse(line.as_bytes(), &limits) {
-            memring_protocol::text::Step::Command { command, .. } => {
-                self.send(cluster, key, Action::Read, node, &command)
-            }
-            step => panic!("a get that does not parse: {step:?}"),
-        }
-    }
-
-    fn send(&mut self, cluster: &mut Cluster, key: usize, action: Action, node: usize, command: &Command<'_>) {
+    fn send(&mut self, cluster: &mut Cluster, key: usize, action: Action, node: usize, line: &str) {
         self.next += 1;
         let begun_us = cluster.now_us();
         let outcome = if action == Action::Read { Outcome::Unread } else { Outcome::InDoubt };
@@ -239,7 +214,7 @@ impl Workload {
             self.writing[key] = true;
         }
         self.open.insert(self.next, operation);
-        if !cluster.request(node, self.next, command) {
+        if !cluster.request_line(node, self.next, line) {
             // Refused: nothing was sent.
             let operation = self.open.remove(&self.next).expect("just inserted");
             self.release(&operation);
@@ -282,25 +257,22 @@ impl Workload {
     }
 
     fn note_token(&mut self, operation: &Operation, response: &Response) {
-        if let (Response::Values { values, .. }, true) = (response, self.races().contains(&operation.key)) {
-            let token = values.first().map(|(_, item)| (number_of(item), item.cas));
-            self.tokens[operation.key - self.registers - self.counters] = token;
+        if operation.action != Action::Read || !self.races().contains(&operation.key) {
+            return;
         }
+        let token = match (response, MetaAnswer::read(response)) {
+            (Response::Values { values, .. }, _) => values.first().map(|(_, item)| (number_of(&item.value), item.cas)),
+            (_, Some(answer)) => answer.value.as_deref().map(number_of).zip(answer.token),
+            _ => return,
+        };
+        self.tokens[operation.key - self.registers - self.counters] = token;
     }
 
     /// Creates the counters; the cluster must be whole.
     pub fn create_counters(&mut self, cluster: &mut Cluster) {
         for counter in 0..self.counters {
             let name = key_name(self.registers + counter, self.registers);
-            let command = Command::Store {
-                verb: StoreVerb::Set,
-                key: name.as_bytes(),
-                flags: 0,
-                exptime: 0,
-                value: b"0",
-                quiet: false,
-            };
-            cluster.request(0, u64::MAX, &command);
+            cluster.request_line(0, u64::MAX, &format!("set {name} 0 0 1\r\n0"));
             cluster.run_for(Duration::from_millis(20));
             let answers = cluster.take_answers();
             assert!(answers.iter().any(|answer| answer.response == Response::Stored), "{answers:?}");
@@ -313,10 +285,45 @@ pub fn key_name(key: usize, registers: usize) -> String {
     if key < registers { format!("register-{key}") } else { format!("counter-{}", key - registers) }
 }
 
+fn classic(name: &str, action: Action, token: u64) -> String {
+    let store = |verb: &str, number: u64, token: &str| {
+        let value = number.to_string();
+        format!("{verb} {name} 0 0 {}{token}\r\n{value}", value.len())
+    };
+    match action {
+        Action::Read => format!("gets {name}"),
+        Action::Write(number) => store("set", number, ""),
+        Action::Add(number) => store("add", number, ""),
+        Action::Replace(number) => store("replace", number, ""),
+        Action::Swap { to, .. } => store("cas", to, &format!(" {token}")),
+        Action::Delete(_) | Action::Erase => format!("delete {name}"),
+        Action::Increment => format!("incr {name} 1"),
+    }
+}
+
+fn meta(name: &str, action: Action, token: u64) -> String {
+    let store = |number: u64, flags: &str| {
+        let value = number.to_string();
+        format!("ms {name} {}{flags}\r\n{value}", value.len())
+    };
+    match action {
+        Action::Read => format!("mg {name} v c"),
+        Action::Write(number) => store(number, ""),
+        Action::Add(number) => store(number, " ME"),
+        Action::Replace(number) => store(number, " MR"),
+        Action::Swap { to, .. } => store(to, &format!(" C{token}")),
+        Action::Delete(_) | Action::Erase => format!("md {name}"),
+        Action::Increment => format!("ma {name} v"),
+    }
+}
+
 fn outcome_of(action: Action, response: &Response) -> Outcome {
+    if let Some(answer) = MetaAnswer::read(response) {
+        return meta_outcome(action, &answer);
+    }
     match (action, response) {
         (Action::Read, Response::Values { values, .. }) => {
-            Outcome::Saw(values.first().map(|(_, item)| number_of(item)))
+            Outcome::Saw(values.first().map(|(_, item)| number_of(&item.value)))
         }
         (Action::Read, _) => Outcome::Unread,
         (Action::Write(_), Response::Stored)
@@ -333,7 +340,17 @@ fn outcome_of(action: Action, response: &Response) -> Outcome {
     }
 }
 
-fn number_of(item: &Item) -> u64 {
-    let text = std::str::from_utf8(&item.value).expect("clients write decimal numbers");
+fn meta_outcome(action: Action, answer: &MetaAnswer) -> Outcome {
+    match (action, answer.code.as_str()) {
+        (Action::Read, _) => Outcome::Saw(answer.value.as_deref().map(number_of)),
+        (_, "HD" | "VA") | (Action::Delete(_), "NF") => Outcome::Acknowledged,
+        (Action::Add(_), "NS") | (Action::Swap { .. }, "EX") => Outcome::Differs,
+        (Action::Replace(_), "NS") | (Action::Swap { .. } | Action::Erase, "NF") => Outcome::Missing,
+        (_, code) => panic!("{action:?} was answered {code}"),
+    }
+}
+
+fn number_of(value: &[u8]) -> u64 {
+    let text = std::str::from_utf8(value).expect("clients write decimal numbers");
     text.trim_end().parse().expect("clients write decimal numbers")
 }
