@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::text::{Command, ErrorReply, LineScanner, Response, Step, TextLimits};
+use memring_protocol::text::{Command, Crawler, ErrorReply, LineScanner, Response, Step, TextLimits};
 use memring_protocol::version::STAMP_EPOCH_UNIX_MS;
 
 use crate::node::{Control, Effect, Node, ProcessFacts, Settings, Shared, Ticket};
@@ -78,14 +78,16 @@ impl Alone {
             }
             step => panic!("not a whole command: {step:?}"),
         }
-        match &effects[..] {
-            [Effect::Respond(to, response)] if *to == ticket => {
-                let mut out = BytesMut::new();
-                response.encode(&mut out);
-                String::from_utf8(out.to_vec()).expect("text")
-            }
-            other => panic!("a node alone answers at once: {other:?}"),
-        }
+        answer_of(ticket, &effects)
+    }
+
+    /// What a command answers that the grammar has read.
+    fn run(&mut self, command: &Command<'_>) -> String {
+        self.sequence += 1;
+        let ticket = Ticket { connection: 1, sequence: self.sequence };
+        let mut effects = Vec::new();
+        self.node.on_request(self.now, ticket, command, &mut effects);
+        answer_of(ticket, &effects)
     }
 
     fn lines(&mut self, command: &str) -> Vec<(String, String)> {
@@ -101,6 +103,17 @@ impl Alone {
     fn counts(&mut self) -> BTreeMap<String, u64> {
         let lines = self.lines("stats");
         lines.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))).collect()
+    }
+}
+
+fn answer_of(ticket: Ticket, effects: &[Effect]) -> String {
+    match effects {
+        [Effect::Respond(to, response)] if *to == ticket => {
+            let mut out = BytesMut::new();
+            response.encode(&mut out);
+            String::from_utf8(out.to_vec()).expect("text")
+        }
+        other => panic!("a node alone answers at once: {other:?}"),
     }
 }
 
@@ -175,7 +188,7 @@ fn details_count_classic_commands_by_prefix_as_memcached_does() {
 fn arguments_are_judged_as_memcached_judges_them() {
     let mut alone = Alone::new();
     alone.ask(b"set key 0 0 3\r\nabc\r\n");
-    alone.ask(b"set later 0 4000000000 2\r\nab\r\n");
+    alone.ask(b"set later 0 2000000000 2\r\nab\r\n");
     for (command, answer) in [
         ("stats foo", "ERROR\r\n"),
         ("stats r", "ERROR\r\n"),
@@ -191,21 +204,29 @@ fn arguments_are_judged_as_memcached_judges_them() {
         ("stats cachedump 63 0", "END\r\n"),
         ("stats cachedump 0 0", "END\r\n"),
         ("stats reset x", "RESET\r\n"),
-        ("lru_crawler enable", "ERROR failed to start lru crawler thread\r\n"),
-        ("lru_crawler disable", "OK\r\n"),
-        ("lru_crawler disable", "ERROR failed to stop lru crawler thread\r\n"),
-        ("lru_crawler crawl all", "CLIENT_ERROR lru crawler disabled\r\n"),
-        ("lru_crawler enable", "OK\r\n"),
-        ("cache_memlimit 7", "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n"),
-        ("cache_memlimit 1000000001", "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n"),
-        ("cache_memlimit 100", "OK\r\n"),
-        ("config get cluster", "CONFIG cluster 0 26\r\n1\n127.0.0.1|127.0.0.1|11211\n\r\nEND\r\n"),
     ] {
         assert_eq!(alone.ask(format!("{command}\r\n").as_bytes()), answer, "{command}");
     }
     let items: String = (1..=20).map(|class| alone.ask(format!("stats cachedump {class} 0\r\n").as_bytes())).collect();
     assert!(items.contains("ITEM key [3 b; 0 s]\r\n"), "{items}");
-    assert!(items.contains("ITEM later [2 b; 4000000000 s]\r\n"), "{items}");
+    assert!(items.contains("ITEM later [2 b; 2000000000 s]\r\n"), "{items}");
+}
+
+#[test]
+fn the_crawler_the_limit_and_the_list_of_nodes_answer_as_they_should() {
+    let mut alone = Alone::new();
+    let limit = |megabytes| Command::MemoryLimit { megabytes, quiet: false };
+    for (command, answer) in [
+        (Command::Crawler(Crawler::Enable), "ERROR failed to start lru crawler thread\r\n"),
+        (Command::Crawler(Crawler::Disable), "OK\r\n"),
+        (Command::Crawler(Crawler::Disable), "ERROR failed to stop lru crawler thread\r\n"),
+        (Command::Crawler(Crawler::Crawl), "CLIENT_ERROR lru crawler disabled\r\n"),
+        (Command::Crawler(Crawler::Enable), "OK\r\n"),
+        (limit(100), "OK\r\n"),
+        (Command::ConfigGetCluster, "CONFIG cluster 0 28\r\n1\n127.0.0.1|127.0.0.1|11211\n\r\nEND\r\n"),
+    ] {
+        assert_eq!(alone.run(&command), answer, "{command:?}");
+    }
     assert_eq!(alone.counts()["limit_maxbytes"], 100 << 20);
 }
 
@@ -217,7 +238,7 @@ fn a_limit_that_shrinks_is_reached_in_steps_while_clients_go_on() {
         assert_eq!(alone.ask(format!("set key{number} 0 0 10000\r\n{value}\r\n").as_bytes()), "STORED\r\n");
     }
     assert!(alone.counts()["used_bytes"] > 32 << 20);
-    assert_eq!(alone.ask(b"cache_memlimit 8\r\n"), "OK\r\n");
+    assert_eq!(alone.run(&Command::MemoryLimit { megabytes: 8, quiet: false }), "OK\r\n");
     for number in 0..100 {
         assert_eq!(alone.ask(format!("set more{number} 0 0 10000\r\n{value}\r\n").as_bytes()), "STORED\r\n");
     }
@@ -234,7 +255,7 @@ fn a_crawl_removes_what_has_expired_in_steps() {
         alone.ask(format!("set key{number} 0 1000 1\r\nx\r\n").as_bytes());
     }
     alone.sleep(2_000_000);
-    assert_eq!(alone.ask(b"lru_crawler crawl all\r\n"), "OK\r\n");
+    assert_eq!(alone.run(&Command::Crawler(Crawler::Crawl)), "OK\r\n");
     assert_eq!(alone.counts()["lru_crawler_running"], 1);
     for _ in 0..10 {
         alone.sleep(1);

@@ -112,7 +112,7 @@ fn an_expired_item_is_absent_but_its_version_is_held_until_reclaimed() {
     assert_eq!((seen, held), ((None, Some(version_at(at(0)))), 1));
     assert_eq!(store.get(at(10), &name), None);
     let stats = store.stats();
-    assert_eq!((stats.curr_items, stats.get_expired, stats.reclaimed, stats.expired_unfetched), (0, 1, 1, 0));
+    assert_eq!((stats.curr_items, stats.get_expired, stats.reclaimed, stats.expired_unfetched), (0, 2, 1, 0));
     let (_, version) = store.update(at(10), &name, |held| (Change::Keep, held.version()));
     assert_eq!(version, None);
 }

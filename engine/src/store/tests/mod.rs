@@ -3,6 +3,7 @@
 mod behaviour;
 mod eviction;
 mod full;
+mod limit;
 mod model;
 mod threads;
 
@@ -82,6 +83,10 @@ fn check_sound(store: &Store, now: UnixMillis) {
     assert!(stats.used_bytes <= stats.limit_maxbytes, "{stats:?}");
     let items = held.iter().filter(|(_, entry)| matches!(entry.body, Body::Item(_))).count();
     assert_eq!((stats.curr_items, stats.tombstones), (items as u64, (held.len() - items) as u64));
+    let classes = store.class_stats(now);
+    assert_eq!(classes.iter().map(|class| class.number).sum::<u64>(), stats.curr_items);
+    assert_eq!(classes.iter().map(|class| class.bytes).sum::<u64>(), stats.bytes);
+    assert!(classes.iter().all(|class| class.small <= class.number), "{classes:?}");
     let mut digests = vec![0; Partition::all().len()];
     for (key, entry) in &held {
         digests[key.partition().index()] ^= super::hash::digest_share(key.digest().token().0, entry.version);

@@ -85,7 +85,7 @@ const TABLE: &[(&str, &str)] = &[
     ("ms nope 1 C1|x", "cmd_set 1 cas_misses 1"),
     ("ms m1 1 CCAS|x", "cmd_set 1 cas_hits 1 total_items 1"),
     ("ms m1 1 I C1|x", "cmd_set 1 cas_hits 1 total_items 1"),
-    ("ms m1 1 C99999999 I|x", "cmd_set 1 cas_badval 1"),
+    ("ms m1 1 C18446744073709551615 I|x", "cmd_set 1 cas_badval 1"),
     ("ms m1 1 q|x", "cmd_set 1 total_items 1"),
     ("ms m1 1 z|x", ""),
     ("ms m1 1|xx", "cmd_set 1"),

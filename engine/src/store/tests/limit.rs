@@ -1,0 +1,87 @@
+//! The limit that changes while the store is in use, and counts by size class.
+
+use super::*;
+use crate::store::{class_bytes, class_of, item_size};
+
+/// So many items of a kilobyte, written a second apart.
+fn fill(store: &Store, from: usize, count: usize) {
+    for number in from..from + count {
+        store.apply(at(number as u64), &key(&format!("key{number}")), None, &item(at(number as u64), &[b'v'; 1000]));
+    }
+}
+
+#[test]
+fn a_lower_limit_is_reached_step_by_step_and_kept_to() {
+    let store = store_of(16 << 20);
+    fill(&store, 0, 20_000);
+    let now = at(20_000);
+    assert!(store.stats().used_bytes > 12 << 20);
+    assert!(store.set_limit(4 << 20));
+    assert!(!store.fit(now, 10), "ten items are not enough");
+    // A write meanwhile finds room by itself.
+    fill(&store, 20_000, 10);
+    let steps = std::iter::repeat_with(|| store.fit(now, 100)).take_while(|done| !done).count();
+    assert!(steps > 50, "{steps}");
+    check_sound(&store, now);
+    let small = store.stats();
+    assert_eq!(small.limit_maxbytes, 4 << 20);
+    assert!(small.curr_items > 2000, "{small:?}");
+    fill(&store, 30_000, 5000);
+    check_sound(&store, at(40_000));
+
+    assert!(store.set_limit(32 << 20) && store.fit(now, 1));
+    fill(&store, 50_000, 25_000);
+    check_sound(&store, at(80_000));
+    assert!(store.stats().used_bytes > 24 << 20);
+}
+
+#[test]
+fn a_limit_below_what_cannot_go_is_refused_and_changes_nothing() {
+    let store = store_of(16 << 20);
+    for number in 0..150_000 {
+        store.apply(at(0), &key(&format!("{number}")), None, &item(at(0), b"v"));
+    }
+    let before = store.stats();
+    assert!(!store.set_limit(2 << 20), "the slots of so many small items stay");
+    assert_eq!(store.stats(), before);
+    let full = Store::new(StoreConfig { evict: false, ..config_of(16 << 20) });
+    fill(&full, 0, 9000);
+    assert!(!full.set_limit(8 << 20), "nothing may be dropped");
+    assert!(full.set_limit(12 << 20) && full.fit(at(0), 1));
+    assert_eq!((full.stats().curr_items, full.stats().evictions), (9000, 0));
+}
+
+#[test]
+fn every_item_is_counted_in_the_class_of_its_size() {
+    let store = store_of(16 << 20);
+    let now = at(1);
+    for (name, bytes) in [("a", 1), ("b", 100), ("c", 1000), ("d", 1000), ("e", 9000)] {
+        store.apply(now, &key(name), None, &item(now, &vec![b'v'; bytes]));
+    }
+    assert!(store.fetch(at(3), &key("c"), true).is_some());
+    let class = |bytes| class_of(item_size(1, bytes));
+    let stats = store.class_stats(at(9));
+    for (bytes, number) in [(1, 1), (100, 1), (1000, 2), (9000, 1)] {
+        let counts = stats[class(bytes) as usize - 1];
+        assert_eq!((counts.number, counts.small, counts.used), (number, number, 1), "{bytes} bytes");
+        assert!(item_size(1, bytes) <= class_bytes(class(bytes)));
+    }
+    let of_c = stats[class(1000) as usize - 1];
+    assert_eq!((of_c.hits_to_small, of_c.age_small_s), (1, 8));
+    // It grows into another class, and becomes a tombstone there.
+    let later = at(5);
+    store.apply(later, &key("a"), None, &item(later, &[b'v'; 1000]));
+    assert_eq!(store.class_stats(now)[class(1) as usize - 1].number, 0);
+    store.apply(at(6), &key("a"), None, &tombstone(at(6)));
+    assert_eq!(store.class_stats(now)[class(1000) as usize - 1].number, 2);
+    let listed = store.list(now, class(1000), 10);
+    assert_eq!(
+        listed.iter().map(|item| (&item.key[..], item.value_bytes)).collect::<Vec<_>>(),
+        [(&b"d"[..], 1000), (&b"c"[..], 1000)]
+    );
+    assert_eq!(store.list(now, class(1000), 1).len(), 1);
+    store.reset_stats();
+    let stats = store.class_stats(now)[class(1000) as usize - 1];
+    assert_eq!((stats.number, stats.hits_to_small, store.stats().total_items), (2, 0, 0));
+    check_sound(&store, now);
+}
