@@ -91,6 +91,25 @@ pub struct MetaRequest<'a> {
 }
 
 impl<'a> MetaRequest<'a> {
+    /// A request without flags so far. The caller has checked the key's length.
+    pub(super) fn plain(key: &'a [u8]) -> Self {
+        Self { key: MetaKey::plain(key), line: &[], sent: 0 }
+    }
+
+    /// Notes a flag without an argument; false if it is none, or sent before.
+    #[inline]
+    pub(super) fn take_plain(&mut self, letter: u8) -> bool {
+        let letter = bit(letter);
+        let is_new = PLAIN & !self.sent & letter != 0;
+        self.sent |= letter;
+        is_new
+    }
+
+    /// With the words of the flags that were noted.
+    pub(super) fn with_line(self, line: &'a [u8]) -> Self {
+        Self { line, ..self }
+    }
+
     /// The key.
     pub fn key(&self) -> MetaKey<'a> {
         self.key
@@ -254,6 +273,9 @@ impl<'a> MetaRequest<'a> {
 /// `M` was not sent. memcached takes a NUL for the same.
 const NO_MODE: u8 = 0;
 
+/// The flags that have no argument and do not change the key.
+const PLAIN: u64 = letters(b"kstcfhlvquxI");
+
 /// The flags whose argument must be a number.
 const NUMBERED: u64 = letters(b"TNRCEJDF");
 
@@ -263,9 +285,10 @@ const ECHOED: u64 = letters(b"kOstcflhTN");
 /// Every flag that means something, and `P`, which is for proxies.
 const KNOWN: u64 = letters(b"bkOqPLcCEfFhlstTNRuvIxMJD");
 
-/// The bit of a letter; 0 for what is none.
+/// The bit of a letter. What is none has a bit that no letter has, or 0.
 const fn bit(letter: u8) -> u64 {
-    if letter.is_ascii_alphabetic() { 1 << (letter - b'A') } else { 0 }
+    let place = letter.wrapping_sub(b'A');
+    if place < u64::BITS as u8 { 1 << place } else { 0 }
 }
 
 const fn letters(letters: &[u8]) -> u64 {
@@ -308,7 +331,7 @@ impl Wrong {
 ///
 /// One pass over a line that is in order, as most are; what is wrong with another is then looked for step by step.
 pub(super) fn read<'a>(key: &'a [u8], line: &'a [u8], words_before: usize) -> Result<MetaRequest<'a>, Wrong> {
-    let mut request = MetaRequest { key: MetaKey::plain(key), line, sent: 0 };
+    let mut request = MetaRequest::plain(key).with_line(line);
     if key.len() > KEY_BYTES_MAX {
         return Err(diagnose(key, line, words_before));
     }

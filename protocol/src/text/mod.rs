@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! server   bytes ── parse (framing) ── grammar (one line) ──> Step<Command>      Response ── encode ──> bytes
+//!            └───── plain (what is sent most) ────────────────────┘
 //! client   bytes <── encode_* ── Command's parts                      ReplyStep <── parse_reply ── bytes
 //! ```
 //!
@@ -22,6 +23,7 @@ mod meta_reply;
 mod names;
 mod number;
 mod parse;
+mod plain;
 mod reply;
 mod response;
 mod uri;

@@ -7,8 +7,7 @@ use super::command::{Command, Keys, StoreVerb};
 use super::error_reply::ErrorReply;
 use super::grammar::{self, Statement, StoreLine, StoreWhat};
 use super::meta::MetaKey;
-use super::names;
-use crate::key::KEY_BYTES_MAX;
+use super::{names, plain};
 
 /// The shortest line, its end included; shorter ones are refused whatever they say.
 const LINE_BYTES_MIN: usize = 4;
@@ -102,10 +101,25 @@ pub struct LineScanner {
 impl LineScanner {
     /// Reads one command from the front of `buffer`, as [`parse`] does.
     pub fn parse<'a>(&mut self, buffer: &'a [u8], limits: &TextLimits) -> Step<'a> {
-        if let Some(step) = plain_get(buffer) {
+        if let Some((b"get ", rest)) = buffer.split_first_chunk() {
+            if let Some((key, len)) = plain::get(rest) {
+                self.scanned = 0;
+                let command = Command::Get { keys: Keys::one(key), with_cas: false };
+                return Step::Command { consumed: b"get ".len() + len, command };
+            }
+        } else if let Some((b"mg ", rest)) = buffer.split_first_chunk()
+            && let Some((request, len)) = plain::meta_get(rest)
+        {
             self.scanned = 0;
-            return step;
+            return Step::Command { consumed: b"mg ".len() + len, command: Command::MetaGet(request) };
         }
+        self.framed(buffer, limits)
+    }
+
+    /// [`LineScanner::parse`] without a shortcut for what is sent most. Kept apart from it, so that the short way stays
+    /// short.
+    #[inline(never)]
+    pub(super) fn framed<'a>(&mut self, buffer: &'a [u8], limits: &TextLimits) -> Step<'a> {
         let scanned = std::mem::take(&mut self.scanned).min(buffer.len());
         match memchr::memchr(b'\n', &buffer[scanned..]) {
             Some(at) => finished(buffer, scanned + at + 1, limits),
@@ -118,21 +132,6 @@ impl LineScanner {
             }
         }
     }
-}
-
-/// A whole get of one key with one space before it: what is sent most, read in one pass. `None` for all else, which
-/// the grammar reads; it would say the same of these.
-fn plain_get<'a>(buffer: &'a [u8]) -> Option<Step<'a>> {
-    let rest = buffer.strip_prefix(b"get ")?;
-    let within = &rest[..rest.len().min(KEY_BYTES_MAX + names::CRLF.len())];
-    let end = memchr::memchr2(b'\n', b' ', within)?;
-    let (key, behind) = rest.split_at(end);
-    let key = key.strip_suffix(b"\r").unwrap_or(key);
-    if behind[0] != b'\n' || key.is_empty() || key.len() > KEY_BYTES_MAX {
-        return None;
-    }
-    let command = Command::Get { keys: Keys::one(key), with_cas: false };
-    Some(Step::Command { consumed: b"get ".len() + end + 1, command })
 }
 
 /// The buffer holds no line end.
