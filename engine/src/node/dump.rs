@@ -1,7 +1,7 @@
 //! Pages of what this node holds, for `lru_crawler metadump` and `mgdump`.
 //!
-//! A pure read between requests: whoever lists asks for page after page, and may take as long as it likes over each. Must
-//! not know how a page is sent.
+//! A pure read between requests: whoever lists asks for page after page, and may take as long as it likes over each.
+//! Must not know how a page is sent.
 
 use memring_protocol::key::Partition;
 
@@ -20,8 +20,8 @@ pub struct DumpCursor {
 }
 
 impl Node {
-    /// The next items of this node's whole store, other homes' copies included: about `items_max`, possibly none, and where
-    /// to go on; `None` at the end. What is written meanwhile may be listed or not. No value is copied, and nothing is
+    /// The next items of this node's whole store, other homes' copies included: about `items_max`, possibly none, and
+    /// where to go on; `None` at the end. What is written meanwhile may be listed or not. No value is copied, and nothing is
     /// counted as read.
     pub fn dump(&self, now: Now, from: DumpCursor, items_max: usize) -> (Vec<Listing>, Option<DumpCursor>) {
         let (mut listings, mut token) = (Vec::new(), from.token);

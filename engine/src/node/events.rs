@@ -15,7 +15,7 @@ use super::effect::{Effect, Ticket};
 use super::turn::Turn;
 use super::writes::{Write, WriteEnd, WriteParent};
 use crate::cluster::mutation::counts_as_cas;
-use crate::store::{Listing, class_of, item_size};
+use crate::store::{Listing, Missing, class_of, item_size};
 
 /// Something that happened. Sizes are bytes of the value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +26,8 @@ pub enum Event {
         connection: u64,
         /// The key.
         key: Bytes,
-        /// The item's size; `None` if there is none.
-        size: Option<usize>,
+        /// The item's size, or why there is none as far as this node knows.
+        found: Result<usize, Missing>,
         /// Its class; 0 if there is none.
         class: u32,
     },
@@ -131,7 +131,7 @@ pub enum StoreWord {
 pub(crate) enum Before {
     /// Nobody watches, or this node is no home of the key.
     Unknown,
-    Absent,
+    Missing(Missing),
     Held(Box<Listing>),
 }
 
@@ -139,19 +139,27 @@ impl Before {
     fn size(&self) -> Option<usize> {
         match self {
             Self::Held(listing) => Some(listing.value_bytes),
-            Self::Unknown | Self::Absent => None,
+            Self::Unknown | Self::Missing(_) => None,
         }
     }
 }
 
 impl Node {
     /// A client's lookup of a key.
-    pub(crate) fn tell_fetch(&self, turn: &mut Turn<'_>, ticket: Ticket, key: &Key, size: Option<usize>) {
+    pub(crate) fn tell_fetch(&self, turn: &mut Turn<'_>, ticket: Ticket, key: &Key, found: Result<usize, Missing>) {
         if self.shared.watched().has(WatchKinds::FETCHERS) {
-            let class = size.map_or(0, |size| class(key, size));
+            let class = found.map_or(0, |size| class(key, size));
             let (connection, key) = (ticket.connection, key.to_bytes());
-            turn.effects.push(Effect::Event(Event::Fetched { connection, key, size, class }));
+            turn.effects.push(Effect::Event(Event::Fetched { connection, key, found, class }));
         }
+    }
+
+    /// Why a read will find nothing, if it does: only the first to meet a dead item can tell.
+    pub(crate) fn missing_before(&self, turn: &Turn<'_>, key: &Key) -> Missing {
+        if !self.shared.watched().has(WatchKinds::FETCHERS) {
+            return Missing::Absent;
+        }
+        self.shared.store.listing(turn.cluster(), key).err().unwrap_or_default()
     }
 
     /// What a client's write will meet.
@@ -166,18 +174,17 @@ impl Node {
             return Before::Unknown;
         }
         match self.shared.store.listing(turn.cluster(), key) {
-            Some(listing) => Before::Held(Box::new(listing)),
-            None => Before::Absent,
+            Ok(listing) => Before::Held(Box::new(listing)),
+            Err(why) => Before::Missing(why),
         }
     }
 
     /// How a client's write ended. What is in doubt is not told.
     pub(crate) fn tell_write(&self, turn: &mut Turn<'_>, write: &Write, end: &WriteEnd) {
-        let watched = self.shared.watched();
-        let (Some(ticket), WriteEnd::Done(outcome)) = (ticket_of(&write.parent), end) else { return };
-        if watched == WatchKinds::NONE {
+        if self.shared.watched() == WatchKinds::NONE {
             return;
         }
+        let (Some(ticket), WriteEnd::Done(outcome)) = (ticket_of(&write.parent), end) else { return };
         let (key, before) = (&write.key, &write.before);
         if matches!(write.parent, WriteParent::TooLarge(_)) {
             self.tell_too_large(turn, ticket, key.clone(), StoreWord::Set);
@@ -195,8 +202,8 @@ impl Node {
             (Mutation::Count(count), Outcome::Number(counted)) if count.create.is_some() && !before.is_held() => {
                 // memcached looks again before it adds, and sets the expiry afterwards.
                 self.tell_lookup(turn, ticket, key, before);
-                if matches!(before, Before::Absent) {
-                    self.tell_lookup(turn, ticket, key, before);
+                if matches!(before, Before::Missing(_)) {
+                    self.tell_lookup(turn, ticket, key, &Before::Missing(Missing::Absent));
                     let size = counted.number.to_string().len();
                     self.tell_store(turn, ticket, key, (StoreStatus::Stored, StoreWord::Add), (size, 0));
                 }
@@ -205,12 +212,14 @@ impl Node {
             (Mutation::Fetch(fetch), Outcome::Item(fetched)) => {
                 let size = fetched.item.value.len();
                 let created = fetch.create.is_some() && fetched.won && size == 0 && !before.is_held();
-                self.tell_fetch(turn, ticket, key, (!created).then_some(size));
+                self.tell_fetch(turn, ticket, key, if created { Err(before.missing()) } else { Ok(size) });
             }
             (Mutation::GetAndTouch(_), Outcome::Item(fetched)) => {
-                self.tell_fetch(turn, ticket, key, Some(fetched.item.value.len()));
+                self.tell_fetch(turn, ticket, key, Ok(fetched.item.value.len()));
             }
-            (Mutation::Fetch(_) | Mutation::GetAndTouch(_), _) => self.tell_fetch(turn, ticket, key, None),
+            (Mutation::Fetch(_) | Mutation::GetAndTouch(_), _) => {
+                self.tell_fetch(turn, ticket, key, Err(before.missing()));
+            }
             (Mutation::Count(_) | Mutation::Touch(_) | Mutation::Remove(_) | Mutation::Confirm, _) => {
                 self.tell_lookup(turn, ticket, key, before);
             }
@@ -280,7 +289,7 @@ impl Node {
     /// The lookup that a write begins with, where this node made one.
     fn tell_lookup(&self, turn: &mut Turn<'_>, ticket: Ticket, key: &Key, before: &Before) {
         if !matches!(before, Before::Unknown) {
-            self.tell_fetch(turn, ticket, key, before.size());
+            self.tell_fetch(turn, ticket, key, before.size().ok_or(before.missing()));
         }
     }
 
@@ -301,6 +310,13 @@ impl Node {
 }
 
 impl Before {
+    fn missing(&self) -> Missing {
+        match self {
+            Self::Missing(why) => *why,
+            Self::Unknown | Self::Held(_) => Missing::Absent,
+        }
+    }
+
     fn is_held(&self) -> bool {
         matches!(self, Self::Held(_))
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use memring_protocol::entry::{Expiry, Item, Marks, Seen, UnixMillis};
-use memring_protocol::key::{KEY_BYTES_MAX, Key};
+use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::message::{
     Count, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
@@ -15,12 +15,14 @@ use memring_protocol::text::{
 };
 
 use super::Node;
+use super::debug::debug_response;
 use super::effect::{Effect, Ticket};
 use super::reads::{Shape, Target};
 use super::settings::Unmet;
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
 use crate::cluster::mutation::counts_as_cas;
+use crate::store::Missing;
 
 /// A meta command whose answer is on its way.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct MetaCall {
     unnoticed: bool,
     /// `L`.
     level: Option<Level>,
+    /// Why its read finds nothing, where somebody watches.
+    missing: Missing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +68,7 @@ impl MetaCall {
             touches: request.exptime().is_some(),
             unnoticed: request.is_unnoticed(),
             level: request.level(),
+            missing: Missing::Absent,
         }
     }
 
@@ -110,18 +115,20 @@ impl Node {
             touches: false,
             unnoticed: true,
             level: None,
+            missing: Missing::Absent,
         };
         self.shared.counters.cmd_meta.increment();
         self.start_meta_read(turn, key.to_key(), call);
     }
 
     /// A read that changes nothing, unless it meets an item that is stale or whose lease is out.
-    fn start_meta_read(&mut self, turn: &mut Turn<'_>, key: Key, call: MetaCall) {
+    fn start_meta_read(&mut self, turn: &mut Turn<'_>, key: Key, mut call: MetaCall) {
+        call.missing = self.missing_before(turn, &key);
         let (noticed, target) = (call.is_noticed(), Target { key, level: call.level });
         match self.read_at_once(turn, &target, noticed) {
             Some(found) => self.end_meta_read(turn, target.key, call, Ok(found)),
             None => {
-                let gather = self.open_gather(Shape::Meta(call), std::slice::from_ref(&target.key));
+                let gather = self.open_gather(turn, Shape::Meta(call), std::slice::from_ref(&target.key));
                 self.start_read(turn, gather, 0, target, noticed);
                 self.finish_gather(turn, gather);
             }
@@ -144,8 +151,8 @@ impl Node {
                 self.start_write(turn, target, Mutation::Fetch(fetch), WriteParent::Meta(call), None);
             }
             Ok(found) => {
-                let bytes = found.as_ref().map(|(item, _)| item.value.len());
-                self.tell_fetch(turn, call.ticket, &key, bytes);
+                let size = found.as_ref().map(|(item, _)| item.value.len());
+                self.tell_fetch(turn, call.ticket, &key, size.ok_or(call.missing));
                 let fetched = found.map(|(item, seen)| {
                     let before = item.expiry;
                     Fetched { item, seen, before, won: false }
@@ -312,7 +319,7 @@ fn created_expiry(request: &MetaRequest<'_>, vivified: Expiry, touched: Option<E
 }
 
 /// Whole seconds left, -1 for ever; 0 for what is past. Rounded so that right after it was set it is what was set.
-fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
+pub(super) fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
     expiry.unix_seconds().map_or(-1, |at| (i64::from(at) - now.0.div_ceil(1000) as i64).max(0))
 }
 
@@ -385,25 +392,4 @@ fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mutation, out
         return Response::Hidden;
     }
     Response::Meta(meta_line(code, &call.echo, &facts), value)
-}
-
-/// `ME <key> exp= la= cas= fetch= cls= size=`
-fn debug_response(now: UnixMillis, key: &Key, fetched: &Fetched) -> Response {
-    let Fetched { item, seen, .. } = fetched;
-    let mut shown = Vec::with_capacity(KEY_BYTES_MAX);
-    if item.marks.has(Marks::BINARY_KEY) {
-        memring_protocol::text::put_base64(key.as_bytes(), &mut shown);
-    } else {
-        shown.extend_from_slice(key.as_bytes());
-    }
-    let size = crate::store::item_size(key.len(), item.value.len());
-    let facts = format!(
-        " exp={} la={} cas={} fetch={} cls={} size={size}\r\n",
-        ttl(item.expiry, now),
-        seen.idle_s,
-        item.cas,
-        if seen.fetched { "yes" } else { "no" },
-        crate::store::class_of(size),
-    );
-    Response::Text([b"ME ", &shown[..], facts.as_bytes()].concat().into())
 }

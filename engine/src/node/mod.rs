@@ -16,6 +16,7 @@ mod apply;
 mod calls;
 mod control;
 mod counters;
+mod debug;
 mod dump;
 mod effect;
 mod events;
@@ -34,6 +35,8 @@ mod stats;
 mod sum;
 mod takeover;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod turn;
 mod view;

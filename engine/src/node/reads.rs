@@ -9,7 +9,7 @@ use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::limits::{FRAME_BYTES_MAX, READ_KEYS_MAX};
 use memring_protocol::message::{Mutation, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, Want};
-use memring_protocol::text::{Keys, Response};
+use memring_protocol::text::{Keys, Response, WatchKinds};
 use memring_protocol::version::Slot;
 use smallvec::SmallVec;
 
@@ -24,6 +24,7 @@ use super::{Node, Op, OpId, replica};
 use crate::cluster::quorum::Slots;
 use crate::cluster::read::{ReadOp, ReadStep, ReadSteps};
 use crate::now::Mono;
+use crate::store::Missing;
 
 /// After this a read asks one more home than it needs.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
@@ -65,6 +66,8 @@ pub(crate) type Found = Option<(Item, Seen)>;
 pub(crate) struct Gather {
     shape: Shape,
     keys: Vec<Key>,
+    /// Why those that are not found are not there; empty where nobody watches.
+    missing: Vec<Missing>,
     found: Vec<Found>,
     waiting: usize,
     unmet: bool,
@@ -97,7 +100,7 @@ impl Node {
     /// get and gets.
     pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: &Keys<'_>, with_cas: bool) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
-        let gather = self.open_gather(Shape::Values { ticket, with_cas, touching: false }, &keys);
+        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: false }, &keys);
         for (index, key) in keys.into_iter().enumerate() {
             let target = Target::of(key);
             match self.read_at_once(turn, &target, true) {
@@ -109,9 +112,12 @@ impl Node {
     }
 
     /// A gather whose keys' results come from elsewhere.
-    pub(crate) fn open_gather(&mut self, shape: Shape, keys: &[Key]) -> OpId {
+    pub(crate) fn open_gather(&mut self, turn: &Turn<'_>, shape: Shape, keys: &[Key]) -> OpId {
+        let watched = self.shared.watched().has(WatchKinds::FETCHERS);
+        let told = if watched { keys } else { &[] };
+        let missing = told.iter().map(|key| self.missing_before(turn, key)).collect();
         let (found, waiting) = (vec![None; keys.len()], keys.len());
-        self.open(Op::Gather(Gather { shape, keys: keys.to_vec(), found, waiting, unmet: false }))
+        self.open(Op::Gather(Gather { shape, keys: keys.to_vec(), missing, found, waiting, unmet: false }))
     }
 
     /// At level one a synced home answers by itself. `None`: others must be asked.
@@ -310,8 +316,9 @@ impl Node {
         let Some(Op::Gather(mut gather)) = self.close(id) else { return };
         match gather.shape {
             Shape::Values { ticket, with_cas, touching } => {
-                for (key, found) in gather.keys.iter().zip(&gather.found) {
-                    self.tell_fetch(turn, ticket, key, found.as_ref().map(|(item, _)| item.value.len()));
+                for ((key, found), why) in gather.keys.iter().zip(&gather.found).zip(&gather.missing) {
+                    let size = found.as_ref().map(|(item, _)| item.value.len());
+                    self.tell_fetch(turn, ticket, key, size.ok_or(*why));
                 }
                 let response = self.values_response(&mut gather, with_cas, touching);
                 turn.effects.push(Effect::Respond(ticket, response));

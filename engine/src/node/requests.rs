@@ -125,7 +125,7 @@ impl Node {
     ) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
         self.shared.counters.cmd_touch.add(keys.len() as u64);
-        let gather = self.open_gather(Shape::Values { ticket, with_cas, touching: true }, &keys);
+        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, &keys);
         for (index, key) in keys.into_iter().enumerate() {
             let parent = WriteParent::Gather(gather, index);
             self.start_write(turn, Target::of(key), Mutation::GetAndTouch(expiry), parent, None);

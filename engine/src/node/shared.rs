@@ -200,6 +200,11 @@ impl Shared {
         self.process.store(Arc::new(facts));
     }
 
+    /// Whether `lru_crawler` has not been switched off.
+    pub fn is_crawler_enabled(&self) -> bool {
+        self.crawler_enabled.load(Ordering::Relaxed)
+    }
+
     /// Has nodes give events of these kinds from now on, and of no other.
     pub fn set_watched(&self, kinds: WatchKinds) {
         self.watched.store(kinds.bits(), Ordering::Relaxed);

@@ -36,6 +36,18 @@ pub struct Listing {
     pub value_bytes: usize,
 }
 
+/// Why an item is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Missing {
+    /// It never was, was deleted, or went long ago.
+    #[default]
+    Absent,
+    /// Its time is over, and nobody has met it since.
+    Expired,
+    /// It was flushed, and nobody has met it since.
+    Flushed,
+}
+
 impl Listing {
     /// Its bytes as `stats` tells them.
     pub fn size(&self) -> usize {
@@ -89,11 +101,15 @@ impl Store {
     }
 
     /// What [`Store::list`] would say of one key.
-    pub fn listing(&self, now: UnixMillis, key: &Key) -> Option<Listing> {
+    pub fn listing(&self, now: UnixMillis, key: &Key) -> Result<Listing, Missing> {
         let moment = self.moment(now);
         let shard = self.lock(key.partition());
-        let record = shard.slab.record(shard.find(key)?);
-        if moment.is_dead(record) { None } else { record.listing() }
+        let record = shard.slab.record(shard.find(key).ok_or(Missing::Absent)?);
+        match record.listing().ok_or(Missing::Absent)? {
+            _ if moment.is_flushed(record) => Err(Missing::Flushed),
+            _ if moment.is_dead(record) => Err(Missing::Expired),
+            listing => Ok(listing),
+        }
     }
 
     /// Whether live items that are evicted from now on are noted, for [`Store::take_evictions`].

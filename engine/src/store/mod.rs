@@ -42,7 +42,7 @@ use memring_protocol::version::{Ballot, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
-pub use self::listing::{Evictions, Listing};
+pub use self::listing::{Evictions, Listing, Missing};
 pub use self::stats::StoreStats;
 
 use self::flush::FlushRegister;

@@ -378,3 +378,27 @@ impl<'a> Iterator for Tokens<'a> {
         Some(&rest[..end])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Classes;
+
+    #[test]
+    fn classes_are_read_as_memcached_reads_them() {
+        for (word, has) in [
+            ("all", Some(&[1, 5, 63, 64, 1000][..])),
+            ("hash", Some(&[1, 5, 63, 64, 1000][..])),
+            ("5", Some(&[5][..])),
+            ("1,63", Some(&[1, 63][..])),
+            ("0", None),
+            ("64", None),
+            ("1,x", None),
+            ("2-3", None),
+            ("-1", None),
+        ] {
+            let among = |classes: Classes| [1, 5, 63, 64, 1000].into_iter().filter(move |&class| classes.has(class));
+            let found = Classes::read(word.as_bytes()).map(|classes| Vec::from_iter(among(classes)));
+            assert_eq!(found.as_deref(), has, "{word}");
+        }
+    }
+}

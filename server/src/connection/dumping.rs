@@ -1,7 +1,7 @@
 //! A connection that is sent a list of the node's items: `lru_crawler metadump` and `mgdump`.
 //!
-//! Page by page, each made when the client has read most of the ones before, and one a turn, so that neither a slow client
-//! nor a fast one is in anybody's way. Must not know how items are kept.
+//! Page by page, each made when the client has read most of the ones before, and one a turn, so that neither a slow
+//! client nor a fast one is in anybody's way. Must not know how items are kept.
 
 use std::io::Write;
 
@@ -40,9 +40,10 @@ pub(super) struct Dump {
 impl Connection {
     /// Begins a dump, unless the client has not waited for the answers to what it said before.
     pub(super) fn start_dump(&mut self, form: Form, classes: Option<Classes>) -> Result<(), Stall> {
-        let enabled = self.thread.surroundings.door.shared.settings().dump_enabled;
+        let shared = &self.thread.surroundings.door.shared;
         let refusal = match classes {
-            _ if !enabled => form.disabled(),
+            _ if !shared.is_crawler_enabled() => ErrorReply::CrawlerDisabled,
+            _ if !shared.settings().dump_enabled => form.disabled(),
             _ if self.batched => form.pipelined(),
             _ if !self.shelf.replies.borrow().is_idle() => return Err(Stall::InFlight),
             None => ErrorReply::BadClass,
@@ -102,9 +103,9 @@ impl Form {
                 put_uri_encoded(&listing.key, page);
                 let expiry = listing.expiry.unix_seconds().map_or(-1, i64::from);
                 let fetched = if listing.fetched { "yes" } else { "no" };
-                write!(
+                writeln!(
                     page,
-                    " exp={expiry} la={} cas={} fetch={fetched} cls={} size={} flags={} \n",
+                    " exp={expiry} la={} cas={} fetch={fetched} cls={} size={} flags={} ",
                     listing.accessed_s,
                     listing.cas,
                     listing.class(),

@@ -8,10 +8,11 @@ use std::io;
 use std::time::Duration;
 
 use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{ErrorReply, LoginStep, Response, ShutdownMode, parse_login};
+use memring_protocol::text::{Command, Crawler, ErrorReply, LoginStep, Response, ShutdownMode, parse_login};
 
+use super::dumping::Form;
 use super::replies::Part;
-use super::{Connection, Stall};
+use super::{Ask, Connection, Stall};
 use crate::registry::State;
 use crate::signals::Stop;
 use crate::watch::CloseReason;
@@ -30,6 +31,23 @@ pub(super) async fn out_of(patience: Option<Duration>) {
 }
 
 impl Connection {
+    /// Starts a command: here if it is about connections, else at the node.
+    pub(super) fn start_command(&mut self, now: Now, command: &Command<'_>) -> Result<(), Stall> {
+        match command {
+            Command::Stats { arguments } if asks_for_connections(arguments) => {
+                self.answer_here(|own| own.connections(now))
+            }
+            Command::Shutdown { mode, quiet } => self.shut_down(*mode, *quiet),
+            Command::Watch(kinds) => self.start_watch(*kinds),
+            Command::Crawler(Crawler::Metadump(classes)) => self.start_dump(Form::Metadump, *classes),
+            Command::Crawler(Crawler::Mgdump(classes)) => self.start_dump(Form::Mgdump, *classes),
+            command => {
+                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
+                self.start(now, part, &Ask::Command(command))
+            }
+        }
+    }
+
     /// Takes the login at the front.
     pub(super) fn advance_login(&mut self, now: Now) -> Option<Stall> {
         let mut input = std::mem::take(&mut self.input);

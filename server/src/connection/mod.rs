@@ -25,10 +25,10 @@ use std::sync::Arc;
 
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{Command, Crawler, ErrorReply, LineScanner, MetaKey, Step, WatchKinds};
+use memring_protocol::text::{Command, ErrorReply, LineScanner, MetaKey, Step, WatchKinds};
 use tokio::io::Interest;
 
-use self::dumping::{DUMP_AHEAD_BYTES, Dump, Form};
+use self::dumping::{DUMP_AHEAD_BYTES, Dump};
 use self::input::Input;
 use self::long_get::LongGet;
 use self::replies::Part;
@@ -298,23 +298,6 @@ impl Connection {
         }
         self.input = input;
         done.err()
-    }
-
-    /// Starts a command: here if it is about connections, else at the node.
-    fn start_command(&mut self, now: Now, command: &Command<'_>) -> Result<(), Stall> {
-        match command {
-            Command::Stats { arguments } if front::asks_for_connections(arguments) => {
-                self.answer_here(|own| own.connections(now))
-            }
-            Command::Shutdown { mode, quiet } => self.shut_down(*mode, *quiet),
-            Command::Watch(kinds) => self.start_watch(*kinds),
-            Command::Crawler(Crawler::Metadump(classes)) => self.start_dump(Form::Metadump, *classes),
-            Command::Crawler(Crawler::Mgdump(classes)) => self.start_dump(Form::Mgdump, *classes),
-            command => {
-                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
-                self.start(now, part, &Ask::Command(command))
-            }
-        }
     }
 
     /// Runs the next keys of a long get.

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 use memring_engine::node::{Event, StoreStatus, StoreWord};
+use memring_engine::store::Missing;
 use memring_protocol::text::put_uri_encoded;
 
 use super::CloseReason;
@@ -40,9 +41,14 @@ pub(super) fn put_closed(connection: u64, from: &Endpoint, reason: CloseReason, 
 
 pub(super) fn put_event(event: &Event, line: &mut BytesMut) {
     match event {
-        Event::Fetched { connection, key, size, class } => {
+        Event::Fetched { connection, key, found, class } => {
             put_key("item_get", key, line);
-            let (status, size) = size.map_or(("not_found", 0), |size| ("found", size));
+            let (status, size) = match found {
+                Ok(size) => ("found", *size),
+                Err(Missing::Absent) => ("not_found", 0),
+                Err(Missing::Expired) => ("expired", 0),
+                Err(Missing::Flushed) => ("flushed", 0),
+            };
             put(line, format_args!("status={status} clsid={class} cfd={connection} size={size}\n"));
         }
         Event::Stored { connection, key, status, word, ttl_s, class, size } => {

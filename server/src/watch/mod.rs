@@ -1,8 +1,8 @@
 //! Those who watch: what happens on any thread becomes a line in the buffer of each watcher that wants to know.
 //!
-//! With nobody watching no event is made: the engine looks at an atomic first, and so do connections. A watcher that reads
-//! too slowly misses lines and is told how many. Must not know sockets; the lock is held for one line, never across an
-//! await.
+//! With nobody watching no event is made: the engine looks at an atomic first, and so do connections. A watcher that
+//! reads too slowly misses lines and is told how many. Must not know sockets; the lock is held for one line, never
+//! across an await.
 
 mod line;
 

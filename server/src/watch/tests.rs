@@ -4,24 +4,25 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use memring_engine::node::{Event, Shared};
+use memring_engine::store::Missing;
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::WatchKinds;
 
 use super::{WATCH_BUFFER_BYTES_MAX, WATCHERS_MAX, Watchers, Watching};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Whereabouts};
 
 fn watchers() -> (Arc<Shared>, Arc<Watchers>) {
     let name = NodeName::new("n1").expect("legal");
     let address = "127.0.0.1:1".parse().expect("an address");
-    let places = crate::config::Whereabouts { peer: address, client_port: 2, admin_port: 3 };
+    let places = Whereabouts { peer: address, client_port: 2, admin_port: 3 };
     let shared = Shared::new(Config::default().settings(name, places, 1, 1, 1));
     let watchers = Arc::new(Watchers::new(Arc::clone(&shared), Clock::start()));
     (shared, watchers)
 }
 
 fn lookup(key: &[u8]) -> Event {
-    Event::Fetched { connection: 7, key: Bytes::copy_from_slice(key), size: None, class: 0 }
+    Event::Fetched { connection: 7, key: Bytes::copy_from_slice(key), found: Err(Missing::Absent), class: 0 }
 }
 
 /// All that a watcher has waiting.

@@ -90,6 +90,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// Sends this and returns what comes until the server closes.
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
     pub(crate) fn until_closed(mut self, request: impl AsRef<[u8]>) -> String {
         self.0.write_all(request.as_ref()).expect("sent");
         let mut answer = Vec::new();

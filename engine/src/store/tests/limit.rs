@@ -74,12 +74,12 @@ fn every_item_is_counted_in_the_class_of_its_size() {
     assert_eq!(store.class_stats(now)[class(1) as usize - 1].number, 0);
     store.apply(at(6), &key("a"), None, &tombstone(at(6)));
     assert_eq!(store.class_stats(now)[class(1000) as usize - 1].number, 2);
-    let listed = store.list(now, class(1000), 10);
+    let listed = store.newest_of_class(now, class(1000), 10);
     assert_eq!(
         listed.iter().map(|item| (&item.key[..], item.value_bytes)).collect::<Vec<_>>(),
         [(&b"d"[..], 1000), (&b"c"[..], 1000)]
     );
-    assert_eq!(store.list(now, class(1000), 1).len(), 1);
+    assert_eq!(store.newest_of_class(now, class(1000), 1).len(), 1);
     store.reset_stats();
     let stats = store.class_stats(now)[class(1000) as usize - 1];
     assert_eq!((stats.number, stats.hits_to_small, store.stats().total_items), (2, 0, 0));

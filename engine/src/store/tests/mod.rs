@@ -4,6 +4,7 @@ mod behaviour;
 mod eviction;
 mod full;
 mod limit;
+mod listing;
 mod model;
 mod threads;
 
