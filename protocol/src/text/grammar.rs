@@ -1,11 +1,13 @@
 //! One command line, without its line end, to a command: names, arguments, noreply, and which error is due.
 //!
 //! Must not know where a line starts and ends in the stream or whether its data block has arrived: that is `parse`.
-//! Here a command's name is looked up; the flags of meta commands are read in `meta`.
+//! Here a command's name is looked up; the flags of meta commands are read in `flags`, the
+//! rare commands in `admin`.
 
 use super::command::{Command, Direction, Keys, StoreVerb, Tokens, tokens};
 use super::error_reply::ErrorReply;
-use super::meta::{self, MetaKey, MetaRequest, Wrong};
+use super::flags::{self, Wrong};
+use super::meta::{MetaKey, MetaRequest};
 use super::{admin, names, number};
 use crate::key::KEY_BYTES_MAX;
 use crate::message::StoreMode;
@@ -194,7 +196,7 @@ fn meta_set(mut arguments: Tokens<'_>) -> Statement<'_> {
         return fault(ErrorReply::BadLineFormat, 0);
     };
     let swallow = value_len + names::CRLF.len();
-    match meta::read(key, arguments.rest(), 3) {
+    match flags::read(key, arguments.rest(), 3) {
         Ok(request) => match request.store_mode() {
             Ok(mode) => Statement::Block(StoreLine { what: StoreWhat::Meta { request, mode }, value_len }),
             Err(error) => fault(error, swallow),
@@ -207,7 +209,7 @@ fn meta_set(mut arguments: Tokens<'_>) -> Statement<'_> {
 /// `mg|md|ma <key> <flags>*`
 fn meta_request(mut arguments: Tokens<'_>) -> Result<MetaRequest<'_>, Wrong> {
     let key = arguments.next().ok_or(Wrong::NoFlags)?;
-    meta::read(key, arguments.rest(), 2)
+    flags::read(key, arguments.rest(), 2)
 }
 
 fn meta_get(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
@@ -233,7 +235,7 @@ fn meta_arithmetic(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
 /// `me <key> [b]`
 fn meta_debug(mut arguments: Tokens<'_>) -> Fallible<Command<'_>> {
     let key = arguments.next().filter(|key| key.len() <= KEY_BYTES_MAX).ok_or(ErrorReply::BadLineFormat)?;
-    if !meta::is_flags(arguments.rest(), 2) {
+    if !flags::is_flags(arguments.rest(), 2) {
         return Err(ErrorReply::BadLineFormat);
     }
     let key = match arguments.next() {

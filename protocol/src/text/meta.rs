@@ -1,24 +1,19 @@
 //! Meta commands: their key, their flags, and which of them come back in the answer (protocol.txt, "Meta Commands").
 //!
-//! Must not know what a command does with its flags, nor how an answer is spelled (`meta_reply`).
+//! Must not know how flags are checked (`flags`), what a command does with them, or how an answer is spelled
+//! (`meta_reply`).
 
 use std::fmt;
 
 use smallvec::SmallVec;
 
-use super::base64;
 use super::command::{Direction, tokens};
 use super::error_reply::ErrorReply;
-use super::number;
+use super::flags::{ECHOED, PLAIN, bit};
+use super::{base64, number};
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::level::Level;
 use crate::message::StoreMode;
-
-/// The most words of a meta command's line, its name included.
-const WORDS_MAX: usize = 20;
-
-/// The words of a line that memcached looks at before it counts them.
-const WORDS_SEEN: usize = 23;
 
 /// The longest opaque token, its `O` included, in bytes.
 const OPAQUE_BYTES_MAX: usize = 32;
@@ -103,6 +98,11 @@ impl<'a> MetaRequest<'a> {
         let is_new = PLAIN & !self.sent & letter != 0;
         self.sent |= letter;
         is_new
+    }
+
+    /// With these flags, all of which the caller has checked; `sent` are the bits of their letters.
+    pub(super) fn of_checked(key: MetaKey<'a>, line: &'a [u8], sent: u64) -> Self {
+        Self { key, line, sent }
     }
 
     /// With the words of the flags that were noted.
@@ -273,33 +273,6 @@ impl<'a> MetaRequest<'a> {
 /// `M` was not sent. memcached takes a NUL for the same.
 const NO_MODE: u8 = 0;
 
-/// The flags that have no argument and do not change the key.
-const PLAIN: u64 = letters(b"kstcfhlvquxI");
-
-/// The flags whose argument must be a number.
-const NUMBERED: u64 = letters(b"TNRCEJDF");
-
-/// The flags that come back, or that change what comes back behind them.
-const ECHOED: u64 = letters(b"kOstcflhTN");
-
-/// Every flag that means something, and `P`, which is for proxies.
-const KNOWN: u64 = letters(b"bkOqPLcCEfFhlstTNRuvIxMJD");
-
-/// The bit of a letter. What is none has a bit that no letter has, or 0.
-const fn bit(letter: u8) -> u64 {
-    let place = letter.wrapping_sub(b'A');
-    if place < u64::BITS as u8 { 1 << place } else { 0 }
-}
-
-const fn letters(letters: &[u8]) -> u64 {
-    let (mut bits, mut at) = (0, 0);
-    while at < letters.len() {
-        bits |= bit(letters[at]);
-        at += 1;
-    }
-    bits
-}
-
 /// The flags of a request that come back in its answer, in the order sent, kept until the answer is known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Echo {
@@ -307,113 +280,4 @@ pub struct Echo {
     pub(super) words: SmallVec<[u8; 36]>,
     /// Whether the key was sent in base64.
     pub(super) is_base64: bool,
-}
-
-/// What is wrong with a meta command's flags.
-pub(super) enum Wrong {
-    /// A word is none: the line is taken for no meta command at all.
-    NoFlags,
-    /// The flags, or the key, are wrong.
-    Flags(ErrorReply),
-}
-
-impl Wrong {
-    /// What most commands say.
-    pub(super) fn reply(self) -> ErrorReply {
-        match self {
-            Self::NoFlags => ErrorReply::BadLineFormat,
-            Self::Flags(error) => error,
-        }
-    }
-}
-
-/// Reads the words behind `mg <key>`, `ms <key> <len>` and so on. `words_before` counts those before `line`.
-///
-/// One pass over a line that is in order, as most are; what is wrong with another is then looked for step by step.
-pub(super) fn read<'a>(key: &'a [u8], line: &'a [u8], words_before: usize) -> Result<MetaRequest<'a>, Wrong> {
-    let mut request = MetaRequest::plain(key).with_line(line);
-    if key.len() > KEY_BYTES_MAX {
-        return Err(diagnose(key, line, words_before));
-    }
-    let mut words = words_before;
-    let mut rest = line;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        if *first == b' ' {
-            continue;
-        }
-        words += 1;
-        let letter = bit(*first);
-        let is_new_and_known = KNOWN & letter & !request.sent != 0;
-        request.sent |= letter;
-        let argument_len = behind.iter().position(|&byte| byte == b' ').unwrap_or(behind.len());
-        let (argument, behind) = behind.split_at(argument_len);
-        if !is_new_and_known || (NUMBERED & letter != 0 && !is_number(*first, argument)) {
-            return Err(diagnose(key, line, words_before));
-        }
-        rest = behind;
-    }
-    if request.has(b'b') {
-        request.key = MetaKey::base64(key).ok_or_else(|| diagnose(key, line, words_before))?;
-    }
-    if words > WORDS_MAX {
-        return Err(diagnose(key, line, words_before));
-    }
-    Ok(request)
-}
-
-/// Whether the argument of a flag with a number is one.
-fn is_number(letter: u8, argument: &[u8]) -> bool {
-    match letter {
-        b'T' | b'N' | b'R' => number::strict_i32(argument).is_some(),
-        b'F' => number::strict_u32(argument).is_some(),
-        _ => number::strict_u64(argument).is_some(),
-    }
-}
-
-/// Whether the words behind the key look like flags, as far as memcached looks.
-pub(super) fn is_flags(line: &[u8], words_before: usize) -> bool {
-    let is_flag = |word: &[u8]| word[0].is_ascii_digit() || (b'A'..=b'z').contains(&word[0]);
-    tokens(line).take(WORDS_SEEN - words_before).all(is_flag)
-}
-
-/// The first thing that memcached finds wrong with a line that is not in order.
-#[cold]
-fn diagnose(key: &[u8], line: &[u8], words_before: usize) -> Wrong {
-    if !is_flags(line, words_before) {
-        return Wrong::NoFlags;
-    }
-    if key.len() > KEY_BYTES_MAX {
-        return Wrong::Flags(ErrorReply::BadLineFormat);
-    }
-    if tokens(line).count() + words_before > WORDS_MAX {
-        return Wrong::Flags(ErrorReply::OptionsTooLong);
-    }
-    let mut sent = 0;
-    // A wrong number is told only if no flag behind it is unknown or sent twice; the last one gives its name.
-    let mut wrong = None;
-    for word in tokens(line) {
-        let letter = bit(word[0]);
-        if sent & letter != 0 {
-            return Wrong::Flags(ErrorReply::DuplicateFlag);
-        }
-        if KNOWN & letter == 0 {
-            return Wrong::Flags(ErrorReply::InvalidFlag);
-        }
-        sent |= letter;
-        let is_wrong = match word[0] {
-            b'b' => MetaKey::base64(key).is_none(),
-            letter => NUMBERED & bit(letter) != 0 && !is_number(letter, &word[1..]),
-        };
-        match word[0] {
-            _ if !is_wrong => {}
-            b'b' => wrong = Some(ErrorReply::KeyDecoding),
-            b'J' => wrong = Some(ErrorReply::InvalidInitial),
-            b'D' => wrong = Some(ErrorReply::InvalidMetaDelta),
-            // memcached has no words of its own for wrong flags.
-            b'F' => wrong = wrong.or(Some(ErrorReply::BadLineFormat)),
-            _ => wrong = Some(ErrorReply::BadToken),
-        }
-    }
-    Wrong::Flags(wrong.expect("a line that is not in order has something wrong with it"))
 }

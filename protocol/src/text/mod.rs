@@ -16,6 +16,7 @@ mod base64;
 mod command;
 mod encode;
 mod error_reply;
+mod flags;
 mod grammar;
 mod login;
 mod meta;
