@@ -343,6 +343,62 @@ fn the_rest_of_the_commands() {
 }
 
 #[test]
+fn meta_commands_say_their_key_and_flags() {
+    check("mg k\r\nmg k v t\r\nmg k t v q\n", &["mg k", "mg k v | t2", "mg k q v | t2"]);
+    check("mg k b\r\nmg a2V5 b s t T30 t \r\n", &["CLIENT_ERROR error decoding key", "CLIENT_ERROR duplicate flag"]);
+    check("mg k s t T30 c f h l k Oab\r\n", &["mg k T30 | s1 t2 c4 f5 h1 l6 kkey Oab"]);
+    check("mg k T30 t\r\nmg k N30 t R5 u\r\n", &["mg k T30 | t3", "mg k u N30 R5 | t3"]);
+    check("mg a2V5 b k\r\n", &["mg base64:a2V5 | ka2V5 b"]);
+    check("mg k Lquorum C5 E6 P1\r\n", &["mg k C5 E6 Lquorum"]);
+    check("ms k 2\r\nhi\r\n", &["ms k Set 'hi'"]);
+    check("ms k 2 T90 F5 k b\r\nhi\r\n", &["CLIENT_ERROR error decoding key"]);
+    check("ms a2V5 0 b T90 F5 MEx q I C7 E8\r\n\r\n", &["ms base64:a2V5 q I T90 C7 E8 F5 Add ''"]);
+    for (mode, name) in [("MS", "Set"), ("MA", "Append"), ("MP", "Prepend"), ("MR", "Replace")] {
+        check(format!("ms k 2 {mode}\r\nhi\r\n"), &[&format!("ms k {name} 'hi'")]);
+    }
+    check("md k q I x T5 C6 Oxyz\r\n", &["md k q I x T5 C6 | Oxyz"]);
+    check(
+        "ma k\r\nma k MD J5 D7 N9 v\r\nma k M- T1\r\n",
+        &["ma k Increase", "ma k v N9 J5 D7 Decrease", "ma k T1 Decrease"],
+    );
+    check("me k\r\nme a2V5 b\r\nmn\r\nmn so what\r\n", &["me k", "me base64:a2V5", "mn", "mn"]);
+}
+
+#[test]
+fn a_value_of_ms_over_the_limit_takes_the_old_one_along_whatever_the_mode() {
+    for mode in ["", " ME", " MA", " MR"] {
+        let value = "x".repeat(10 * 1024);
+        check(format!("ms k 10240 q{mode}\r\n{value}\r\nmn\r\n"), &["too large: k removed", "mn"]);
+    }
+    check("ms k 4 v v\r\nquit\r\nmn\r\n", &["CLIENT_ERROR duplicate flag", "mn"]);
+    check("ms k 4x v\r\nquit\r\nmn\r\n", &[BAD_LINE, "quit", "mn"]);
+}
+
+#[test]
+fn rare_commands_are_read_or_answered_as_with_the_feature_off() {
+    check("lru tune 10 25 0.1 2.0\r\nlru tune 10 25 1 2 noreply\r\n", &["accepted", "accepted (quiet)"]);
+    check("lru mode flat\r\nlru temp_ttl 5\r\nlru\r\n", &["ERROR", "ERROR", "ERROR"]);
+    check("slabs reassign 1 2\r\n", &["CLIENT_ERROR slab reassignment disabled"]);
+    check("slabs automove 1\r\nslabs automove window 3 noreply\r\n", &["accepted", "accepted (quiet)"]);
+    check("lru_crawler enable\r\nlru_crawler disable\n", &["crawler Enable", "crawler Disable"]);
+    check("lru_crawler enable noreply\r\n", &["ERROR (quiet)"]);
+    check("lru_crawler crawl 1,2\r\nlru_crawler metadump all\r\n", &["crawler Crawl", "crawler Metadump"]);
+    check("lru_crawler mgdump hash\r\nlru_crawler mgdump 64\r\n", &["crawler Mgdump", "BADCLASS invalid class id"]);
+    check("lru_crawler sleep 1000\r\nlru_crawler tocrawl 5\r\n", &["accepted", "accepted"]);
+    check("lru_crawler m all\r\n", &["ERROR"]);
+    check("cache_memlimit 64\r\ncache_memlimit 65 noreply\r\n", &["cache_memlimit 64", "cache_memlimit 65 (quiet)"]);
+    check("watch\r\nwatch evictions deletions\n", &["watch fetchers", "watch evictions deletions"]);
+    check("watch rawcmds proxyreqs\r\nwatch connevents mutations\r\n", &["watch", "watch mutations connevents"]);
+    check("config get cluster\r\nconfig get cluster\n", &["config get cluster", "config get cluster"]);
+    check("config get cluster noreply\r\nconfig get\r\n", &["ERROR (quiet)", "ERROR"]);
+    check(
+        "shutdown\r\nshutdown graceful\r\nshutdown now\r\n",
+        &["shutdown", "shutdown graceful", "shutdown of no mode"],
+    );
+    check("shutdown noreply\r\n", &["shutdown of no mode (quiet)"]);
+}
+
+#[test]
 fn a_pipeline_is_read_in_order_and_its_tail_waits() {
     let sent = "set a 0 0 1\r\nx\r\nget a\r\nfoo\r\nset b 0 0 2 noreply\r\nyy\r\ndelete a\r\nget b";
     check(sent, &["set a 0 0 'x'", "get a", "ERROR", "set b 0 0 'yy' (quiet)", "delete a"]);
