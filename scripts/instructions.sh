@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Counts the instructions and allocations of reading one request, under valgrind's callgrind, and fails above the limits.
+# Counts the instructions and allocations of reading one request, under valgrind's callgrind; fails above the limits.
 # Each case runs TIMES and twice TIMES times; the difference, by TIMES, is the cost of one, so start-up cancels out.
 set -euo pipefail
 cd "$(dirname "$0")/.."

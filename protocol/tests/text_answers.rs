@@ -1,4 +1,5 @@
-//! The grammar against memcached 1.6.45: what it called wrong must be called the same here, and what it read must be read.
+//! The grammar against memcached 1.6.45: what it called wrong must be called the same here, and what it read must be
+//! read.
 //!
 //! The answers are in text_answers.txt. Must not know what a command does: answers that depend on items are not in it.
 

@@ -1,5 +1,5 @@
-//! Reads one request so many times: `memring-instructions <case> <times>`. scripts/instructions.sh runs it under callgrind
-//! with two numbers of times, and the difference is what reading it costs, whatever starting up does.
+//! Reads one request so many times: `memring-instructions <case> <times>`. scripts/instructions.sh runs it under
+//! callgrind with two numbers of times, and the difference is what reading it costs, whatever starting up does.
 //!
 //! Must not measure anything itself, nor know the limits.
 

@@ -1,7 +1,7 @@
 //! The rare commands of operators, one line to a command.
 //!
-//! Must not know what they do. What has no meaning here (slab classes, the parts of an LRU) answers as memcached does with
-//! that feature off. Words are matched whole: that memcached takes `lru_crawler m` for metadump is an accident of its
+//! Must not know what they do. What has no meaning here (slab classes, the parts of an LRU) answers as memcached does
+//! with that feature off. Words are matched whole: that memcached takes `lru_crawler m` for metadump is an accident of its
 //! comparisons, and not copied.
 
 use super::command::{Classes, Command, Crawler, ShutdownMode, Tokens, WatchKinds, tokens};

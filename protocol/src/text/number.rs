@@ -70,8 +70,8 @@ pub(super) fn block_len(token: &[u8]) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-/// As C's strtoul and strtol read: blanks, a sign, digits; then the end, or a blank and whatever follows it. The sign and
-/// the magnitude. Spaces part words, so the blanks here are the other ones.
+/// As C's strtoul and strtol read: blanks, a sign, digits; then the end, or a blank and whatever follows it. The sign
+/// and the magnitude. Spaces part words, so the blanks here are the other ones.
 fn lenient(token: &[u8]) -> Option<(bool, u64)> {
     let is_blank = |byte: u8| matches!(byte, b'\t' | 0x0b | 0x0c | b'\r');
     let start = token.iter().position(|&byte| !is_blank(byte))?;
