@@ -88,6 +88,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_every_length_a_key_can_have_come_back() {
+        for len in 1..=186 {
+            for step in [0u8, 1, 7, 85, 255] {
+                let bytes: Vec<u8> =
+                    (0..len).map(|at: usize| (at as u8).wrapping_mul(step).wrapping_sub(step)).collect();
+                let text = encoded(&bytes);
+                assert_eq!(text.len(), len.div_ceil(3) * 4);
+                let mut out = [0; 250];
+                assert_eq!(decode(&text, &mut out).map(|len| &out[..len]), Some(&bytes[..]), "{len} bytes by {step}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_base64_is_refused_or_skipped_as_in_memcached() {
         let mut out = [0; 250];
         for text in ["", "Zg", "Zg=", "Z===", "====", "!!!!"] {
