@@ -178,12 +178,12 @@ fn replies_have_these_bytes() {
     }
     let expiry = Expiry::at(0x6000_0001);
     check_reply(
-        done(Outcome::Number(Counted { number: 12, token: 0x33, before: Expiry::NEVER, expiry })),
-        "1a00000001820000 01070c0000000000000033000000000000000000000001000060",
+        done(Outcome::Number(Counted { number: 12, token: 0x33, before: Expiry::NEVER, expiry, created: true })),
+        "1b00000001820000 01070c000000000000003300000000000000000000000100006001",
     );
     check_reply(
-        done(Outcome::Item(Fetched { item: item(), seen: seen(), before: Expiry::NEVER, won: true })),
-        "2600000001820000 010811000000220000000000000000000000050500000076616c756501070000000000000001",
+        done(Outcome::Item(Fetched { item: item(), seen: seen(), before: Expiry::NEVER, won: true, created: false })),
+        "2700000001820000 010811000000220000000000000000000000050500000076616c75650107000000000000000100",
     );
     check_reply(Reply::Write(WriteReply::Redirect(Slot::new(1023).expect("legal"))), "0300000001820000 02ff03");
     check_reply(Reply::Write(WriteReply::Deposed(Slot::new(1023).expect("legal"))), "0300000001820000 05ff03");

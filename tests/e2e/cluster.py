@@ -272,8 +272,11 @@ class Yardstick(Standin):
 
     NEW = (1, 6, 45)
 
+    # memring has no parts of an LRU and no pages of slabs: asked for them, it answers as memcached does without.
+    WITHOUT = ("-o", "no_lru_maintainer,no_slab_reassign")
+
     def __init__(self, options=()):
-        super().__init__(options=options)
+        super().__init__(options=(*self.WITHOUT, *options))
         del self.nodes[1:]
         self.version = subprocess.run([self.binary, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
 

@@ -95,7 +95,7 @@ pub fn mutate(mutation: &Mutation, held: Option<&Item>, seen: Seen, value_bytes_
 }
 
 fn shown(item: Item, before: Expiry, seen: Seen) -> Outcome {
-    Outcome::Item(Fetched { item, seen, before, won: false })
+    Outcome::Item(Fetched { item, seen, before, won: false, created: false })
 }
 
 fn amend(item: Item, stamped: bool, noticed: bool) -> Change {
@@ -200,7 +200,8 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
     let amends = value.len() == width;
     let marks = if amends { item.marks } else { Marks::NONE };
     let before = held.map_or(Expiry::NEVER, |item| item.expiry);
-    let counted = Counted { number, token: by.token.unwrap_or(0), before, expiry: item.expiry };
+    let (token, created) = (by.token.unwrap_or(0), held.is_none());
+    let counted = Counted { number, token, before, expiry: item.expiry, created };
     let put = Put { amends, ..replacing(Item { value, marks, ..item }, by.token) };
     (Outcome::Number(counted), Change::Put(put))
 }
@@ -223,7 +224,8 @@ fn fetch(how: &Fetch, held: Option<&Item>, seen: Seen) -> (Outcome, Change) {
     let Some(item) = held else {
         let Some(expiry) = how.create else { return (Outcome::Miss, Change::Keep) };
         let put = replacing(Item { marks: Marks::WON, ..empty(expiry) }, how.token);
-        let fetched = Fetched { item: put.item.clone(), seen: Seen::default(), before: Expiry::NEVER, won: true };
+        let (item, seen) = (put.item.clone(), Seen::default());
+        let fetched = Fetched { item, seen, before: Expiry::NEVER, won: true, created: true };
         return (Outcome::Item(fetched), Change::Put(Put { noticed, ..put }));
     };
     let expiry = how.expiry.unwrap_or(item.expiry);
@@ -240,7 +242,7 @@ fn fetch(how: &Fetch, held: Option<&Item>, seen: Seen) -> (Outcome, Change) {
         (true, true) => Change::Notice,
         (true, false) => Change::Keep,
     };
-    (Outcome::Item(Fetched { item: next, seen, before: item.expiry, won }), change)
+    (Outcome::Item(Fetched { item: next, seen, before: item.expiry, won, created: false }), change)
 }
 
 fn remove(how: &Remove, held: Option<&Item>) -> (Outcome, Change) {

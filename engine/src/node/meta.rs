@@ -43,6 +43,8 @@ pub(crate) struct MetaCall {
     level: Option<Level>,
     /// Why its read finds nothing, where somebody watches.
     missing: Missing,
+    /// How the item had been read, if it was read before it came to be asked for as a lease.
+    seen: Option<Seen>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +71,7 @@ impl MetaCall {
             unnoticed: request.is_unnoticed(),
             level: request.level(),
             missing: Missing::Absent,
+            seen: None,
         }
     }
 
@@ -116,6 +119,7 @@ impl Node {
             unnoticed: true,
             level: None,
             missing: Missing::Absent,
+            seen: None,
         };
         self.shared.counters.cmd_meta.increment();
         self.start_meta_read(turn, key.to_key(), call);
@@ -140,12 +144,13 @@ impl Node {
         &mut self,
         turn: &mut Turn<'_>,
         key: Key,
-        call: MetaCall,
+        mut call: MetaCall,
         found: Result<Option<(Item, Seen)>, ()>,
     ) {
         let marked = |item: &Item| item.marks.has(Marks::STALE) || item.marks.has(Marks::WON);
         match found {
-            Ok(Some((item, _))) if call.kind == Kind::Get && marked(&item) => {
+            Ok(Some((item, seen))) if call.kind == Kind::Get && marked(&item) => {
+                call.seen = Some(seen);
                 let fetch = Fetch { unnoticed: call.unnoticed, ..Fetch::default() };
                 let target = Target { key, level: call.level };
                 self.start_write(turn, target, Mutation::Fetch(fetch), WriteParent::Meta(call), None);
@@ -155,7 +160,7 @@ impl Node {
                 self.tell_fetch(turn, call.ticket, &key, size.ok_or(call.missing));
                 let fetched = found.map(|(item, seen)| {
                     let before = item.expiry;
-                    Fetched { item, seen, before, won: false }
+                    Fetched { item, seen, before, won: false, created: false }
                 });
                 self.answer_fetched(turn, &key, &call, fetched);
             }
@@ -324,7 +329,8 @@ pub(super) fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
 }
 
 fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched: Fetched) -> Response {
-    let Fetched { item, seen, before, won } = fetched;
+    let Fetched { item, seen, before, won, created } = fetched;
+    let seen = call.seen.unwrap_or(seen);
     let facts = MetaFacts {
         key: key.as_bytes(),
         binary_key: Some(item.marks.has(Marks::BINARY_KEY)),
@@ -335,6 +341,7 @@ fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched: Fetched) -
         flags: Some(item.flags),
         idle: Some(seen.idle_s),
         fetched: Some(seen.fetched),
+        created,
         lost: item.marks.has(Marks::WON) && !won,
         stale: item.marks.has(Marks::STALE),
         won,
@@ -378,6 +385,7 @@ fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mutation, out
             facts.token = Some(counted.token);
             facts.ttl_before = Some(ttl(counted.before, now));
             facts.ttl = Some(ttl(counted.expiry, now));
+            facts.created = counted.created;
             numbered(counted.number)
         }
         Outcome::Deleted | Outcome::Touched | Outcome::Item(_) | Outcome::Miss => (MetaCode::Done, None),

@@ -199,6 +199,8 @@ pub struct Counted {
     pub before: Expiry,
     /// When it ends now.
     pub expiry: Expiry,
+    /// Whether there was none before.
+    pub created: bool,
 }
 
 /// [`Outcome::Item`].
@@ -212,4 +214,6 @@ pub struct Fetched {
     pub before: Expiry,
     /// Whether this client is the one to fetch the value anew.
     pub won: bool,
+    /// Whether there was none before.
+    pub created: bool,
 }

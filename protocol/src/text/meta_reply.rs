@@ -37,7 +37,9 @@ pub struct MetaFacts<'a> {
     pub binary_key: Option<bool>,
     /// `s`: bytes of the value.
     pub size: Option<usize>,
-    /// `t` before a `T` or `N` of the request: what is left of the item's life, -1 for ever.
+    /// Whether the item was created by this request.
+    pub created: bool,
+    /// `t` before a `T`, or an `N` that creates: what is left of the item's life, -1 for ever.
     pub ttl_before: Option<i64>,
     /// `t` behind it.
     pub ttl: Option<i64>,
@@ -75,7 +77,9 @@ pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine
             }
         };
         match word[0] {
-            b'T' | b'N' => ttl = facts.ttl,
+            b'T' => ttl = facts.ttl,
+            b'N' if facts.created => ttl = facts.ttl,
+            b'N' => {}
             b's' => put(facts.size.map(|size| number.format(size))),
             b't' => put(ttl.map(|ttl| number.format(ttl))),
             b'c' => put(facts.token.map(|token| number.format(token))),

@@ -192,16 +192,18 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn counted() -> impl Strategy<Value = Counted> {
-    (any::<u64>(), any::<u64>(), expiry(), expiry()).prop_map(|(number, token, before, expiry)| Counted {
-        number,
-        token,
-        before,
-        expiry,
-    })
+    (any::<u64>(), any::<u64>(), expiry(), expiry(), any::<bool>())
+        .prop_map(|(number, token, before, expiry, created)| Counted { created, number, token, before, expiry })
 }
 
 fn fetched() -> impl Strategy<Value = Fetched> {
-    (item(), seen(), expiry(), any::<bool>()).prop_map(|(item, seen, before, won)| Fetched { item, seen, before, won })
+    (item(), seen(), expiry(), any::<[bool; 2]>()).prop_map(|(item, seen, before, [won, created])| Fetched {
+        item,
+        seen,
+        before,
+        won,
+        created,
+    })
 }
 
 fn replicate() -> impl Strategy<Value = Replicate> {
