@@ -54,5 +54,5 @@ fn no_acknowledged_write_is_lost_and_no_quorum_read_is_stale_under_faults() {
 
 #[test]
 fn each_lease_is_won_once_whichever_nodes_are_asked_under_faults() {
-    live("sim leases", number("SIM_SEEDS").unwrap_or(20).div_ceil(2), lease_through_faults);
+    live("sim leases", number("SIM_SEEDS").unwrap_or(20).div_ceil(6), lease_through_faults);
 }

@@ -233,7 +233,7 @@ impl Operation {
                 let marks = if blind { (false, false, false) } else { (wins, before.stale, before.won) };
                 let explained = (saw.number, (saw.won, saw.stale, saw.lost)) == (before.number, marks)
                     && before.token.is_none_or(|token| token == saw.token);
-                explained.then(|| Some(Held { token: Some(saw.token), ..after }))
+                explained.then_some(Some(Held { token: Some(saw.token), ..after }))
             }
             _ => None,
         }

@@ -67,9 +67,11 @@ fn a_loser_has_a_winner_before_it_or_one_in_doubt() {
     after_stale(&[loser, read(PLAIN, 1, 20, "WX", 60, 70)], false);
     after_stale(&[loser, read(PLAIN, 1, 20, "WX", 45, 70)], true);
     after_stale(&[(PLAIN, 20, u64::MAX, Outcome::InDoubt), loser], true);
-    // One in doubt is one winner, not two.
+    // One in doubt, which may have been tried again, is at most two winners.
     let doubtful = (PLAIN, 20, u64::MAX, Outcome::InDoubt);
-    after_stale(&[doubtful, loser, invalidate(60, 65), read(PLAIN, 1, 30, "ZX", 70, 80)], false);
+    let twice = [doubtful, loser, invalidate(60, 65), read(PLAIN, 1, 30, "ZX", 70, 80), invalidate(90, 95)];
+    after_stale(&twice, true);
+    after_stale(&[&twice[..], &[read(PLAIN, 1, 40, "ZX", 97, 99)]].concat(), false);
 }
 
 #[test]
