@@ -35,7 +35,9 @@ impl Store {
         let (moment, budget) = (self.moment(now), self.limit_bytes() / self.shards.len());
         let mut fits = true;
         for shard in &self.shards {
-            fits &= shard.lock().fit(moment, budget, records_max);
+            let mut shard = shard.lock();
+            fits &= shard.fit(moment, budget, records_max);
+            self.heed_evictions(&shard);
         }
         fits
     }

@@ -84,7 +84,8 @@ fn store_lines(shared: &Shared, lines: &mut Lines) {
 
 fn absent_lines(lines: &mut Lines) {
     for (name, value) in [
-        ("watcher_logbuf_size", "0"),
+        // What a watcher may leave unread.
+        ("watcher_logbuf_size", "262144"),
         ("worker_logbuf_size", "0"),
         ("read_buf_mem_limit", "0"),
         ("track_sizes", "no"),
