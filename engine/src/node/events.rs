@@ -154,7 +154,7 @@ impl Node {
         }
     }
 
-    /// Why a read will find nothing, if it does: only the first to meet a dead item can tell.
+    /// Why a read will find nothing, if it does: a read reclaims a dead item, and the next cannot tell any more.
     pub(crate) fn missing_before(&self, turn: &Turn<'_>, key: &Key) -> Missing {
         if !self.shared.watched().has(WatchKinds::FETCHERS) {
             return Missing::Absent;
@@ -199,14 +199,13 @@ impl Node {
                     self.tell_store(turn, ticket, key, (status, word_of(&write.mutation, store.mode)), (size, ttl_s));
                 }
             }
-            (Mutation::Count(count), Outcome::Number(counted)) if count.create.is_some() && !before.is_held() => {
+            (Mutation::Count(_), Outcome::Stored { bytes, .. }) => {
                 // memcached looks again before it adds, and sets the expiry afterwards.
                 self.tell_lookup(turn, ticket, key, before);
                 if matches!(before, Before::Missing(_)) {
                     self.tell_lookup(turn, ticket, key, &Before::Missing(Missing::Absent));
-                    let size = counted.number.to_string().len();
-                    self.tell_store(turn, ticket, key, (StoreStatus::Stored, StoreWord::Add), (size, 0));
                 }
+                self.tell_store(turn, ticket, key, (StoreStatus::Stored, StoreWord::Add), (*bytes as usize, 0));
             }
             (Mutation::Remove(remove), Outcome::Deleted) => self.tell_removal(turn, ticket, write, remove),
             (Mutation::Fetch(fetch), Outcome::Item(fetched)) => {

@@ -62,6 +62,9 @@ impl Connection {
                 break;
             }
         }
+        // What was told up to the stop, as far as the socket takes it.
+        watching.take(&mut out);
+        self.send_lines(&mut out)?;
         Ok(true)
     }
 
