@@ -178,8 +178,8 @@ fn replies_have_these_bytes() {
     }
     let expiry = Expiry::at(0x6000_0001);
     check_reply(
-        done(Outcome::Number(Counted { number: 12, token: 0x33, before: Expiry::NEVER, expiry, created: true })),
-        "1b00000001820000 01070c000000000000003300000000000000000000000100006001",
+        done(Outcome::Number(Counted { number: 12, token: 0x33, before: Expiry::NEVER, expiry })),
+        "1a00000001820000 01070c0000000000000033000000000000000000000001000060",
     );
     check_reply(
         done(Outcome::Item(Fetched { item: item(), seen: seen(), before: Expiry::NEVER, won: true, created: false })),

@@ -347,7 +347,7 @@ fn meta_commands_say_their_key_and_flags() {
     check("mg k\r\nmg k v t\r\nmg k t v q\n", &["mg k", "mg k v | t2", "mg k q v | t2"]);
     check("mg k b\r\nmg a2V5 b s t T30 t \r\n", &["CLIENT_ERROR error decoding key", "CLIENT_ERROR duplicate flag"]);
     check("mg k s t T30 c f h l k Oab\r\n", &["mg k T30 | s1 t2 c4 f5 h1 l6 kkey Oab"]);
-    check("mg k T30 t\r\nmg k N30 t R5 u\r\n", &["mg k T30 | t3", "mg k u N30 R5 | t3"]);
+    check("mg k T30 t\r\nmg k N30 t R5 u\r\n", &["mg k T30 | t3", "mg k u N30 R5 | t2"]);
     check("mg a2V5 b k\r\n", &["mg base64:a2V5 | ka2V5 b"]);
     check("mg k Lquorum C5 E6 P1\r\n", &["mg k C5 E6 Lquorum"]);
     check("ms k 2\r\nhi\r\n", &["ms k Set 'hi'"]);

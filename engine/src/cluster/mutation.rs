@@ -200,8 +200,7 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
     let amends = value.len() == width;
     let marks = if amends { item.marks } else { Marks::NONE };
     let before = held.map_or(Expiry::NEVER, |item| item.expiry);
-    let (token, created) = (by.token.unwrap_or(0), held.is_none());
-    let counted = Counted { number, token, before, expiry: item.expiry, created };
+    let counted = Counted { number, token: by.token.unwrap_or(0), before, expiry: item.expiry };
     let put = Put { amends, ..replacing(Item { value, marks, ..item }, by.token) };
     (Outcome::Number(counted), Change::Put(put))
 }

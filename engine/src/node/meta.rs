@@ -1,22 +1,21 @@
-//! Meta commands: from their flags to reads and mutations, and from what came of those to answer lines.
+//! Meta commands: from their flags to reads and mutations, and on to what came of those.
 //!
 //! mg is a read like any other unless it may change something: then it runs at the serializer, so that of all clients
-//! exactly one is told to fetch a value anew, whichever nodes they ask. Must not know connections or how lines are read.
+//! exactly one is told to fetch a value anew, whichever nodes they ask. Must not know connections, nor how lines are read
+//! or spelled (`meta_answers`).
 
 use bytes::Bytes;
-use memring_protocol::entry::{Expiry, Item, Marks, Seen, UnixMillis};
+use memring_protocol::entry::{Expiry, Item, Marks, Seen};
 use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::message::{
     Count, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
 };
-use memring_protocol::text::{
-    Direction, Echo, ErrorReply, MetaCode, MetaFacts, MetaKey, MetaRequest, Response, meta_line,
-};
+use memring_protocol::text::{Direction, Echo, MetaCode, MetaFacts, MetaKey, MetaRequest, Response, meta_line};
 
 use super::Node;
-use super::debug::debug_response;
 use super::effect::{Effect, Ticket};
+use super::meta_answers::{debug_response, hit_response, respond};
 use super::reads::{Shape, Target};
 use super::settings::Unmet;
 use super::turn::Turn;
@@ -28,13 +27,13 @@ use crate::store::Missing;
 #[derive(Clone, Debug)]
 pub(crate) struct MetaCall {
     ticket: Ticket,
-    kind: Kind,
-    echo: Echo,
-    quiet: bool,
+    pub(super) kind: Kind,
+    pub(super) echo: Echo,
+    pub(super) quiet: bool,
     /// `v`.
-    wants_value: bool,
+    pub(super) wants_value: bool,
     /// `C` of mg: with this token the value is not sent again.
-    known: Option<u64>,
+    pub(super) known: Option<u64>,
     /// `T` of mg.
     touches: bool,
     /// `u`.
@@ -44,11 +43,12 @@ pub(crate) struct MetaCall {
     /// Why its read finds nothing, where somebody watches.
     missing: Missing,
     /// How the item had been read, if it was read before it came to be asked for as a lease.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
 }
 
+/// Which meta command, and what its answer needs to know of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Get,
     /// Bytes that were sent.
     Set(usize),
@@ -321,83 +321,4 @@ impl Node {
 /// `T` and `N` on an absent key: the one that stands last holds.
 fn created_expiry(request: &MetaRequest<'_>, vivified: Expiry, touched: Option<Expiry>) -> Expiry {
     touched.filter(|_| request.touches_after_vivify()).unwrap_or(vivified)
-}
-
-/// Whole seconds left, -1 for ever; 0 for what is past. Rounded so that right after it was set it is what was set.
-pub(super) fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
-    expiry.unix_seconds().map_or(-1, |at| (i64::from(at) - now.0.div_ceil(1000) as i64).max(0))
-}
-
-fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched: Fetched) -> Response {
-    let Fetched { item, seen, before, won, created } = fetched;
-    let seen = call.seen.unwrap_or(seen);
-    let facts = MetaFacts {
-        key: key.as_bytes(),
-        binary_key: Some(item.marks.has(Marks::BINARY_KEY)),
-        size: Some(item.value.len()),
-        ttl_before: Some(ttl(before, now)),
-        ttl: Some(ttl(item.expiry, now)),
-        token: Some(item.cas),
-        flags: Some(item.flags),
-        idle: Some(seen.idle_s),
-        fetched: Some(seen.fetched),
-        created,
-        lost: item.marks.has(Marks::WON) && !won,
-        stale: item.marks.has(Marks::STALE),
-        won,
-    };
-    let sends_value = call.wants_value && call.known != Some(item.cas);
-    if sends_value {
-        Response::Meta(meta_line(MetaCode::Value(item.value.len()), &call.echo, &facts), Some(item.value))
-    } else {
-        Response::Meta(meta_line(MetaCode::Done, &call.echo, &facts), None)
-    }
-}
-
-/// The answer to ms, md and ma.
-fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mutation, outcome: &Outcome) -> Response {
-    let mut facts = MetaFacts { key: key.as_bytes(), ..MetaFacts::default() };
-    if let Kind::Set(bytes) = call.kind {
-        facts.size = Some(bytes);
-        facts.token = Some(0);
-    }
-    let numbered = |number: u64| {
-        let value = call.wants_value.then(|| Bytes::from(number.to_string()));
-        (value.as_ref().map_or(MetaCode::Done, |value| MetaCode::Value(value.len())), value)
-    };
-    let created = match mutation {
-        Mutation::Count(count) => count.create,
-        _ => None,
-    };
-    let (code, value) = match outcome {
-        Outcome::Stored { token, .. } if let Some((number, expiry)) = created => {
-            facts.token = Some(*token);
-            facts.ttl_before = Some(-1);
-            facts.ttl = Some(ttl(expiry, now));
-            numbered(number)
-        }
-        Outcome::Stored { token, bytes } => {
-            facts.size = Some(*bytes as usize);
-            facts.token = Some(*token);
-            (MetaCode::Done, None)
-        }
-        Outcome::Number(counted) => {
-            facts.token = Some(counted.token);
-            facts.ttl_before = Some(ttl(counted.before, now));
-            facts.ttl = Some(ttl(counted.expiry, now));
-            facts.created = counted.created;
-            numbered(counted.number)
-        }
-        Outcome::Deleted | Outcome::Touched | Outcome::Item(_) | Outcome::Miss => (MetaCode::Done, None),
-        Outcome::NotStored => (MetaCode::NotStored, None),
-        Outcome::Exists => (MetaCode::Exists, None),
-        Outcome::NotFound => (MetaCode::NotFound, None),
-        Outcome::NonNumeric => return Response::Failed(ErrorReply::NonNumeric),
-        Outcome::TooLarge => return Response::Failed(ErrorReply::ObjectTooLarge),
-        Outcome::OutOfMemory => return Response::Failed(ErrorReply::OutOfMemoryStoring),
-    };
-    if call.quiet && matches!(code, MetaCode::Done | MetaCode::Value(_)) {
-        return Response::Hidden;
-    }
-    Response::Meta(meta_line(code, &call.echo, &facts), value)
 }

@@ -11,7 +11,7 @@
 //! reply      1 done: outcome | 2 redirect: slot u16 | 3 refused: refusal | 4 in doubt: acknowledged u8, needed u8
 //!            | 5 deposed: slot u16
 //! outcome    1 stored: token u64, bytes u32 | 2 not stored | 3 exists | 4 not found | 5 deleted | 6 touched
-//!            | 7 number: u64, token u64, before, expiry, created u8 | 8 item: item, seen, before (expiry), won u8, created u8
+//!            | 7 number: u64, token u64, before, expiry | 8 item: item, seen, before (expiry), won u8, created u8
 //!            | 9 miss | 10 not numeric | 11 too large | 12 out of memory
 //! ```
 //!
@@ -293,7 +293,6 @@ fn put_outcome(outcome: &Outcome, writer: &mut Writer<'_>) -> Result<(), FrameEr
             writer.u64(counted.token);
             writer.expiry(counted.before);
             writer.expiry(counted.expiry);
-            writer.truth(counted.created);
         }
         Outcome::Item(fetched) => {
             writer.u8(FOUND_ITEM);
@@ -324,7 +323,6 @@ fn take_outcome(reader: &mut Reader<'_>) -> Result<Outcome, FrameError> {
             token: reader.u64()?,
             before: reader.expiry()?,
             expiry: reader.expiry()?,
-            created: reader.truth()?,
         }),
         FOUND_ITEM => Outcome::Item(Fetched {
             item: reader.item()?,

@@ -174,7 +174,7 @@ pub enum Outcome {
     Deleted,
     /// TOUCHED.
     Touched,
-    /// The new number of incr, decr and ma.
+    /// The new number of incr, decr and ma; one that was created is [`Outcome::Stored`].
     Number(Counted),
     /// The item of a fetch or a confirmation.
     Item(Fetched),
@@ -199,8 +199,6 @@ pub struct Counted {
     pub before: Expiry,
     /// When it ends now.
     pub expiry: Expiry,
-    /// Whether there was none before.
-    pub created: bool,
 }
 
 /// [`Outcome::Item`].

@@ -114,6 +114,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         store().prop_map(Mutation::Store),
         count().prop_map(Mutation::Count),
         fetch().prop_map(Mutation::Fetch),
+        expiry().prop_map(Mutation::GetAndTouch),
         expiry().prop_map(Mutation::Touch),
         remove().prop_map(Mutation::Remove),
         Just(Mutation::Confirm),
@@ -192,8 +193,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn counted() -> impl Strategy<Value = Counted> {
-    (any::<u64>(), any::<u64>(), expiry(), expiry(), any::<bool>())
-        .prop_map(|(number, token, before, expiry, created)| Counted { created, number, token, before, expiry })
+    (any::<u64>(), any::<u64>(), expiry(), expiry()).prop_map(|(number, token, before, expiry)| Counted {
+        number,
+        token,
+        before,
+        expiry,
+    })
 }
 
 fn fetched() -> impl Strategy<Value = Fetched> {

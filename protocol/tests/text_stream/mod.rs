@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use memring_protocol::key::KEY_BYTES_MAX;
 use memring_protocol::text::{
-    Command, Direction, LineScanner, MetaCode, MetaFacts, MetaKey, MetaRequest, ShutdownMode, Step, StoreVerb,
-    TextLimits, WatchKinds, meta_line, parse,
+    Command, Crawler, Direction, ErrorReply, LineScanner, MetaCode, MetaFacts, MetaKey, MetaRequest, ShutdownMode,
+    Step, StoreVerb, TextLimits, WatchKinds, meta_line, parse,
 };
 
 /// The bytes received so far, and what they said.
@@ -186,6 +186,12 @@ fn write_command(command: &Command<'_>, out: &mut String) -> std::fmt::Result {
         Command::MetaNoop => write!(out, "mn")?,
         Command::Accepted { .. } => write!(out, "accepted")?,
         Command::MemoryLimit { megabytes, .. } => write!(out, "cache_memlimit {megabytes}")?,
+        // Told by the server, after all else that can be wrong with a dump.
+        Command::Crawler(Crawler::Metadump(None) | Crawler::Mgdump(None)) => {
+            write!(out, "{}", ErrorReply::BadClass.as_str())?
+        }
+        Command::Crawler(Crawler::Metadump(Some(_))) => write!(out, "crawler Metadump")?,
+        Command::Crawler(Crawler::Mgdump(Some(_))) => write!(out, "crawler Mgdump")?,
         Command::Crawler(part) => write!(out, "crawler {part:?}")?,
         Command::Watch(kinds) => write_watch(*kinds, out)?,
         Command::Shutdown { mode: None, .. } => write!(out, "shutdown of no mode")?,

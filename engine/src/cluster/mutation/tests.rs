@@ -121,7 +121,7 @@ fn an_older_token_is_taken_only_with_leave_and_makes_the_value_stale() {
 fn counters_wrap_stop_at_zero_and_never_get_shorter() {
     let at = |value, number, after| {
         let expiry = item(value).expiry;
-        (Outcome::Number(Counted { number, token: 0, before: expiry, expiry, created: false }), Some(after))
+        (Outcome::Number(Counted { number, token: 0, before: expiry, expiry }), Some(after))
     };
     let incr = |by| Mutation::Count(Count::plain(Step::Up(by)));
     let decr = |by| Mutation::Count(Count::plain(Step::Down(by)));
