@@ -133,8 +133,8 @@ fn check_meta(request: &MetaRequest<'_>) {
     let facts = MetaFacts {
         key: key.as_bytes(),
         size: Some(1),
-        ttl_before: Some(-1),
-        ttl: Some(1),
+        ttl: Some(-1),
+        ttl_touched: Some(1),
         token: request.token().or(Some(1)),
         flags: Some(request.flags()),
         idle: Some(1),

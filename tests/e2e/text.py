@@ -134,7 +134,8 @@ def small_tokens(cluster):
     violations = []
     for number, node in enumerate(cluster.nodes):
         with socket.create_connection((HOST, node.port), timeout=rows.ANSWER_SECONDS) as connection:
-            connection.sendall(b"set token-%d 0 0 1 noreply\r\na\r\n" % number)
+            connection.sendall(b"set token-%d 0 0 1\r\na\r\n" % number)
+            connection.recv(len(b"STORED\r\n"), socket.MSG_WAITALL)
         token = int(rows.token_of(node.port, f"token-{number}", ""))
         if token < 1_000_000:
             violations.append(f"{token} at {node.name}")

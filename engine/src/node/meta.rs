@@ -5,7 +5,7 @@
 //! or spelled (`meta_answers`).
 
 use bytes::Bytes;
-use memring_protocol::entry::{Expiry, Item, Marks, Seen};
+use memring_protocol::entry::{Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::message::{
@@ -34,8 +34,10 @@ pub(crate) struct MetaCall {
     pub(super) wants_value: bool,
     /// `C` of mg: with this token the value is not sent again.
     pub(super) known: Option<u64>,
-    /// `T` of mg.
-    touches: bool,
+    /// `T`.
+    pub(super) touched: Option<Expiry>,
+    /// `N`.
+    pub(super) vivified: Option<Expiry>,
     /// `u`.
     unnoticed: bool,
     /// `L`.
@@ -59,7 +61,8 @@ pub(super) enum Kind {
 }
 
 impl MetaCall {
-    fn new(ticket: Ticket, kind: Kind, request: &MetaRequest<'_>) -> Self {
+    fn new(now: UnixMillis, ticket: Ticket, kind: Kind, request: &MetaRequest<'_>) -> Self {
+        let expiry = |exptime| Expiry::from_exptime(exptime, now);
         Self {
             ticket,
             kind,
@@ -67,7 +70,8 @@ impl MetaCall {
             quiet: request.is_quiet(),
             wants_value: request.wants_value(),
             known: request.compare(),
-            touches: request.exptime().is_some(),
+            touched: request.exptime().map(expiry),
+            vivified: request.vivify().map(expiry),
             unnoticed: request.is_unnoticed(),
             level: request.level(),
             missing: Missing::Absent,
@@ -88,14 +92,15 @@ impl MetaCall {
 
 impl Node {
     pub(crate) fn start_meta_get(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &MetaRequest<'_>) {
-        let call = MetaCall::new(ticket, Kind::Get, request);
+        let call = MetaCall::new(turn.cluster(), ticket, Kind::Get, request);
         let target = Target { key: request.key().to_key(), level: request.level() };
         let expiry = |exptime: Option<i64>| exptime.map(|exptime| Expiry::from_exptime(exptime, turn.cluster()));
         if request.has_any(b"NRT") {
             let touched = expiry(request.exptime());
             let fetch = Fetch {
                 expiry: touched,
-                recache: expiry(request.recache()),
+                // What ends before a moment that is over has ended; whoever asks for that asks for nothing.
+                recache: expiry(request.recache()).filter(|recache| !recache.is_past(turn.cluster())),
                 recache_after_touch: request.recaches_after_touch(),
                 create: expiry(request.vivify()).map(|expiry| created_expiry(request, expiry, touched)),
                 token: request.token(),
@@ -115,7 +120,8 @@ impl Node {
             quiet: false,
             wants_value: false,
             known: None,
-            touches: false,
+            touched: None,
+            vivified: None,
             unnoticed: true,
             level: None,
             missing: Missing::Absent,
@@ -177,7 +183,7 @@ impl Node {
         value: &[u8],
     ) {
         self.count_store(request.key().to_key().len(), value.len());
-        let call = MetaCall::new(ticket, Kind::Set(value.len()), request);
+        let call = MetaCall::new(turn.cluster(), ticket, Kind::Set(value.len()), request);
         let joins = matches!(mode, StoreMode::Append | StoreMode::Prepend);
         let exptime = if joins { request.vivify() } else { request.exptime() };
         let new = NewValue {
@@ -209,7 +215,7 @@ impl Node {
             token: request.token(),
         });
         let remove = Remove { compare: request.compare(), instead };
-        let call = MetaCall::new(ticket, Kind::Delete(request.invalidates()), request);
+        let call = MetaCall::new(turn.cluster(), ticket, Kind::Delete(request.invalidates()), request);
         let target = Target { key: request.key().to_key(), level: request.level() };
         self.start_write(turn, target, Mutation::Remove(remove), WriteParent::Meta(call), None);
     }
@@ -234,7 +240,7 @@ impl Node {
             expiry: touched,
             create: request.vivify().map(|exptime| (request.initial(), created(exptime))),
         };
-        let call = MetaCall::new(ticket, Kind::Arithmetic, request);
+        let call = MetaCall::new(turn.cluster(), ticket, Kind::Arithmetic, request);
         let target = Target { key: request.key().to_key(), level: request.level() };
         self.start_write(turn, target, Mutation::Count(count), WriteParent::Meta(call), None);
     }
@@ -285,11 +291,11 @@ impl Node {
                 Response::Meta(meta_line(MetaCode::Miss, &Echo::default(), &MetaFacts::default()), None)
             }
             (_, Some(fetched)) => {
-                if call.touches {
+                if call.touched.is_some() {
                     self.shared.counters.cmd_touch.increment();
                 }
-                self.count_reads(call.touches, 1, 0);
-                self.count_hit(call.touches, key.len(), fetched.item.value.len());
+                self.count_reads(call.touched.is_some(), 1, 0);
+                self.count_hit(call.touched.is_some(), key.len(), fetched.item.value.len());
                 hit_response(turn.cluster(), key, call, fetched)
             }
             (_, None) => {

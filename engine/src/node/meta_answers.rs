@@ -23,13 +23,13 @@ pub(super) fn hit_response(now: UnixMillis, key: &Key, call: &MetaCall, fetched:
         key: key.as_bytes(),
         binary_key: Some(item.marks.has(Marks::BINARY_KEY)),
         size: Some(item.value.len()),
-        ttl_before: Some(ttl(before, now)),
-        ttl: Some(ttl(item.expiry, now)),
+        ttl: Some(ttl(before, now)),
+        ttl_touched: call.touched.map(|expiry| ttl(expiry, now)),
+        ttl_created: call.vivified.filter(|_| created).map(|expiry| ttl(expiry, now)),
         token: Some(item.cas),
         flags: Some(item.flags),
         idle: Some(seen.idle_s),
         fetched: Some(seen.fetched),
-        created,
         lost: item.marks.has(Marks::WON) && !won,
         stale: item.marks.has(Marks::STALE),
         won,
@@ -58,11 +58,11 @@ pub(super) fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mu
         _ => None,
     };
     let (code, value) = match outcome {
-        Outcome::Stored { token, .. } if let Some((number, expiry)) = created => {
+        Outcome::Stored { token, .. } if let Some((number, _)) = created => {
             facts.token = Some(*token);
-            facts.ttl_before = Some(-1);
-            facts.ttl = Some(ttl(expiry, now));
-            facts.created = true;
+            facts.ttl = Some(ttl(Expiry::NEVER, now));
+            facts.ttl_touched = call.touched.map(|expiry| ttl(expiry, now));
+            facts.ttl_created = call.vivified.map(|expiry| ttl(expiry, now));
             numbered(number)
         }
         Outcome::Stored { token, bytes } => {
@@ -72,8 +72,8 @@ pub(super) fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mu
         }
         Outcome::Number(counted) => {
             facts.token = Some(counted.token);
-            facts.ttl_before = Some(ttl(counted.before, now));
-            facts.ttl = Some(ttl(counted.expiry, now));
+            facts.ttl = Some(ttl(counted.before, now));
+            facts.ttl_touched = call.touched.map(|expiry| ttl(expiry, now));
             numbered(counted.number)
         }
         Outcome::Deleted | Outcome::Touched | Outcome::Item(_) | Outcome::Miss => (MetaCode::Done, None),

@@ -85,6 +85,10 @@ pub fn encode_touch(key: &[u8], exptime: i64, quiet: bool, out: &mut BytesMut) {
 pub fn encode_delete(key: &[u8], quiet: bool, out: &mut BytesMut) {
     out.put_slice(names::DELETE);
     put_key(key, out);
+    if key == names::NOREPLY && !quiet {
+        // As the last word it would be taken for more than a key. An argument of 0 means nothing.
+        put_number(0, out);
+    }
     end_line(quiet, out);
 }
 

@@ -67,9 +67,9 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::APPEND => return store(StoreVerb::Append, rest),
         names::PREPEND => return store(StoreVerb::Prepend, rest),
         names::CAS => return store(StoreVerb::Cas(0), rest),
-        names::INCR => return with_noreply(rest, |words, quiet| arithmetic(Direction::Increase, words, quiet)),
-        names::DECR => return with_noreply(rest, |words, quiet| arithmetic(Direction::Decrease, words, quiet)),
-        names::TOUCH => return with_noreply(rest, touch),
+        names::INCR => return of_two_words(rest, |words, quiet| arithmetic(Direction::Increase, words, quiet)),
+        names::DECR => return of_two_words(rest, |words, quiet| arithmetic(Direction::Decrease, words, quiet)),
+        names::TOUCH => return of_two_words(rest, touch),
         names::DELETE => return delete(rest),
         names::FLUSH_ALL => return with_noreply(rest, flush_all),
         names::VERBOSITY => return with_noreply(rest, admin::verbosity),
@@ -92,6 +92,14 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
 fn with_noreply<'a>(rest: &'a [u8], read: impl FnOnce(Tokens<'a>, bool) -> Fallible<Command<'a>>) -> Statement<'a> {
     let quiet = ends_quiet(rest);
     or_fault(read(tokens(rest), quiet), quiet)
+}
+
+/// The same of a command of two words at least. What has fewer is told of whatever it ends in.
+fn of_two_words<'a>(rest: &'a [u8], read: impl FnOnce(Tokens<'a>, bool) -> Fallible<Command<'a>>) -> Statement<'a> {
+    if tokens(rest).nth(1).is_none() {
+        return or_fault(Err(ErrorReply::BadLineFormat), false);
+    }
+    with_noreply(rest, read)
 }
 
 fn or_fault(outcome: Fallible<Command<'_>>, quiet: bool) -> Statement<'_> {
@@ -142,17 +150,19 @@ fn keys(mut arguments: Tokens<'_>) -> Fallible<Keys<'_>> {
 
 /// `<verb> <key> <flags> <exptime> <bytes> [<cas>] [noreply]`; further tokens are ignored.
 fn store(verb: StoreVerb, rest: &[u8]) -> Statement<'_> {
-    let quiet = ends_quiet(rest);
-    let fault = |swallow| Statement::Fault(Fault { error: ErrorReply::BadLineFormat, swallow, quiet });
+    // A line whose data cannot be told is told of, noreply or not: memcached has not looked for that yet.
+    let misread = Statement::Fault(Fault { error: ErrorReply::BadLineFormat, swallow: 0, quiet: false });
     let mut arguments = tokens(rest);
     let (Some(key), Some(flags), Some(exptime), Some(bytes)) =
         (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return fault(0);
+        return misread;
     };
     let Some(value_len) = number::block_len(bytes) else {
-        return fault(0);
+        return misread;
     };
+    let quiet = ends_quiet(rest);
+    let fault = |swallow| Statement::Fault(Fault { error: ErrorReply::BadLineFormat, swallow, quiet });
     // From here on it is known where the data ends; it must never be run as commands, whatever else is wrong.
     let swallow = value_len + names::CRLF.len();
     if key.len() > KEY_BYTES_MAX {
@@ -273,8 +283,8 @@ fn delete(rest: &[u8]) -> Statement<'_> {
     let mut arguments = tokens(rest);
     let key = arguments.next();
     let more = arguments.take(3).count();
-    // `delete noreply` deletes a key of that name, and its client waits for the reply.
-    let quiet = more > 0 && ends_quiet(rest);
+    // `delete noreply` deletes a key of that name, in silence.
+    let quiet = ends_quiet(rest);
     let outcome = match key {
         Some(_) if more > 2 => Err(ErrorReply::DeleteUsage),
         Some(key) if key.len() <= KEY_BYTES_MAX => Ok(Command::Delete { key, quiet }),

@@ -37,12 +37,12 @@ pub struct MetaFacts<'a> {
     pub binary_key: Option<bool>,
     /// `s`: bytes of the value.
     pub size: Option<usize>,
-    /// Whether the item was created by this request.
-    pub created: bool,
-    /// `t` before a `T`, or an `N` that creates: what is left of the item's life, -1 for ever.
-    pub ttl_before: Option<i64>,
-    /// `t` behind it.
+    /// `t`: what is left of the item's life, -1 for ever.
     pub ttl: Option<i64>,
+    /// `t` behind a `T` of the request.
+    pub ttl_touched: Option<i64>,
+    /// `t` behind an `N` of the request that created the item.
+    pub ttl_created: Option<i64>,
     /// `c`: the cas token.
     pub token: Option<u64>,
     /// `f`: the client's flags.
@@ -68,7 +68,7 @@ pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine
         line.push(b' ');
         line.extend_from_slice(number.format(bytes).as_bytes());
     }
-    let mut ttl = facts.ttl_before;
+    let mut ttl = facts.ttl;
     for word in echo.words.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
         let mut put = |text: Option<&str>| {
             if let Some(text) = text {
@@ -77,9 +77,8 @@ pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine
             }
         };
         match word[0] {
-            b'T' => ttl = facts.ttl,
-            b'N' if facts.created => ttl = facts.ttl,
-            b'N' => {}
+            b'T' => ttl = facts.ttl_touched,
+            b'N' => ttl = facts.ttl_created.or(ttl),
             b's' => put(facts.size.map(|size| number.format(size))),
             b't' => put(ttl.map(|ttl| number.format(ttl))),
             b'c' => put(facts.token.map(|token| number.format(token))),
