@@ -3,7 +3,7 @@
 //! Must not know connections: a ticket stands for the place where the answer goes.
 
 use bytes::Bytes;
-use memring_protocol::entry::{Expiry, UnixMillis};
+use memring_protocol::entry::{Expiry, RELATIVE_EXPTIME_MAX, UnixMillis};
 use memring_protocol::key::Key;
 use memring_protocol::message::{Count, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode};
 use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Response, StoreVerb};
@@ -64,8 +64,7 @@ impl Node {
                     turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::FlushDisabled)));
                     return;
                 }
-                let at = exptime.filter(|exptime| *exptime > 0).and_then(|exptime| expiry(exptime).unix_seconds());
-                let at = at.map(|seconds| UnixMillis(u64::from(seconds) * 1000)).filter(|at| *at > turn.now.cluster);
+                let at = exptime.and_then(|exptime| flush_moment(exptime, turn.cluster()));
                 self.start_flush(turn, ticket, at);
             }
             Command::MetaGet(_)
@@ -162,6 +161,16 @@ impl Node {
         };
         turn.effects.push(Effect::Respond(ticket, response));
     }
+}
+
+/// When a delayed flush is due, to the millisecond: unlike an expiry it need not fit a whole second. `None`: at once.
+fn flush_moment(exptime: i64, now: UnixMillis) -> Option<UnixMillis> {
+    let at = match exptime {
+        ..=0 => return None,
+        1..=RELATIVE_EXPTIME_MAX => UnixMillis(now.0 + exptime as u64 * 1000),
+        absolute => UnixMillis(absolute as u64 * 1000),
+    };
+    (at > now).then_some(at)
 }
 
 fn store_of(verb: StoreVerb, flags: u32, expiry: Expiry, value: &[u8]) -> Store {
