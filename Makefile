@@ -15,8 +15,9 @@ run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
 
-test-all: ## what is too long for `make test`: more simulated seeds
+test-all: ## what is too long for `make test`: more simulated seeds, more random commands against memcached
 	SIM_SEEDS=800 $(CARGO) test --release --locked --package memring-tests --test sim
+	COMMANDS=1000000 scripts/e2e.sh random
 
 lint: ## format check, clippy, documentation, tidy
 	$(CARGO) fmt --all --check

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for SECONDS (60 unless given), two at a time, and fails if one crashes.
+# Runs every fuzz target for SECONDS (60 unless given), four at a time, and fails if one crashes.
 # Inputs worth keeping stay in target/fuzz/corpus and are tried first in the next run; an input that crashes stays in
 # target/fuzz/crashes. RUSTC_BOOTSTRAP stands in for a nightly toolchain.
 set -euo pipefail
@@ -8,7 +8,7 @@ self=$PWD/scripts/fuzz.sh
 tools=$PWD/.tools
 kept=$PWD/target/fuzz
 seconds=${1:-60}
-jobs=2
+jobs=4
 
 quietly() { "$@" >"$kept/build.log" 2>&1 || { cat "$kept/build.log" >&2; echo "fuzz: failed: $*" >&2; exit 1; }; }
 
