@@ -10,7 +10,7 @@
 //! - after a store is acknowledged nobody sees `W`, `Z` or `X` before the next invalidation.
 //!
 //! An operation in doubt may have taken effect at any time after it began, once or never; a set, delete or read that was
-//! tried again may have taken effect twice before it ended. Must not know clusters.
+//! tried again may have taken effect more than once before it ended. Must not know clusters.
 
 use super::checks::Violation;
 use super::order::{Told, Verdict, judge};

@@ -26,7 +26,7 @@ pub trait Told: Clone {
     /// Whether what the client was told says that it changed nothing.
     fn changed_nothing(&self) -> bool;
 
-    /// The same in doubt, where it may have taken effect once more before it ended.
+    /// The same in doubt, where it may have been tried again, and so have taken effect more than once before it ended.
     fn again(&self) -> Option<Self>;
 
     /// What the key holds after it, if it can take effect on `state` with what the client was told.
@@ -47,15 +47,29 @@ pub enum Verdict<T> {
 /// What the key holds, and which of the operations that are still open, or will never end, have taken effect.
 type Reached<S> = (S, BTreeSet<usize>);
 
-/// Judges the operations of one key.
+/// So many times an operation may be tried again after it ended in doubt: what nodes allow.
+const REPEATS_MAX: usize = 3;
+
+/// Judges the operations of one key. One repeat of an operation explains nearly all; more are tried where it does not,
+/// since every one makes the search longer.
 pub fn judge<T: Told>(told: &[T]) -> Verdict<T> {
+    match judge_with(told, 1) {
+        Verdict::Unexplained(_) => judge_with(told, REPEATS_MAX),
+        verdict => verdict,
+    }
+}
+
+fn judge_with<T: Told>(told: &[T], repeats: usize) -> Verdict<T> {
     const BEGINS: u8 = 0;
     const ENDS: u8 = 1;
     const LAPSES: u8 = 2;
-    let again: Vec<T> = told.iter().filter_map(Told::again).collect();
-    let operations: Vec<&T> = told.iter().chain(&again).collect();
     // What is done once more ends with the operation that it is part of.
-    let repeated: Vec<u64> = told.iter().filter(|one| one.again().is_some()).map(Told::ended_us).collect();
+    let (again, repeated): (Vec<T>, Vec<u64>) = told
+        .iter()
+        .filter_map(|one| Some((one.again()?, one.ended_us())))
+        .flat_map(|repeat| std::iter::repeat_n(repeat, repeats))
+        .unzip();
+    let operations: Vec<&T> = told.iter().chain(&again).collect();
     let mut events = Vec::new();
     for (index, operation) in operations.iter().enumerate() {
         events.push((operation.begun_us(), BEGINS, index));
