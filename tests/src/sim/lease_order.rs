@@ -180,6 +180,11 @@ impl Told for Operation {
         repeated.then(|| Self { outcome: Outcome::InDoubt, ..self.clone() })
     }
 
+    /// Nodes try a blind write again after each of three doubts.
+    fn repeats_max(&self) -> usize {
+        if matches!(self.action, Action::Store { .. } | Action::Remove) { 3 } else { 1 }
+    }
+
     fn effect(&self, held: &Self::State) -> Option<Self::State> {
         let store = |after: Held| match self.outcome {
             Outcome::Done(token) => Some(Some(Held { token, ..after })),

@@ -29,6 +29,11 @@ pub trait Told: Clone {
     /// The same in doubt, where it may have been tried again, and so have taken effect more than once before it ended.
     fn again(&self) -> Option<Self>;
 
+    /// How often that may have been.
+    fn repeats_max(&self) -> usize {
+        1
+    }
+
     /// What the key holds after it, if it can take effect on `state` with what the client was told.
     fn effect(&self, state: &Self::State) -> Option<Self::State>;
 }
@@ -47,14 +52,11 @@ pub enum Verdict<T> {
 /// What the key holds, and which of the operations that are still open, or will never end, have taken effect.
 type Reached<S> = (S, BTreeSet<usize>);
 
-/// So many times an operation may be tried again after it ended in doubt: what nodes allow.
-const REPEATS_MAX: usize = 3;
-
 /// Judges the operations of one key. One repeat of an operation explains nearly all; more are tried where it does not,
 /// since every one makes the search longer.
 pub fn judge<T: Told>(told: &[T]) -> Verdict<T> {
     match judge_with(told, 1) {
-        Verdict::Unexplained(_) => judge_with(told, REPEATS_MAX),
+        Verdict::Unexplained(_) => judge_with(told, usize::MAX),
         verdict => verdict,
     }
 }
@@ -66,8 +68,8 @@ fn judge_with<T: Told>(told: &[T], repeats: usize) -> Verdict<T> {
     // What is done once more ends with the operation that it is part of.
     let (again, repeated): (Vec<T>, Vec<u64>) = told
         .iter()
-        .filter_map(|one| Some((one.again()?, one.ended_us())))
-        .flat_map(|repeat| std::iter::repeat_n(repeat, repeats))
+        .filter_map(|one| Some(((one.again()?, one.ended_us()), one.repeats_max().min(repeats))))
+        .flat_map(|(repeat, count)| std::iter::repeat_n(repeat, count))
         .unzip();
     let operations: Vec<&T> = told.iter().chain(&again).collect();
     let mut events = Vec::new();

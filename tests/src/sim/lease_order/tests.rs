@@ -112,3 +112,18 @@ fn an_item_that_ends_is_won_by_a_reader_that_wants_it_longer() {
     check(&[ending, read(recaches, 1, 10, "W", 10, 20), read(recaches, 1, 10, "W", 30, 40)], false);
     check(&[store(1, 10, 0, 5), read(recaches, 1, 10, "W", 10, 20)], false);
 }
+
+#[test]
+fn a_store_that_was_tried_again_may_come_back_three_times_and_no_more() {
+    let retried = |comebacks: u64| {
+        let mut lines = vec![store(1, 100, 0, 200)];
+        for round in 0..comebacks {
+            let at = 10 + 20 * round;
+            lines.push(store(2, at, at, at + 5));
+            lines.push(read(PLAIN, 1, at + 7, "", at + 7, at + 9));
+        }
+        lines
+    };
+    check(&retried(3), true);
+    check(&retried(5), false);
+}
