@@ -145,10 +145,11 @@ fn http_is_closed_without_a_word() {
 
 #[test]
 fn unknown_commands_answer_error_and_keep_the_connection() {
-    for name in ["foo", "mq k", "mgx k", "debugtime", "debugitem k", "misbehave", "refresh_certs", "noreply"] {
+    for name in ["foo", "mq k", "mgx k", "debugtime", "debugitem k", "misbehave", "refresh_certs"] {
         check(format!("{name}\r\nversion\r\n"), &["ERROR", "version"]);
     }
     check("foo noreply\r\nfoo noreply x\r\n", &["ERROR (quiet)", "ERROR"]);
+    check("noreply\r\n noreply \r\n", &["ERROR (quiet)", "ERROR (quiet)"]);
 }
 
 #[test]

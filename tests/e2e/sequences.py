@@ -237,10 +237,10 @@ class Generator:
     def timed(self, letter):
         return self.with_token(letter, self.ttl())
 
-    def meta_line(self, words):
+    def meta_line(self, words, spoil=True):
         """Flattens the flags that are made of a letter and something only known later."""
         parts = []
-        for part in self.line(words):
+        for part in self.line(words, spoil=spoil):
             parts.extend(part if isinstance(part, list) else [part])
         return parts
 
@@ -296,7 +296,9 @@ class Generator:
             chosen += self.maybe(6, lambda: self.with_token(b"E", self.pick(TOKENS[1:], TOKENS_ODD, 20)))
         if not self.one_in(3):
             chosen.append(b"v")
-        return [*self.swallowed(), b"mn\r\n", *self.meta_line([b"ma", key, *self.flags(own, [b"k", b"q", b"t", b"c", b"s", b"f", b"Pproxy", b"Lfoo"], chosen)])]
+        usual = [b"k", b"q", b"t", b"c", b"s", b"f", b"Pproxy", b"Lfoo"]
+        # A line that goes down must not lose its M.
+        return [*self.swallowed(), b"mn\r\n", *self.meta_line([b"ma", key, *self.flags(own, usual, chosen)], spoil=not down)]
 
     def meta_debug(self):
         return self.line([b"me", self.rng.choice(self.keys)], spoil=False)

@@ -115,7 +115,8 @@ fn unknown(line: &[u8]) -> Statement<'_> {
     if !is_only_word && last.starts_with(b"HTTP/") {
         return Statement::Http;
     }
-    let quiet = !is_only_word && last == names::NOREPLY;
+    // Even as the only word.
+    let quiet = last == names::NOREPLY;
     Statement::Fault(Fault { error: ErrorReply::Unknown, swallow: 0, quiet })
 }
 
