@@ -3,14 +3,13 @@
 //! Must not open sockets or read clocks: virtual time passes by a microsecond a request.
 
 use std::hint::black_box;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use criterion::Criterion;
 use memring_benches::{KEYS, NOW, VALUES, key_bytes, quick, value};
-use memring_engine::node::{Control, Effect, Node, Settings, Shared, Ticket, Unmet};
+use memring_engine::node::{Control, Effect, Node, Settings, Shared, Ticket};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::ring::NodeName;
@@ -118,38 +117,9 @@ impl Alone {
 
 fn settings() -> Settings {
     Settings {
-        name: NodeName::new("n1").expect("a legal name"),
-        cluster: "memring".to_owned(),
-        zone: String::new(),
-        weight: 100,
-        replicas: 1,
-        vnodes: 256,
-        read: None,
-        write: None,
-        namespaces: Vec::new(),
-        unmet: Unmet::Miss,
         memory_limit_bytes: 64 << 20,
-        item_bytes_max: 1 << 20,
-        evict: true,
-        joining: false,
-        expect: None,
-        rejoin_empty: false,
-        refound_after: Duration::from_secs(30),
-        hint_memory_bytes: 1 << 20,
-        flush_enabled: true,
-        dump_enabled: true,
-        watch_enabled: true,
-        shutdown_enabled: false,
-        idle_timeout_s: 0,
         listen: "127.0.0.1".to_owned(),
-        socket: None,
-        socket_mode: 0o700,
-        auth_file: None,
-        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 11212)),
-        client_port: 11211,
-        admin_port: 11213,
         generation: NOW.0,
-        seed: 0x5eed,
-        workers: 1,
+        ..Settings::alone(NodeName::new("n1").expect("a legal name"))
     }
 }

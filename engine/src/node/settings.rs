@@ -97,12 +97,13 @@ pub struct Settings {
     pub workers: u16,
 }
 
-#[cfg(test)]
 impl Settings {
-    /// A node alone, with everything allowed.
-    pub(crate) fn for_tests(name: &str) -> Self {
+    /// A node that founds a ring of its own with one copy of each item, and lets clients do everything but shut it down:
+    /// where tests and benchmarks start from. 16 MiB of memory, items up to 1 MiB, ports of 127.0.0.1, one worker; its
+    /// generation and its seed are the same every time.
+    pub fn alone(name: NodeName) -> Self {
         Self {
-            name: NodeName::new(name).expect("a legal name"),
+            name,
             cluster: "memring".to_owned(),
             zone: String::new(),
             weight: 100,

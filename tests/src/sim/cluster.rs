@@ -194,40 +194,22 @@ impl Cluster {
 
     fn settings(&mut self, node: usize) -> Settings {
         Settings {
-            name: NodeName::new(&format!("n{}", node + 1)).expect("a legal name"),
-            cluster: "memring".to_owned(),
-            zone: String::new(),
-            weight: 100,
             replicas: self.options.replicas,
             vnodes: 64,
-            read: None,
-            write: None,
             // Keys of this prefix are read and written at level one.
             namespaces: vec![Namespace { prefix: b"fast:".to_vec(), read: Some(Level::One), write: Some(Level::One) }],
             unmet: Unmet::Error,
             memory_limit_bytes: self.options.memory_limit_bytes,
             item_bytes_max: 10 * 1024,
-            evict: true,
             joining: true,
             expect: self.options.expect,
-            rejoin_empty: false,
-            refound_after: Duration::from_secs(30),
             hint_memory_bytes: self.options.hint_memory_bytes,
-            flush_enabled: true,
-            dump_enabled: true,
-            watch_enabled: true,
-            shutdown_enabled: false,
-            idle_timeout_s: 0,
             listen: "127.0.0.1".to_owned(),
-            socket: None,
-            socket_mode: 0o700,
-            auth_file: None,
             peer: address(node),
-            client_port: 11211,
-            admin_port: 11213,
             generation: WALL_MS + self.now_us / 1000,
             seed: self.random.random(),
             workers: self.options.workers as u16,
+            ..Settings::alone(NodeName::new(&format!("n{}", node + 1)).expect("a legal name"))
         }
     }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memring_protocol::entry::UnixMillis;
+use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Crawler, ErrorReply, LineScanner, Response, Step, TextLimits};
 use memring_protocol::version::STAMP_EPOCH_UNIX_MS;
 
+use crate::node::tests::found;
 use crate::node::{Control, Effect, Node, ProcessFacts, Settings, Shared, Ticket};
-use crate::now::{Mono, Now};
+use crate::now::Now;
 
 const LIMITS: TextLimits = TextLimits { item_bytes_max: 1 << 20, get_line_bytes_max: 8 << 20 };
 
@@ -35,18 +37,10 @@ impl Alone {
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings { memory_limit_bytes: 64 << 20, ..Settings::for_tests("n1") };
+        let name = NodeName::new("n1").expect("a legal name");
+        let mut settings = Settings { memory_limit_bytes: 64 << 20, ..Settings::alone(name) };
         change(&mut settings);
-        let shared = Shared::new(settings);
-        let mut control = Control::new(Arc::clone(&shared));
-        let cluster = UnixMillis(STAMP_EPOCH_UNIX_MS + 1_000_000_000);
-        let mut now = Now { mono: Mono(0), cluster };
-        let mut effects = Vec::new();
-        while !shared.is_synced() {
-            assert!(now.mono < Mono(60_000_000), "a node alone is synced at once");
-            control.on_timer(now, &mut effects);
-            now.mono = now.mono.after(Duration::from_millis(10));
-        }
+        let (shared, control, now) = found(settings, UnixMillis(STAMP_EPOCH_UNIX_MS + 1_000_000_000));
         Self { node: Node::new(Arc::clone(&shared), 0), shared, now, sequence: 0, _control: control }
     }
 

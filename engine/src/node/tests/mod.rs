@@ -2,7 +2,6 @@
 
 mod events;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use memring_protocol::entry::UnixMillis;
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Response, Step, TextLimits, parse};
 
-use super::{Control, Effect, Event, Node, Settings, Shared, Ticket, Unmet};
+use super::{Control, Effect, Event, Node, Settings, Shared, Ticket};
 use crate::now::{Mono, Now};
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -25,16 +24,8 @@ struct Alone {
 }
 
 impl Alone {
-    /// Founds the ring and waits until every partition is synced.
     fn founded() -> Self {
-        let shared = Shared::new(settings());
-        let mut control = Control::new(Arc::clone(&shared));
-        let mut now = Now { mono: Mono(0), cluster: START };
-        while !shared.is_synced() {
-            assert!(now.mono < Mono(60_000_000), "a node alone is synced at once");
-            control.on_timer(now, &mut Vec::new());
-            now.mono = now.mono.after(Duration::from_millis(10));
-        }
+        let (shared, _, now) = found(settings(), START);
         Self { node: Node::new(Arc::clone(&shared), 0), shared, now, requests: 0 }
     }
 
@@ -61,40 +52,25 @@ impl Alone {
     }
 }
 
+/// Founds a ring of one and waits, in virtual time from `cluster` on, until every partition is synced.
+pub(super) fn found(settings: Settings, cluster: UnixMillis) -> (Arc<Shared>, Control, Now) {
+    let shared = Shared::new(settings);
+    let mut control = Control::new(Arc::clone(&shared));
+    let mut now = Now { mono: Mono(0), cluster };
+    while !shared.is_synced() {
+        assert!(now.mono < Mono(60_000_000), "a node alone is synced at once");
+        control.on_timer(now, &mut Vec::new());
+        now.mono = now.mono.after(Duration::from_millis(10));
+    }
+    (shared, control, now)
+}
+
 fn settings() -> Settings {
     Settings {
-        name: NodeName::new("n1").expect("a legal name"),
-        cluster: "memring".to_owned(),
-        zone: String::new(),
-        weight: 100,
-        replicas: 1,
-        vnodes: 256,
-        read: None,
-        write: None,
-        namespaces: Vec::new(),
-        unmet: Unmet::Miss,
         memory_limit_bytes: 1 << 20,
         item_bytes_max: 10 << 10,
-        evict: true,
-        joining: false,
-        expect: None,
-        rejoin_empty: false,
-        refound_after: Duration::from_secs(30),
-        hint_memory_bytes: 1 << 20,
-        flush_enabled: true,
-        dump_enabled: true,
-        watch_enabled: true,
-        shutdown_enabled: false,
-        idle_timeout_s: 0,
         listen: "127.0.0.1".to_owned(),
-        socket: None,
-        socket_mode: 0o700,
-        auth_file: None,
-        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 11212)),
-        client_port: 11211,
-        admin_port: 11213,
         generation: START.0,
-        seed: 0x5eed,
-        workers: 1,
+        ..Settings::alone(NodeName::new("n1").expect("a legal name"))
     }
 }
