@@ -7,42 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use memring_engine::node::Counter;
 use memring_engine::now::Mono;
 
 use crate::client_socket::Endpoint;
 use crate::registry::{Entry, Registry};
-
-/// A number that only rises.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Client connections of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) registry: Registry,
     current: AtomicU64,
-    total: AtomicU64,
-    rejected: AtomicU64,
+    total: Counter,
+    rejected: Counter,
     /// Closed because they were idle.
-    pub(crate) idle_kicks: Count,
+    pub(crate) idle_kicks: Counter,
     /// Logins tried.
-    pub(crate) logins: Count,
+    pub(crate) logins: Counter,
     /// Logins tried in vain.
-    pub(crate) failed_logins: Count,
+    pub(crate) failed_logins: Counter,
     /// Listeners that cannot accept for now.
     paused: AtomicU64,
-    pauses: Count,
-    paused_us: AtomicU64,
+    pauses: Counter,
+    paused_us: Counter,
 }
 
 impl Connections {
@@ -50,11 +37,11 @@ impl Connections {
     pub(crate) fn admit(self: &Arc<Self>, limit: u64, from: Endpoint, to: Endpoint, now: Mono) -> Option<Admission> {
         // Only the control thread adds, so nobody can pass the limit between the two lines.
         if self.current() >= limit {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
+            self.rejected.increment();
             return None;
         }
         self.current.fetch_add(1, Ordering::Relaxed);
-        self.total.fetch_add(1, Ordering::Relaxed);
+        self.total.increment();
         let entry = self.registry.enter_client(from, to, now);
         Some(Admission { connections: Arc::clone(self), entry })
     }
@@ -68,7 +55,7 @@ impl Connections {
     /// Notes how much longer that has been so.
     pub(crate) fn paused_for(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.paused_us.fetch_add(us, Ordering::Relaxed);
+        self.paused_us.add(us);
     }
 
     /// Notes that it can again.
@@ -88,7 +75,7 @@ impl Connections {
 
     /// For how long, in microseconds.
     pub(crate) fn paused_us(&self) -> u64 {
-        self.paused_us.load(Ordering::Relaxed)
+        self.paused_us.value()
     }
 
     pub(crate) fn current(&self) -> u64 {
@@ -96,11 +83,11 @@ impl Connections {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+        self.total.value()
     }
 
     pub(crate) fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
+        self.rejected.value()
     }
 }
 
