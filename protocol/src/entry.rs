@@ -62,6 +62,12 @@ impl Expiry {
     pub fn unix_seconds(self) -> Option<u32> {
         self.0.map(NonZeroU32::get)
     }
+
+    /// Whole seconds left at `now`, below 0 once it is long past; `None` for never. `now` is rounded up, as where a
+    /// relative exptime is read, so that right after it was set it is what was set.
+    pub fn seconds_left(self, now: UnixMillis) -> Option<i64> {
+        self.unix_seconds().map(|at| i64::from(at) - now.0.div_ceil(1000) as i64)
+    }
 }
 
 /// What meta commands note on an item beside its value (protocol.txt, "Meta Get"): the same on every copy.
@@ -187,5 +193,19 @@ mod tests {
         assert!(Expiry::PAST.is_past(now) && !Expiry::NEVER.is_past(now));
         assert!(!Expiry::from_exptime(1, now).is_past(UnixMillis(now.0 + 999)));
         assert!(Expiry::from_exptime(1, now).is_past(UnixMillis(now.0 + 2000)));
+    }
+
+    #[test]
+    fn what_was_just_set_has_all_its_seconds_left() {
+        for now in [1_800_000_000_000, 1_800_000_000_001, 1_800_000_000_999].map(UnixMillis) {
+            let expiry = Expiry::from_exptime(50, now);
+            for (later_ms, left) in [(0, 50), (1000, 49), (50_000, 0), (53_000, -3)] {
+                assert_eq!(expiry.seconds_left(UnixMillis(now.0 + later_ms)), Some(left), "{now:?} and {later_ms} ms");
+            }
+        }
+        assert_eq!(Expiry::at(1_800_000_001).seconds_left(UnixMillis(1_800_000_000_000)), Some(1));
+        assert_eq!(Expiry::at(1_800_000_001).seconds_left(UnixMillis(1_800_000_000_001)), Some(0));
+        assert_eq!(Expiry::PAST.seconds_left(UnixMillis(1_800_000_000_000)), Some(-1_799_999_999));
+        assert_eq!(Expiry::NEVER.seconds_left(UnixMillis(1_800_000_000_000)), None);
     }
 }

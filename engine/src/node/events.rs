@@ -273,7 +273,7 @@ impl Node {
         turn.effects.extend(evictions.items.into_iter().map(|item| {
             Effect::Event(Event::Evicted {
                 fetched: item.fetched,
-                ttl_s: item.expiry.unix_seconds().map_or(-1, |at| i64::from(at) - now.0.div_ceil(1000) as i64),
+                ttl_s: item.expiry.seconds_left(now).unwrap_or(-1),
                 idle_s: now.seconds().saturating_sub(u64::from(item.accessed_s)),
                 class: item.class(),
                 size: item.value_bytes,
@@ -334,9 +334,9 @@ fn class(key: &Key, size: usize) -> u32 {
     class_of(item_size(key.len(), size))
 }
 
-/// Rounded so that right after it was set it is what was set.
+/// Whole seconds left, 0 for ever; what is past wraps around in 32 bits.
 fn ttl_s(expiry: Expiry, now: UnixMillis) -> u32 {
-    expiry.unix_seconds().map_or(0, |at| at.wrapping_sub(now.0.div_ceil(1000) as u32))
+    expiry.seconds_left(now).map_or(0, |left| left as u32)
 }
 
 fn word_of(mutation: &Mutation, mode: StoreMode) -> StoreWord {

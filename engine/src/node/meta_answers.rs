@@ -10,9 +10,9 @@ use memring_protocol::text::{ErrorReply, MetaCode, MetaFacts, Response, meta_lin
 
 use super::meta::{Kind, MetaCall};
 
-/// Whole seconds left, -1 for ever; 0 for what is past. Rounded so that right after it was set it is what was set.
+/// Whole seconds left, -1 for ever; 0 for what is past.
 fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
-    expiry.unix_seconds().map_or(-1, |at| (i64::from(at) - now.0.div_ceil(1000) as i64).max(0))
+    expiry.seconds_left(now).map_or(-1, |left| left.max(0))
 }
 
 /// The answer to an mg that found an item.
