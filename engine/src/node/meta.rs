@@ -182,7 +182,8 @@ impl Node {
         mode: StoreMode,
         value: &[u8],
     ) {
-        self.count_store(request.key().to_key().len(), value.len());
+        let target = Target { key: request.key().to_key(), level: request.level() };
+        self.count_store(target.key.len(), value.len());
         let call = MetaCall::new(turn.cluster(), ticket, Kind::Set(value.len()), request);
         let joins = matches!(mode, StoreMode::Append | StoreMode::Prepend);
         let exptime = if joins { request.vivify() } else { request.exptime() };
@@ -201,7 +202,6 @@ impl Node {
             token: request.token().filter(|&token| token != 0),
             create: joins && request.vivify().is_some(),
         };
-        let target = Target { key: request.key().to_key(), level: request.level() };
         self.start_write(turn, target, Mutation::Store(store), WriteParent::Meta(call), None);
     }
 

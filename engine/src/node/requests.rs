@@ -134,12 +134,13 @@ impl Node {
     /// A value over the limit: set and ms remove the old one, the others leave it (protocol.txt, "Storage commands").
     pub(crate) fn start_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: &MetaKey<'_>, removes: bool) {
         self.shared.counters.store_too_large.increment();
-        self.shared.details.note_store(key.to_key().as_bytes());
+        let key = key.to_key();
+        self.shared.details.note_store(key.as_bytes());
         if removes {
             let mutation = Mutation::Remove(Remove::default());
-            self.start_write(turn, Target::of(key.to_key()), mutation, WriteParent::TooLarge(ticket), None);
+            self.start_write(turn, Target::of(key), mutation, WriteParent::TooLarge(ticket), None);
         } else {
-            self.tell_too_large(turn, ticket, key.to_key(), StoreWord::Unknown);
+            self.tell_too_large(turn, ticket, key, StoreWord::Unknown);
             self.answer_too_large(turn, ticket);
         }
     }
