@@ -16,7 +16,8 @@ use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
 
 /// What `version` answers: the memcached whose protocol this is. Clients parse it, and decide by it what they may send:
-/// libmemcached takes a server below 1.6 for one with the errors of long ago. memring's own is in `stats`.
+/// libmemcached takes a server below 1.6 for one with the errors of long ago. memring's own is told by `memring --version`
+/// and by the line that the log has of the start.
 pub const VERSION: &str = "1.6.45";
 
 pub(crate) fn key_of(bytes: &[u8]) -> Key {
