@@ -27,7 +27,7 @@ pub(crate) struct Sum {
     /// In the order of the answering node's own `stats`.
     names: Vec<String>,
     counts: BTreeMap<String, u64>,
-    /// Members of the ring, or this node alone.
+    /// Members of the ring, and this node if it is none.
     nodes: usize,
     answered: usize,
     waiting: Slots,
@@ -47,7 +47,7 @@ impl Node {
             ticket,
             names: mine.iter().map(|(name, _)| name.clone()).collect(),
             counts: mine.into_iter().collect(),
-            nodes: members.len().max(1),
+            nodes: members.len() + usize::from(me.is_none()),
             answered: 1,
             waiting: waiting.clone(),
         };

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memring_protocol::entry::UnixMillis;
+use memring_protocol::message::{ControlReply, ControlRequest, Message, Reply, Request};
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Crawler, ErrorReply, LineScanner, Response, Step, TextLimits};
 use memring_protocol::version::STAMP_EPOCH_UNIX_MS;
 
 use crate::node::tests::found;
-use crate::node::{Control, Effect, Node, ProcessFacts, Settings, Shared, Ticket};
+use crate::node::topology::Peer;
+use crate::node::{Control, Effect, Liveness, Node, ProcessFacts, Settings, Shared, Ticket, Topology};
 use crate::now::Now;
 
 const LIMITS: TextLimits = TextLimits { item_bytes_max: 1 << 20, get_line_bytes_max: 8 << 20 };
@@ -272,6 +274,34 @@ fn the_sum_of_a_node_alone_is_what_it_counts_itself() {
         assert_eq!(sum[name], value, "{name}");
     }
     assert!(!sum.contains_key("pid"), "what cannot be added up is left out");
+}
+
+#[test]
+fn a_node_that_is_no_member_is_one_node_more_in_the_sum() {
+    let mut alone = Alone::new();
+    let layout = Arc::clone(alone.shared.topology().layout().expect("it founded a ring"));
+    let (slot, name) = (layout.config.members[0].slot, layout.config.members[0].name.clone());
+    let address = alone.shared.settings().peer;
+    let outsider = NodeName::new("n2").expect("a legal name");
+    let member = Peer { name, address, liveness: Liveness::Alive };
+    alone.shared.set_topology(Topology::default().with_layout(layout, &outsider).with_peers(&[(slot, member)]));
+
+    let Step::Command { command, .. } = LineScanner::default().parse(b"stats cluster\r\n", &LIMITS) else {
+        panic!("not a command")
+    };
+    let ticket = Ticket { connection: 1, sequence: 1 };
+    let mut effects = Vec::new();
+    alone.node.on_request(alone.now, ticket, &command, &mut effects);
+    let [Effect::Send(to, Message::Request(id, Request::Control(ControlRequest::Stats)))] = effects[..] else {
+        panic!("the member is asked: {effects:?}")
+    };
+    assert_eq!(to, address);
+    effects.clear();
+    let reply = Reply::Control(ControlReply::Stats(vec![("curr_items".to_owned(), 5)]));
+    alone.node.on_peer_reply(alone.now, address, id, reply, &mut effects);
+    let answer = answer_of(ticket, &effects);
+    assert!(answer.starts_with("STAT nodes 2\r\nSTAT nodes_answered 2\r\n"), "{answer}");
+    assert!(answer.contains("STAT curr_items 5\r\n"), "{answer}");
 }
 
 #[test]
