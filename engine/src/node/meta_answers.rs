@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memring_protocol::entry::{Expiry, Marks, UnixMillis};
 use memring_protocol::key::{KEY_BYTES_MAX, Key};
 use memring_protocol::message::{Fetched, Mutation, Outcome};
-use memring_protocol::text::{ErrorReply, MetaCode, MetaFacts, Response, meta_line, put_base64};
+use memring_protocol::text::{ErrorReply, MetaCode, MetaFacts, Response, meta_line, put_key_as_sent};
 
 use super::meta::{Kind, MetaCall};
 
@@ -94,11 +94,7 @@ pub(super) fn respond(now: UnixMillis, key: &Key, call: &MetaCall, mutation: &Mu
 pub(super) fn debug_response(now: UnixMillis, key: &Key, fetched: &Fetched) -> Response {
     let Fetched { item, seen, .. } = fetched;
     let mut shown = Vec::with_capacity(KEY_BYTES_MAX);
-    if item.marks.has(Marks::BINARY_KEY) {
-        put_base64(key.as_bytes(), &mut shown);
-    } else {
-        shown.extend_from_slice(key.as_bytes());
-    }
+    put_key_as_sent(key.as_bytes(), item.marks.has(Marks::BINARY_KEY), &mut shown);
     let size = crate::store::item_size(key.len(), item.value.len());
     let facts = format!(
         " exp={} la={} cas={} fetch={} cls={} size={size}\r\n",

@@ -48,9 +48,13 @@ pub(super) fn decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
     (len > 0).then_some(len)
 }
 
-/// Appends the base64 of `bytes`: how a key that was sent so is shown.
-pub fn put_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    encode(bytes, |letters| out.extend_from_slice(letters));
+/// Appends a key as it was sent: in base64, or as it is.
+pub fn put_key_as_sent(key: &[u8], in_base64: bool, out: &mut Vec<u8>) {
+    if in_base64 {
+        encode(key, |letters| out.extend_from_slice(letters));
+    } else {
+        out.extend_from_slice(key);
+    }
 }
 
 /// Hands the base64 of `bytes` to `put`, four letters at a time.

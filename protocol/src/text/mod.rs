@@ -29,7 +29,7 @@ mod reply;
 mod response;
 mod uri;
 
-pub use base64::put_base64;
+pub use base64::put_key_as_sent;
 pub use command::{Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, WatchKinds};
 pub use encode::{
     encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,

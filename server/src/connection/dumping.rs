@@ -9,7 +9,7 @@ use memring_engine::node::DumpCursor;
 use memring_engine::now::Now;
 use memring_engine::store::Listing;
 use memring_protocol::entry::Marks;
-use memring_protocol::text::{Classes, ErrorReply, Response, put_base64, put_uri_encoded};
+use memring_protocol::text::{Classes, ErrorReply, Response, put_key_as_sent, put_uri_encoded};
 
 use super::replies::Part;
 use super::{Connection, Mode, Stall};
@@ -116,13 +116,9 @@ impl Form {
             }
             Self::Mgdump => {
                 page.extend_from_slice(b"mg ");
-                if listing.marks.has(Marks::BINARY_KEY) {
-                    put_base64(&listing.key, page);
-                    page.extend_from_slice(b" b\r\n");
-                } else {
-                    page.extend_from_slice(&listing.key);
-                    page.extend_from_slice(b"\r\n");
-                }
+                let in_base64 = listing.marks.has(Marks::BINARY_KEY);
+                put_key_as_sent(&listing.key, in_base64, page);
+                page.extend_from_slice(if in_base64 { b" b\r\n" } else { b"\r\n" });
             }
         }
     }

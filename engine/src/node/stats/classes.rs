@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 use memring_protocol::entry::{Marks, UnixMillis};
-use memring_protocol::text::{ErrorReply, Response, put_base64};
+use memring_protocol::text::{ErrorReply, Response, put_key_as_sent};
 
 use super::Lines;
 use crate::node::shared::Shared;
@@ -113,11 +113,7 @@ pub(super) fn dump(shared: &Shared, now: UnixMillis, class: Option<&[u8]>, limit
     let mut key = Vec::new();
     for item in listed {
         key.clear();
-        if item.marks.has(Marks::BINARY_KEY) {
-            put_base64(&item.key, &mut key)
-        } else {
-            key.extend_from_slice(&item.key)
-        }
+        put_key_as_sent(&item.key, item.marks.has(Marks::BINARY_KEY), &mut key);
         let end = item.expiry.unix_seconds().unwrap_or(0);
         let rest = format!(" [{} b; {end} s]\r\n", item.value_bytes);
         if out.len() + key.len() + rest.len() > DUMP_BYTES_MAX {
