@@ -3,7 +3,7 @@
 //! Values that memcached refuses are refused, and what it takes is taken. Must not touch anything outside: no file, no
 //! environment, no process; so everything here can be tested by tables.
 
-use memring_server::config::Meant;
+use memring_server::config::{self, Meant};
 
 use super::UsageError;
 use super::extended::Extended;
@@ -42,7 +42,7 @@ const ITEM_BYTES_MAX: i64 = 7 * 1024 * 1024;
 const THREADS_USUAL_MAX: i64 = 64;
 
 /// The most workers of `memring serve`.
-const THREADS_MAX: i64 = 256;
+const THREADS_MAX: i64 = config::THREADS_MAX as i64;
 
 pub(super) fn translate(arguments: &[String]) -> Result<Asked, UsageError> {
     let mut reading = Reading::default();

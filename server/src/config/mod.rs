@@ -31,6 +31,7 @@ pub use self::join::JoinTarget;
 pub use self::layers::{command, config_file_argument, from_arguments, given_flags};
 pub use self::listen::ListenAddress;
 pub use self::memcached::{Meant, from_memcached};
+pub use self::options::THREADS_MAX;
 
 /// Everything that `memring serve` can be told, checked.
 #[derive(Clone, PartialEq, Debug)]

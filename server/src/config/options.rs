@@ -12,6 +12,9 @@ use super::{AuthFile, Config, LogFormat, join, listen};
 
 const MIB: u64 = 1024 * 1024;
 
+/// The most worker threads (`--threads`).
+pub const THREADS_MAX: u16 = 256;
+
 /// One option.
 pub(super) struct Choice {
     /// Its flag without the dashes, its key in the file; `MEMRING_` and this in capitals is its variable.
@@ -62,7 +65,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("disable-flush-all", Some('F'), Nothing, "", "Refuse flush_all", |c, t| put(&mut c.disable_flush_all, truth(t))),
     choice("disable-dumping", Some('X'), Nothing, "", "Refuse to list keys (stats cachedump, lru_crawler metadump)", |c, t| put(&mut c.disable_dumping, truth(t))),
     choice("disable-watch", Some('W'), Nothing, "", "Refuse watch", |c, t| put(&mut c.disable_watch, truth(t))),
-    choice("threads", Some('t'), Value("NUMBER"), "one a core", "Worker threads", |c, t| put(&mut c.threads, number(t, 1, 256).map(Some))),
+    choice("threads", Some('t'), Value("NUMBER"), "one a core", "Worker threads", |c, t| put(&mut c.threads, number(t, 1, THREADS_MAX.into()).map(Some))),
     choice("name", None, Value("NAME"), "the host's name", "This node's name: its identity on the ring", |c, t| put(&mut c.name, NodeName::new(t).map(Some).map_err(|error| error.to_string()))),
     choice("zone", None, Value("ZONE"), "", "The node's failure domain: copies go to distinct zones first", |c, t| put(&mut c.zone, word(t))),
     choice("weight", None, Value("WEIGHT"), "1", "The node's share of the ring", |c, t| put(&mut c.weight, weight(t))),
