@@ -3,10 +3,10 @@ SEEDS ?= 300
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim mutants fuzz bench e2e clean
+.PHONY: help run test test-all lint fmt sim mutants fuzz bench bench-memory bench-hits e2e clean
 
 help: ## list the targets
-	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops it)
 	$(CARGO) build --release --locked
@@ -39,6 +39,12 @@ fuzz: ## fuzz every decoder for a minute
 
 bench: ## measure what a request costs, room by room
 	$(CARGO) bench --locked --package memring-benches
+
+bench-memory: ## memring's memory beside memcached's, through the protocol (QUICK=1: smaller figures)
+	scripts/side-by-side.sh memory
+
+bench-hits: ## memring's hit rates beside memcached's, on five traces (QUICK=1: smaller figures)
+	scripts/side-by-side.sh hits
 
 e2e: ## three real nodes against the clients, exporters and chart arguments that people use
 	scripts/e2e.sh
