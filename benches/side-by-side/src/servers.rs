@@ -20,9 +20,8 @@ const STARTS_MAX: usize = 3;
 const THREADS: &str = "2";
 
 /// Starts a server, tells its process id, and kills it when standard input ends: so when the driver ends, however it does.
-/// Deaf to Ctrl-C, which comes to all of the terminal's processes, so that it is still there to do that.
-const GUARD: &str =
-    r#"exec 2>/dev/null; trap '' INT; "$@" >/dev/null 2>&1 </dev/null & echo $!; cat >/dev/null; kill -KILL $!; wait"#;
+/// Deaf to what comes to all of a terminal's processes, so that it is still there to do that.
+const GUARD: &str = r#"exec 2>/dev/null; trap '' HUP INT TERM; "$@" >/dev/null 2>&1 </dev/null & echo $!; cat >/dev/null; kill -KILL $!; wait"#;
 
 /// Which command line a binary has.
 #[derive(Clone, Copy, PartialEq, Debug)]
