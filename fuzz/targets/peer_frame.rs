@@ -6,12 +6,14 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use memring_protocol::frame::{
-    FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, WIRE_VERSION, decode, decode_preamble, encode, encode_preamble,
+    FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, Streams, Taken, WIRE_VERSION, decode, decode_preamble, encode,
+    encode_preamble,
 };
 
 fuzz_target!(|bytes: &[u8]| {
     check_preamble(bytes);
     check_stream(bytes);
+    check_fragments(bytes);
     // Once more with a header that gets past the length and the version, so that most inputs reach a body.
     if bytes.len() >= HEADER_BYTES {
         let mut framed = bytes.to_vec();
@@ -19,8 +21,26 @@ fuzz_target!(|bytes: &[u8]| {
         framed[4] = WIRE_VERSION;
         check_preamble(&framed);
         check_stream(&framed);
+        check_fragments(&framed);
     }
 });
+
+/// Takes frame after frame, fragments too: what is half here costs no more than was sent.
+fn check_fragments(bytes: &[u8]) {
+    let (mut streams, mut buffer) = (Streams::default(), BytesMut::from(bytes));
+    loop {
+        let before = buffer.len();
+        match streams.take(&mut buffer) {
+            Ok(Some(Taken::Begun(id, _))) if id.0 % 2 == 0 => assert!(streams.go_on(id)),
+            Ok(Some(Taken::Begun(id, _))) => streams.decline(id),
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(error) if error.ends_link() => return,
+            Err(_) => {}
+        }
+        assert!(buffer.len() < before && streams.held_bytes() <= bytes.len());
+    }
+}
 
 /// Takes frame after frame, as a link does.
 fn check_stream(bytes: &[u8]) {

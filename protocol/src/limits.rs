@@ -15,8 +15,29 @@ pub const STATS_MAX: usize = 128;
 /// Bytes of entries after which a fetch reply ends: small enough not to hold up client traffic on a worker.
 pub const FETCH_REPLY_BYTES: usize = 256 * 1024;
 
-/// The largest frame body. Holds the largest value (see `-I`) with its key and header, or a full fetch reply.
+/// The largest frame body. Peers that do not know fragments send up to this in one frame.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The largest body that a node sends as one frame to a peer that knows fragments: small enough not to hold up others.
+pub const WHOLE_BYTES_MAX: usize = 256 * 1024;
+
+/// The largest frame of a fragment, header included: what a small message waits behind at most.
+pub const FRAGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a message that its first fragment may carry, before the receiver has made room for the whole.
+pub const OPENING_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages that may travel in fragments on one link at once, one way. Their openings come to 2 MiB.
+pub const STREAMS_MAX: usize = 32;
+
+/// The largest item, key and value together, that a node may be told to take (`-I`): memcached's.
+pub const ITEM_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The largest body of a message in fragments: the largest item with its fields, and a fetch reply that was almost full.
+pub const MESSAGE_BYTES_MAX: usize = ITEM_BYTES_MAX + 1024 * 1024;
+
+// The rest of a page beside one large item, and the fields of both, are within the megabyte.
+const _: () = assert!(FETCH_REPLY_BYTES * 2 <= 1024 * 1024);
 
 /// The largest bincode body: a ring config of a thousand members with long names fits.
 pub const CONTROL_BYTES_MAX: usize = 1024 * 1024;

@@ -6,8 +6,11 @@
 use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
-use memring_protocol::frame::{Preamble, decode, decode_preamble, encode, encode_preamble};
+use memring_protocol::frame::{
+    Leave, Preamble, decode, decode_preamble, encode, encode_in_pieces, encode_preamble, put_leave,
+};
 use memring_protocol::key::{Key, Partition};
+use memring_protocol::limits::WHOLE_BYTES_MAX;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest, FetchWant, Fetched,
     FetchedPartition, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply,
@@ -214,6 +217,45 @@ fn replies_have_these_bytes() {
     );
     check_reply(Reply::Control(ControlReply::FlushStamp(Stamp(6))), "0200000001850000 0206");
     check_reply(Reply::Control(ControlReply::Done), "0100000001850000 03");
+    check_reply(Reply::Control(ControlReply::Working), "0100000001850000 06");
+}
+
+#[test]
+fn fragments_and_leaves_have_these_bytes() {
+    let value = Bytes::from(vec![b'v'; WHOLE_BYTES_MAX + 1]);
+    let item = Item { value, flags: 0x11, cas: 0x22, expiry: Expiry::NEVER, marks: Marks::NONE };
+    let entry = Entry { version: version(), body: Body::Item(item) };
+    let replicate = Replicate { epoch: Epoch(9), fence: Some(Ballot(7)), key: key("key"), entry: Some(entry.clone()) };
+    let read = Reply::Read(vec![ReadResult::Found(entry, seen())]);
+    for (message, opening, rest) in [
+        (
+            Message::Request(ID, Request::Replicate(replicate)),
+            "09000100010600000102030405060708033d000400000000000900000000000000010700000000000000036b65\
+             79010001000000000000030200000000000002110000002200000000000000000000000001000400767676",
+            "46000300010600000102030405060708033d00040000000100767676",
+        ),
+        (
+            Message::Reply(ID, read),
+            "09000100018600000102030405060708812f000400000000000100030001000000000000030200000000000002\
+             110000002200000000000000000000000001000400767676",
+            "38000300018600000102030405060708812f00040000000100767676",
+        ),
+    ] {
+        let mut message = encode_in_pieces(&message, &mut BytesMut::new()).expect("within the limits").expect("long");
+        for expected in [opening, rest] {
+            let fragment = message.next_fragment().concat();
+            assert_eq!(hex(&fragment[..expected.len() / 2]), expected);
+        }
+    }
+    for (of_reply, leave, expected) in [
+        (false, Leave::GoOn, "0100000001870000010203040506070801"),
+        (false, Leave::Never, "0100000001870000010203040506070802"),
+        (true, Leave::GoOn, "0100000001070000010203040506070801"),
+    ] {
+        let mut bytes = BytesMut::new();
+        put_leave(ID, of_reply, leave, &mut bytes);
+        assert_eq!(hex(&bytes), expected);
+    }
 }
 
 #[test]

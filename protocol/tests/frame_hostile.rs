@@ -7,9 +7,10 @@ mod messages;
 
 use bytes::{BufMut, BytesMut};
 use memring_protocol::frame::{
-    HEADER_BYTES, PREAMBLE_BYTES_MAX, Preamble, WIRE_VERSION, decode, decode_preamble, encode, encode_preamble,
+    HEADER_BYTES, PREAMBLE_BYTES_MAX, Preamble, Streams, Taken, WIRE_VERSION, decode, decode_preamble, encode,
+    encode_preamble,
 };
-use memring_protocol::limits::FRAME_BYTES_MAX;
+use memring_protocol::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use proptest::prelude::Strategy;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -19,7 +20,7 @@ use self::messages::{encoded, set_length};
 /// Hostile frames per run unless MEMRING_CASES says more.
 const CASES: u64 = 20_000;
 
-const KINDS: [u8; 10] = [0x01, 0x02, 0x03, 0x04, 0x05, 0x81, 0x82, 0x83, 0x84, 0x85];
+const KINDS: [u8; 14] = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87];
 
 #[test]
 fn hostile_frames_never_panic_and_never_become_what_could_not_be_sent() {
@@ -34,6 +35,7 @@ fn hostile_frames_never_panic_and_never_become_what_could_not_be_sent() {
             _ => mutated(&corpus[random.below(corpus.len())], &corpus, &mut random),
         };
         decoded += u64::from(check_hostile(&bytes));
+        check_hostile_streams(&bytes);
         check_hostile_preamble(&bytes);
     }
     // A loop whose frames are all refused at the header would prove little.
@@ -62,6 +64,26 @@ fn check_hostile(bytes: &[u8]) -> bool {
             assert!(!error.to_string().is_empty());
             false
         }
+    }
+}
+
+/// A link takes frame after frame; what is half here costs no more than was sent.
+fn check_hostile_streams(bytes: &[u8]) {
+    let (mut streams, mut buffer) = (Streams::default(), BytesMut::from(bytes));
+    loop {
+        let before = buffer.len();
+        match streams.take(&mut buffer) {
+            Ok(Some(Taken::Begun(id, bytes))) => {
+                assert!(bytes <= MESSAGE_BYTES_MAX);
+                if id.0 % 2 == 0 { assert!(streams.go_on(id)) } else { streams.decline(id) }
+            }
+            Ok(Some(Taken::Message(message))) => assert!(encode(&message, &mut BytesMut::new()).is_ok()),
+            Ok(Some(Taken::Part(_) | Taken::Leave(..))) => {}
+            Ok(None) => break,
+            Err(error) if error.ends_link() => break,
+            Err(_) => {}
+        }
+        assert!(buffer.len() < before && streams.held_bytes() <= bytes.len());
     }
 }
 

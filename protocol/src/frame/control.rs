@@ -47,6 +47,10 @@ fn check_reply(reply: &ControlReply) -> Result<(), FrameError> {
     match reply {
         ControlReply::Promises(promises) => check_count("promises", promises.len(), PREPARE_PARTITIONS_MAX),
         ControlReply::Stats(counts) => check_count("stats", counts.len(), STATS_MAX),
-        ControlReply::Pong(_) | ControlReply::FlushStamp(_) | ControlReply::Done | ControlReply::Refused(_) => Ok(()),
+        ControlReply::Pong(_)
+        | ControlReply::FlushStamp(_)
+        | ControlReply::Done
+        | ControlReply::Refused(_)
+        | ControlReply::Working => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::FrameError;
 use crate::entry::{Body, Entry, Expiry, Item, Marks, Seen};
 use crate::key::{KEY_BYTES_MAX, Key};
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::message::Refusal;
 use crate::ring::Epoch;
 use crate::version::{Ballot, Slot, Stamp, Version};
@@ -54,13 +54,29 @@ pub(super) fn entry_len(entry: &Entry) -> usize {
 pub(super) struct Writer<'a> {
     out: &'a mut BytesMut,
     start: usize,
+    /// Large values that are not copied, and where in `out` they belong; `None` where the body must be one piece.
+    apart: Option<&'a mut Vec<Apart>>,
+    apart_bytes: usize,
+}
+
+/// A value that is kept out of the body that it belongs to.
+pub(super) struct Apart {
+    /// Bytes written before it.
+    pub(super) at: usize,
+    pub(super) value: Bytes,
 }
 
 impl<'a> Writer<'a> {
     /// Writes a body that begins at the end of `out`.
     pub(super) fn new(out: &'a mut BytesMut) -> Self {
         let start = out.len();
-        Self { out, start }
+        Self { out, start, apart: None, apart_bytes: 0 }
+    }
+
+    /// The same, with values above [`WHOLE_BYTES_MAX`] put into `apart` instead.
+    pub(super) fn in_pieces(out: &'a mut BytesMut, apart: &'a mut Vec<Apart>) -> Self {
+        let start = out.len();
+        Self { out, start, apart: Some(apart), apart_bytes: 0 }
     }
 
     pub(super) fn u8(&mut self, number: u8) {
@@ -93,14 +109,21 @@ impl<'a> Writer<'a> {
     pub(super) fn value(&mut self, value: &Bytes) -> Result<(), FrameError> {
         self.check_room(4 + value.len())?;
         self.out.put_u32_le(value.len() as u32);
-        self.out.put_slice(value);
+        match &mut self.apart {
+            Some(apart) if value.len() > WHOLE_BYTES_MAX => {
+                self.apart_bytes += value.len();
+                apart.push(Apart { at: self.out.len(), value: value.clone() });
+            }
+            _ => self.out.put_slice(value),
+        }
         Ok(())
     }
 
     /// Keys and values are what lets a body grow: refused before they are copied, not after.
     fn check_room(&self, bytes: usize) -> Result<(), FrameError> {
-        let body_len = self.out.len() - self.start + bytes;
-        if body_len > FRAME_BYTES_MAX { Err(FrameError::TooLong(body_len)) } else { Ok(()) }
+        let body_len = self.out.len() - self.start + self.apart_bytes + bytes;
+        let max = if self.apart.is_some() { MESSAGE_BYTES_MAX } else { FRAME_BYTES_MAX };
+        if body_len > max { Err(FrameError::TooLong(body_len)) } else { Ok(()) }
     }
 
     pub(super) fn version(&mut self, version: Version) {
@@ -170,11 +193,18 @@ impl<'a> Writer<'a> {
 /// Takes fields from the front of a body.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    /// The body, if it is an allocation of its own that a value may be a part of.
+    own: Option<&'a Bytes>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { rest: body }
+        Self { rest: body, own: None }
+    }
+
+    /// Reads a body whose allocation is given away with the value that is most of it.
+    pub(super) fn of_own(body: &'a Bytes) -> Self {
+        Self { rest: body, own: Some(body) }
     }
 
     /// Nothing may be behind the last field.
@@ -234,7 +264,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn value(&mut self) -> Result<Bytes, FrameError> {
         let length = self.u32()? as usize;
-        self.bytes(length).map(Bytes::copy_from_slice)
+        let bytes = self.bytes(length)?;
+        Ok(match self.own {
+            // A smaller part would pin more than itself for as long as it is stored.
+            Some(own) if length > own.len() / 2 => own.slice_ref(bytes),
+            _ => Bytes::copy_from_slice(bytes),
+        })
     }
 
     pub(super) fn version(&mut self) -> Result<Version, FrameError> {

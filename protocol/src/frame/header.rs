@@ -11,8 +11,17 @@ use crate::message::{Reply, Request, RequestId};
 /// Bytes of a frame before its body.
 pub const HEADER_BYTES: usize = 16;
 
+/// Where in a header the kind is.
+pub(super) const KIND_AT: usize = 5;
+
 /// The kind of the first frame of a link. No [`Kind`]: it cannot stand between messages.
 pub(super) const PREAMBLE_KIND: u8 = 0x00;
+
+/// The kinds of frames that are no messages: pieces of one, and what the other side says to that. No [`Kind`]s either.
+pub(super) const REQUEST_FRAGMENT_KIND: u8 = 0x06;
+pub(super) const REPLY_FRAGMENT_KIND: u8 = 0x86;
+pub(super) const REPLY_LEAVE_KIND: u8 = 0x07;
+pub(super) const REQUEST_LEAVE_KIND: u8 = 0x87;
 
 /// Replies have this bit, requests do not.
 const REPLY_BIT: u8 = 0x80;
@@ -48,6 +57,15 @@ impl Kind {
         Self::FetchReply,
         Self::ControlReply,
     ];
+
+    /// The kind of this number.
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|&known| known as u8 == number)
+    }
+
+    pub(super) fn is_reply(self) -> bool {
+        self as u8 & REPLY_BIT != 0
+    }
 
     pub(super) fn of_request(request: &Request) -> Self {
         match request {
@@ -109,7 +127,7 @@ impl Header {
 
     pub(super) fn known_kind(&self) -> Result<Kind, FrameError> {
         let kind = self.kind;
-        match Kind::ALL.into_iter().find(|&known| known as u8 == kind) {
+        match Kind::of_number(kind) {
             Some(known) => Ok(known),
             None if kind == PREAMBLE_KIND || kind & REPLY_BIT != 0 => Err(FrameError::Kind(kind)),
             None => Err(FrameError::UnknownRequest { id: self.id, kind }),

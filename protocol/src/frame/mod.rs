@@ -23,18 +23,22 @@
 //! - Flags 0..8 say things that may be missed: unknown ones are ignored. Flags 8..16 change how the body is read: an
 //!   unknown one ends the link.
 //! - A new field of a hot body needs a new kind, announced by a feature bit of the [`Preamble`].
+//! - A body above limits::WHOLE_BYTES_MAX goes in fragments to a peer that knows [`FRAGMENTS`]: see `fragment`.
 //!
 //! Bodies that carry keys and values (read, write, replicate, the entries of a fetch) are written by hand: fixed
 //! fields, then the bytes as they are. The rest is `codec`'s. Keys and values are copied out of the read buffer: a slice
-//! of it would pin the whole buffer for as long as one small item of it is stored.
+//! of it would pin the whole buffer for as long as one small item of it is stored. A value that is most of a message that
+//! came in fragments is a slice of it, for that has an allocation of its own.
 
 mod control;
 mod fetch;
 mod fields;
+mod fragment;
 mod header;
 mod preamble;
 mod read;
 mod replicate;
+mod streams;
 mod write;
 
 use bytes::{Buf, BytesMut};
@@ -43,12 +47,16 @@ use self::fields::{Reader, Writer};
 use self::header::{Header, Kind};
 use crate::codec::CodecError;
 use crate::key::KeyLengthError;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::message::{Message, Reply, Request, RequestId};
 
 pub use self::fetch::fetched_entry_len;
+pub use self::fragment::{FRAGMENT_FIELDS_BYTES, Fragment, Leave, LongMessage, put_leave};
 pub use self::header::HEADER_BYTES;
-pub use self::preamble::{PREAMBLE_BYTES_MAX, Preamble, PreambleError, cluster_hash, decode_preamble, encode_preamble};
+pub use self::preamble::{
+    FRAGMENTS, PREAMBLE_BYTES_MAX, Preamble, PreambleError, cluster_hash, decode_preamble, encode_preamble, is_preamble,
+};
+pub use self::streams::{Streams, Taken};
 
 /// The wire version spoken here.
 pub const WIRE_VERSION: u8 = 1;
@@ -56,8 +64,8 @@ pub const WIRE_VERSION: u8 = 1;
 /// Why a message is not a frame, or bytes are not a message.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    /// A body passes [`FRAME_BYTES_MAX`].
-    #[error("a body of {0} bytes passes the limit of {FRAME_BYTES_MAX}")]
+    /// A body passes [`FRAME_BYTES_MAX`], or what a message in fragments may have.
+    #[error("a body of {0} bytes passes the limit")]
     TooLong(usize),
     /// A list passes its limit, or is empty where it may not be.
     #[error("{count} {what}: 1 to {max} are allowed")]
@@ -106,6 +114,9 @@ pub enum FrameError {
     /// Not a control message, or one past its limit.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A fragment that its sender could not have sent here.
+    #[error("a fragment {0}")]
+    Fragment(&'static str),
     /// The first frame of a link is not a preamble: the peer is no memring node.
     #[error("not the preamble of a memring node")]
     NotPreamble,
@@ -120,10 +131,7 @@ impl FrameError {
 
 /// Appends one whole frame. Fails only if the message passes a limit, and then leaves `out` as it was.
 pub fn encode(message: &Message, out: &mut BytesMut) -> Result<(), FrameError> {
-    let (kind, id) = match message {
-        Message::Request(id, request) => (Kind::of_request(request), *id),
-        Message::Reply(id, reply) => (Kind::of_reply(reply), *id),
-    };
+    let (kind, id) = kind_and_id(message);
     let start = out.len();
     let frame = Header::begin(kind, id, out);
     let body = put_body(message, &mut Writer::new(out));
@@ -132,6 +140,26 @@ pub fn encode(message: &Message, out: &mut BytesMut) -> Result<(), FrameError> {
         out.truncate(start);
     }
     ended
+}
+
+/// Appends one whole frame if the body is at most [`WHOLE_BYTES_MAX`]; otherwise leaves `out` as it was and returns the
+/// message, to be sent in fragments. Fails only if it passes a limit, and then leaves `out` as it was too.
+pub fn encode_in_pieces(message: &Message, out: &mut BytesMut) -> Result<Option<LongMessage>, FrameError> {
+    let (kind, id) = kind_and_id(message);
+    let start = out.len();
+    let frame = Header::begin(kind, id, out);
+    let mut apart = Vec::new();
+    let body = put_body(message, &mut Writer::in_pieces(out, &mut apart));
+    if body.is_ok() && apart.is_empty() && out.len() - start - HEADER_BYTES <= WHOLE_BYTES_MAX {
+        return frame.end(out).map(|()| None);
+    }
+    let written = out.split_off(start);
+    body?;
+    let message = LongMessage::new(kind, id, written.freeze().slice(HEADER_BYTES..), apart, start + HEADER_BYTES);
+    if message.unsent_bytes() > MESSAGE_BYTES_MAX {
+        return Err(FrameError::TooLong(message.unsent_bytes()));
+    }
+    Ok(Some(message))
 }
 
 /// Takes one frame from the front of `buffer`; `None` if it is not all there yet.
@@ -154,6 +182,13 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Message>, FrameError> {
     });
     buffer.advance(HEADER_BYTES + header.body_len);
     message.map(Some)
+}
+
+fn kind_and_id(message: &Message) -> (Kind, RequestId) {
+    match message {
+        Message::Request(id, request) => (Kind::of_request(request), *id),
+        Message::Reply(id, reply) => (Kind::of_reply(reply), *id),
+    }
 }
 
 fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError> {

@@ -1,10 +1,10 @@
-//! The first frame of a link: who dials, and what it speaks.
+//! The first frame of each side of a link: who it is, and what it speaks.
 //!
 //! Must not know who may dial. Its layout holds for every wire version, so that nodes of different versions can tell
 //! each other apart: later versions may only add fields behind, which this one skips, and flags are not looked at.
 //!
 //! ```text
-//! header   kind 0x00, wire version: the dialler's, request id 0
+//! header   kind 0x00, wire version: the sender's, request id 0
 //! magic    8 bytes
 //! features u64, cluster u64, generation u64, name: length u8 and bytes
 //! ```
@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use super::FrameError;
 use super::WIRE_VERSION;
 use super::fields::Reader;
-use super::header::{HEADER_BYTES, Header, PREAMBLE_KIND, put_header};
+use super::header::{HEADER_BYTES, Header, KIND_AT, PREAMBLE_KIND, put_header};
 use crate::key::Token;
 use crate::message::RequestId;
 use crate::ring::{NODE_NAME_BYTES_MAX, NodeName};
@@ -32,7 +32,10 @@ const _: () = assert!(HEADER_BYTES + FIXED_BYTES + NODE_NAME_BYTES_MAX + 128 <= 
 // A name's length is one byte on the wire.
 const _: () = assert!(NODE_NAME_BYTES_MAX <= u8::MAX as usize);
 
-/// What the side that dialled a link says first.
+/// Feature: messages may come in fragments, and a link that is dialled is answered with a preamble before anything else.
+pub const FRAGMENTS: u64 = 1;
+
+/// What each side of a link says first: the one that dialled, and, if that knows [`FRAGMENTS`], the other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Preamble {
     /// The wire version it speaks.
@@ -64,9 +67,15 @@ pub enum PreambleError {
 }
 
 impl Preamble {
-    /// What this node says when it dials.
+    /// What this node says first.
     pub fn new(cluster_name: &str, sender: NodeName, generation: u64) -> Self {
-        Self { wire_version: WIRE_VERSION, features: 0, cluster: cluster_hash(cluster_name), sender, generation }
+        Self {
+            wire_version: WIRE_VERSION,
+            features: FRAGMENTS,
+            cluster: cluster_hash(cluster_name),
+            sender,
+            generation,
+        }
     }
 
     /// Whether a node of `cluster_name` may go on with a link that begins so.
@@ -96,6 +105,11 @@ pub fn encode_preamble(preamble: &Preamble, out: &mut BytesMut) {
     out.put_u64_le(preamble.generation);
     out.put_u8(name.len() as u8);
     out.put_slice(name);
+}
+
+/// Whether the bytes begin with a preamble; `None` while that cannot be told.
+pub fn is_preamble(bytes: &[u8]) -> Option<bool> {
+    bytes.get(KIND_AT).map(|kind| *kind == PREAMBLE_KIND)
 }
 
 /// Takes a preamble from the front of `buffer`; `None` if it is not all there yet. After an error the link is over.

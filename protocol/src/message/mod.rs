@@ -279,6 +279,9 @@ pub enum ControlReply {
     Refused(Refusal),
     /// To [`ControlRequest::Stats`]: names and counts; at most [`crate::limits::STATS_MAX`].
     Stats(Vec<(String, u64)>),
+    /// No reply yet, and not the last word to this request: what it takes is large and moves. Only where items above
+    /// [`crate::limits::FRAME_BYTES_MAX`] are allowed.
+    Working,
 }
 
 /// One partition's answer to a prepare.

@@ -270,6 +270,7 @@ fn control_reply() -> impl Strategy<Value = ControlReply> {
         vec(promise, 0..LIST_MAX).prop_map(ControlReply::Promises),
         stamp().prop_map(ControlReply::FlushStamp),
         Just(ControlReply::Done),
+        Just(ControlReply::Working),
         refusal().prop_map(ControlReply::Refused),
     ]
 }
