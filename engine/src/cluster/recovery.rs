@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How long to wait before looking again for something to ask a home for.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// How long a fetch may take before its home may be asked again.
+/// How long a fetch may take, or not move, before its home may be asked again.
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a home has given of a partition so far.
@@ -170,6 +170,13 @@ impl Recovery {
         }
     }
 
+    /// A page with something large is on its way from there.
+    pub fn on_moved(&mut self, now: Mono, from: Slot) {
+        if let Some(until) = self.busy_until.get_mut(&from) {
+            *until = now.after(FETCH_PATIENCE).max(*until);
+        }
+    }
+
     /// A fetch failed.
     pub fn on_lost(&mut self, now: Mono, from: Slot) {
         self.busy_until.insert(from, now.after(RETRY_AFTER));
@@ -260,6 +267,19 @@ mod tests {
         assert_eq!(recovery.settle(|_| SourceStanding::Away), []);
         let recovered = recovery.settle(|_| SourceStanding::Gone);
         assert_eq!(recovered, [Recovered { partition: partition(), refounded: true, sources: 1 }]);
+    }
+
+    #[test]
+    fn a_home_whose_page_moves_is_not_asked_again() {
+        let mut recovery = recovery_of_three();
+        assert_eq!(recovery.fetches(Mono(0), [slot(1)]).len(), 1);
+        let mut now = Mono(0);
+        for _ in 0..3 {
+            now = now.after(FETCH_PATIENCE / 2);
+            recovery.on_moved(now, slot(1));
+            assert_eq!(recovery.fetches(now, [slot(1)]), []);
+        }
+        assert_eq!(recovery.fetches(now.after(FETCH_PATIENCE), [slot(1)]).len(), 1);
     }
 
     #[test]

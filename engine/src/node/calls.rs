@@ -1,6 +1,7 @@
 //! Requests to peers that are not answered yet: who was asked, and for which operation.
 //!
-//! Bounded by time: a call that is neither answered nor lost within [`CALL_PATIENCE`] counts as lost.
+//! Bounded by time: a call that is neither answered nor lost within [`CALL_PATIENCE`] counts as lost. A large one, or one
+//! with a large answer, waits on for as long as it moves.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -33,7 +34,8 @@ pub(crate) enum Purpose {
     FlushProbe(OpId),
     FlushCommit(OpId),
     Stats(OpId),
-    Replay(Key, Version),
+    /// With the bytes of the value.
+    Replay(Key, Version, usize),
 }
 
 /// One of the tries of a write: only the last one's answer counts.
@@ -51,11 +53,18 @@ pub(crate) struct Call {
     pub(crate) purpose: Purpose,
 }
 
+/// A call, and whether it has moved since its patience began.
+#[derive(Debug)]
+struct Open {
+    call: Call,
+    moved: bool,
+}
+
 /// All unanswered requests of a thread.
 #[derive(Debug)]
 pub(crate) struct Calls {
     next: u64,
-    open: BTreeMap<RequestId, Call>,
+    open: BTreeMap<RequestId, Open>,
     deadlines: VecDeque<(Mono, RequestId)>,
 }
 
@@ -67,22 +76,29 @@ impl Calls {
     pub(crate) fn open(&mut self, now: Mono, call: Call) -> RequestId {
         self.next += 1;
         let id = RequestId(self.next);
-        self.open.insert(id, call);
+        self.open.insert(id, Open { call, moved: false });
         self.deadlines.push_back((now.after(CALL_PATIENCE), id));
         id
     }
 
     /// Takes out the call that this reply answers, if it came from the peer that was asked.
     pub(crate) fn answered(&mut self, from: SocketAddr, id: RequestId) -> Option<Call> {
-        if self.open.get(&id)?.peer != from {
+        if self.open.get(&id)?.call.peer != from {
             return None;
         }
-        self.open.remove(&id)
+        self.open.remove(&id).map(|open| open.call)
+    }
+
+    /// More of the request was sent to that peer, or more of its answer came from there: what it is for.
+    pub(crate) fn moved(&mut self, from: SocketAddr, id: RequestId) -> Option<(Slot, Purpose)> {
+        let open = self.open.get_mut(&id).filter(|open| open.call.peer == from)?;
+        open.moved = true;
+        Some((open.call.slot, open.call.purpose.clone()))
     }
 
     /// Takes out the calls that a lost link leaves unanswered.
     pub(crate) fn lost(&mut self, peer: SocketAddr) -> Vec<Call> {
-        self.open.extract_if(.., |_, call| call.peer == peer).map(|(_, call)| call).collect()
+        self.open.extract_if(.., |_, open| open.call.peer == peer).map(|(_, open)| open.call).collect()
     }
 
     /// Takes out the calls that have waited too long.
@@ -94,7 +110,12 @@ impl Calls {
                 break;
             }
             self.deadlines.pop_front();
-            calls.extend(self.open.remove(&id));
+            if let Some(open) = self.open.get_mut(&id).filter(|open| open.moved) {
+                open.moved = false;
+                self.deadlines.push_back((now.after(CALL_PATIENCE), id));
+                continue;
+            }
+            calls.extend(self.open.remove(&id).map(|open| open.call));
         }
         calls
     }
@@ -102,5 +123,30 @@ impl Calls {
     /// When the next call expires, at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
         self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_moves_is_waited_for_and_one_that_has_stopped_is_not() {
+        let (slot, peer) = (Slot::new(1).unwrap(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let other = SocketAddr::from(([127, 0, 0, 1], 2));
+        let mut calls = Calls::new(0);
+        let call = |op| Call { slot, peer, purpose: Purpose::Replicate(op) };
+        let (still, moving) = (calls.open(Mono(0), call(1)), calls.open(Mono(0), call(2)));
+        assert!(calls.moved(peer, moving).is_some() && calls.moved(other, still).is_none());
+        let mut now = Mono(0);
+        for expected in [1, 0] {
+            now = now.after(CALL_PATIENCE);
+            assert_eq!(calls.expired(now).len(), expected, "a call that has moved is not lost");
+            assert!(calls.moved(peer, moving).is_some());
+        }
+        now = now.after(CALL_PATIENCE);
+        assert_eq!(calls.expired(now).len(), 0);
+        assert_eq!(calls.expired(now.after(CALL_PATIENCE)).len(), 1, "it has not moved since");
+        assert_eq!(calls.next_deadline(), None);
     }
 }

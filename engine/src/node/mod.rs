@@ -8,6 +8,7 @@
 //! requests ─ reads ────────────┐                       replica (answers at once)
 //!          ├ writes ─ serializer ─ takeover            replay (hints)
 //!          ├ flush             └── calls ── peers      control (membership, ring, recovery)
+//!          │                         └ moving: the large ones
 //!          └ admin ─ stats, sum
 //! ```
 
@@ -22,6 +23,7 @@ mod events;
 mod flush;
 mod meta;
 mod meta_answers;
+mod moving;
 mod plausible;
 mod reads;
 mod replay;
@@ -99,6 +101,7 @@ pub(crate) enum Timer {
 #[derive(Debug, Default)]
 pub(crate) struct Replaying {
     count: usize,
+    bytes: usize,
     after: Option<Key>,
 }
 
@@ -190,10 +193,22 @@ impl Node {
         reply: Reply,
         effects: &mut Vec<Effect>,
     ) {
+        if matches!(reply, Reply::Control(ControlReply::Working)) {
+            return self.on_peer_moved(now, from, id, effects);
+        }
         self.turn(now, effects, |node, turn| {
             if let Some(call) = node.calls.answered(from, id) {
                 let reply = plausible::is_plausible_reply(now.cluster, &reply).then_some(reply);
                 node.on_answer(turn, call, reply);
+            }
+        });
+    }
+
+    /// More of a large request was sent to `from`, or more of a large reply has come from there: it is not lost.
+    pub fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, effects: &mut Vec<Effect>) {
+        self.turn(now, effects, |node, turn| {
+            if let Some((slot, purpose)) = node.calls.moved(from, id) {
+                node.on_moved(turn, slot, purpose);
             }
         });
     }
@@ -298,7 +313,10 @@ impl Node {
             (Purpose::FlushProbe(op), reply) => self.on_flush_reply(turn, op, from, false, reply),
             (Purpose::FlushCommit(op), reply) => self.on_flush_reply(turn, op, from, true, reply),
             (Purpose::Stats(op), reply) => self.on_stats_reply(turn, op, from, reply),
-            (Purpose::Replay(key, version), reply) => self.on_replay_reply(turn, from, key, version, reply),
+            (Purpose::Replay(key, version, bytes), reply) => {
+                self.on_replayed(from, bytes);
+                self.on_replay_reply(turn, from, key, version, reply);
+            }
         }
     }
 

@@ -102,7 +102,9 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(ControlReply::FlushStamp(stamp)) => horizon.stamp(*stamp),
         Reply::Control(ControlReply::Pong(status)) => horizon.flush(status.flush),
         Reply::Write(WriteReply::Refused(refusal)) => horizon.refusal(*refusal),
-        Reply::Control(ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_))
+        Reply::Control(
+            ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_) | ControlReply::Working,
+        )
         | Reply::Replicate(Acknowledgement::Held { .. } | Acknowledgement::Refused(_))
         | Reply::Write(_) => true,
     }

@@ -30,9 +30,10 @@ use crate::store::Missing;
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
 
 /// After this a read that too few homes have answered is unmet.
-const READ_PATIENCE: Duration = Duration::from_millis(1500);
+pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The most bytes of values that one reply may have to carry.
+/// The most bytes of values that one reply may have to carry; one value may pass it. A message asks for so few keys that
+/// their values fit, so there is never a rest to be asked for.
 const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
 
 /// A key to be read or written, and the level that the request itself asks for.
@@ -83,7 +84,7 @@ pub(crate) struct Read {
     noticed: bool,
     op: ReadOp,
     hedged: bool,
-    deadline: Mono,
+    pub(crate) deadline: Mono,
 }
 
 /// A question to a home that has not been put into a message yet.
@@ -232,7 +233,7 @@ impl Node {
         }
     }
 
-    /// So many keys that their values fit in one frame, whatever their size.
+    /// So many keys that their values fit in one reply, whatever their size.
     fn keys_a_message(&self) -> usize {
         (READ_REPLY_BYTES / self.shared.settings().item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX)
     }

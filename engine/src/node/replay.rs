@@ -23,6 +23,9 @@ pub(crate) const REPLAY_EVERY: Duration = Duration::from_millis(50);
 /// round of [`REPLAY_EVERY`] at worst, still 25 MB/s.
 const REPLAYS_IN_FLIGHT: usize = 128;
 
+/// Bytes of values in flight to one target, behind which no other replay begins; one may pass it.
+const REPLAY_BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+
 impl Node {
     pub(crate) fn on_replay_timer(&mut self, turn: &mut Turn<'_>) {
         self.timers.insert((turn.mono().after(REPLAY_EVERY), Timer::Replay));
@@ -44,8 +47,16 @@ impl Node {
             return;
         }
         let batch = self.shared.hints.lock().batch(target, in_flight.after.as_ref(), room);
-        in_flight.after = batch.last().map(|(key, _)| key.clone());
+        if batch.is_empty() {
+            // From the front again: those that were lost.
+            in_flight.after = None;
+        }
         for (key, version) in batch {
+            let in_flight = self.replaying.entry(target).or_default();
+            if in_flight.bytes > REPLAY_BYTES_IN_FLIGHT {
+                return;
+            }
+            in_flight.after = Some(key.clone());
             self.replay(turn, target, key, version);
         }
     }
@@ -55,10 +66,20 @@ impl Node {
         // Evicted, expired or flushed meanwhile: what is left to say is that anything older must go.
         let entry = entry.unwrap_or(Entry { version, body: Body::Tombstone });
         let (fence, version) = (Some(entry.version.ballot), entry.version);
+        let bytes = entry.value_len();
         let request = Replicate { epoch: turn.topology.epoch(), fence, key: key.clone(), entry: Some(entry) };
-        if self.call(turn, target, Purpose::Replay(key, version), Request::Replicate(request)) {
-            self.replaying.entry(target).or_default().count += 1;
+        if self.call(turn, target, Purpose::Replay(key, version, bytes), Request::Replicate(request)) {
+            let in_flight = self.replaying.entry(target).or_default();
+            in_flight.count += 1;
+            in_flight.bytes += bytes;
         }
+    }
+
+    /// A replay to the target is not in flight any more.
+    pub(crate) fn on_replayed(&mut self, target: Slot, bytes: usize) {
+        let in_flight = self.replaying.entry(target).or_default();
+        in_flight.count = in_flight.count.saturating_sub(1);
+        in_flight.bytes = in_flight.bytes.saturating_sub(bytes);
     }
 
     /// The target's answer; `None` when it is lost, and the hint stays.
@@ -70,8 +91,6 @@ impl Node {
         version: Version,
         reply: Option<Reply>,
     ) {
-        let in_flight = self.replaying.entry(target).or_default();
-        in_flight.count = in_flight.count.saturating_sub(1);
         match reply {
             Some(Reply::Replicate(Acknowledgement::Held { .. })) => {
                 self.shared.counters.hints_replayed.increment();

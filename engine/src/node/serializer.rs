@@ -30,7 +30,7 @@ const TAKEOVER_POLL: Duration = Duration::from_millis(2);
 /// How long to wait before looking again when too few homes could be asked.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// No order waits longer, whatever its coordinator says: what a hostile peer can pile up ends with it.
+/// No order waits longer, whatever its coordinator says: what a hostile peer can pile up ends with it. Unless it moves.
 const ORDER_PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Who asked for the order.
@@ -62,6 +62,10 @@ pub(crate) struct Order {
     /// What a look found, and in which term; the inner `None` is "nothing".
     pub(crate) looked: Option<(Ballot, Option<Entry>)>,
     pub(crate) deadline: Mono,
+    /// When something large that it sends or fetches last moved.
+    pub(crate) moved_at: Option<Mono>,
+    /// When its coordinator was last told that it goes on.
+    pub(crate) told_at: Mono,
 }
 
 impl Node {
@@ -91,7 +95,9 @@ impl Node {
         let patience = Duration::from_millis(u64::from(request.patience_ms)).min(ORDER_PATIENCE_MAX);
         let deadline = turn.mono().after(patience);
         let unordered = request.copies == 1 && is_unordered_at_one(&request.mutation);
-        let id = self.open(Op::Order(Order { origin, request, stage: Stage::Lead, looked: None, deadline }));
+        let (stage, told_at) = (Stage::Lead, turn.mono());
+        let order = Order { origin, request, stage, looked: None, deadline, moved_at: None, told_at };
+        let id = self.open(Op::Order(order));
         self.set_timer(deadline, id);
         if unordered { self.order_at_one(turn, id) } else { self.advance_order(turn, id) }
     }

@@ -16,6 +16,7 @@ use crate::cluster::mutation::is_repeatable;
 use crate::cluster::quorum::{Quorum, Verdict};
 
 /// A home that has not acknowledged a write by then gets a hint, whatever the client was told.
+/// A large write that moves is on its way.
 const HINT_AFTER: Duration = Duration::from_millis(1000);
 
 /// How long to wait before spreading again to homes whose ring config differs.
@@ -162,11 +163,15 @@ impl Node {
     pub(crate) fn on_spread_timer(&mut self, turn: &mut Turn<'_>, id: OpId, overdue: bool) {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
         let (origin, deadline) = (order.origin, order.deadline);
+        let hint_at = order.moved_at.map(|at| at.after(HINT_AFTER)).filter(|at| *at > turn.mono());
         let Stage::Spread(spread) = &mut order.stage else { return };
         if spread.outdated && !spread.answered && !overdue {
             let (fence, outcome, changed) = (spread.fence, spread.outcome.clone(), spread.changed);
             let entry = spread.entry.take();
             return self.spread(turn, id, fence, outcome, entry, changed);
+        }
+        if let Some(hint_at) = hint_at {
+            return self.set_timer(hint_at, id);
         }
         if let Some(entry) = &spread.entry {
             let mut hints = self.shared.hints.lock();

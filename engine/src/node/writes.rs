@@ -23,7 +23,7 @@ use crate::cluster::quorum::Slots;
 use crate::now::Mono;
 
 /// How long a write is tried before it is given up as in doubt.
-const WRITE_PATIENCE: Duration = Duration::from_millis(3000);
+pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(3000);
 
 /// After this a silent serializer is passed over, if the write may be repeated.
 const ATTEMPT_PATIENCE: Duration = Duration::from_millis(600);
@@ -67,14 +67,14 @@ pub(crate) struct Write {
     /// What was there when it came, if somebody watches.
     pub(crate) before: Before,
     copies: usize,
-    asked: Option<Slot>,
+    pub(crate) asked: Option<Slot>,
     /// Homes that could not take it; asked again only when no other is left.
     tried: Slots,
     /// The home that another one named as the holder of the ballot.
     named: Option<Slot>,
     redirects: u8,
     takeover: bool,
-    attempt: u32,
+    pub(crate) attempt: u32,
     /// How many attempts ended in doubt.
     doubts: u8,
     /// What was sent and may yet be ordered, is ordered in a term up to this one or not at all.
@@ -83,7 +83,7 @@ pub(crate) struct Write {
     upto: Ballot,
     /// An earlier attempt may have been applied.
     in_doubt: bool,
-    deadline: Mono,
+    pub(crate) deadline: Mono,
 }
 
 /// How a write ended.

@@ -210,6 +210,15 @@ impl Control {
         self.settle(now, effects);
     }
 
+    /// More of a large page has come from `from`.
+    pub fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, _effects: &mut Vec<Effect>) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.peer == from) else { return };
+        call.expires = now.mono.after(super::calls::CALL_PATIENCE);
+        if let Asked::Fetch(slot) = call.asked {
+            self.recovery.on_moved(now.mono, slot);
+        }
+    }
+
     /// The control link to `peer` was refused, reset, or has ended.
     pub fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, effects: &mut Vec<Effect>) {
         let lost: Vec<ControlCall> =
