@@ -102,11 +102,11 @@ async fn greet(
         }
     };
     if preamble.features & CONTROL_LINK != 0 {
-        link::serve(control, stream, input, permit).await;
+        link::serve(control, stream, preamble.features, input, permit).await;
         return;
     }
     match stream.into_std() {
-        Ok(stream) => dealer.deal(Handoff::Peer(stream, input, permit)),
+        Ok(stream) => dealer.deal(Handoff::Peer(stream, preamble.features, input, permit)),
         Err(error) => tracing::warn!(%error, "a peer's socket cannot be used"),
     }
 }

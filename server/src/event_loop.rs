@@ -28,6 +28,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub(crate) trait Machine: 'static {
     fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>);
     fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>);
+    fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>);
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>);
     fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>);
     fn next_deadline(&self) -> Option<Mono>;
@@ -162,6 +163,10 @@ impl Machine for Node {
         Self::on_peer_reply(self, now, from, id, reply, fx);
     }
 
+    fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>) {
+        Self::on_peer_moved(self, now, from, id, fx);
+    }
+
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {
         Self::on_peer_lost(self, now, peer, fx);
     }
@@ -182,6 +187,10 @@ impl Machine for Control {
 
     fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>) {
         Self::on_peer_reply(self, now, from, id, reply, fx);
+    }
+
+    fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>) {
+        Self::on_peer_moved(self, now, from, id, fx);
     }
 
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {

@@ -29,7 +29,7 @@ use crate::event_loop::{EventLoop, Wiring};
 use crate::facts::FactSources;
 use crate::front_door::{Auth, FrontDoor};
 use crate::gauges::{Connections, Traffic};
-use crate::link::{CONTROL_LINK, Links};
+use crate::link::{CONTROL_LINK, Links, Room};
 use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
 use crate::sockets::{self, Sockets};
@@ -80,6 +80,7 @@ struct Process {
     traffic: Vec<Arc<Traffic>>,
     connections: Arc<Connections>,
     door: Arc<FrontDoor>,
+    room: Arc<Room>,
     phase: watch::Sender<Phase>,
     stopping: Arc<AtomicBool>,
 }
@@ -145,8 +146,10 @@ impl Process {
             traffic: traffic.clone(),
             conn_limit: config.conn_limit,
         };
+        let room = Arc::new(Room::new(config.item_bytes_max, config.memory_limit_bytes));
         let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
+            room,
             clock,
             shared,
             // The last one is the control thread's.
@@ -163,7 +166,7 @@ impl Process {
     fn preamble(&self, features: u64) -> Bytes {
         let settings = self.shared.settings();
         let mut preamble = Preamble::new(&settings.cluster, settings.name.clone(), settings.generation);
-        preamble.features = features;
+        preamble.features |= features;
         let mut encoded = BytesMut::new();
         encode_preamble(&preamble, &mut encoded);
         encoded.freeze()
@@ -284,9 +287,9 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
             phase: process.phase.subscribe(),
         };
         // Links are made on the thread they belong to.
-        let (clock, preamble) = (process.clock, process.preamble(0));
+        let (clock, preamble, room) = (process.clock, process.preamble(0), Arc::clone(&process.room));
         let heartbeat = Arc::clone(&process.heartbeats[index]);
-        let work = move || worker.run(Wiring { clock, links: Links::new(preamble), heartbeat });
+        let work = move || worker.run(Wiring { clock, links: Links::new(preamble, room), heartbeat });
         senders.push(sender);
         handles.push(threads::spawn(format!("worker-{number}"), work)?);
     }
@@ -296,7 +299,7 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
 fn control_loop(process: &Process, udp: Rc<tokio::net::UdpSocket>) -> Rc<ControlLoop> {
     let wiring = Wiring {
         clock: process.clock,
-        links: Links::new(process.preamble(CONTROL_LINK)),
+        links: Links::new(process.preamble(CONTROL_LINK), Arc::clone(&process.room)),
         heartbeat: Arc::clone(process.heartbeats.last().expect("one for each worker, then the control thread's")),
     };
     EventLoop::new(Control::new(Arc::clone(&process.shared)), Outside::new(udp), wiring)

@@ -33,8 +33,8 @@ const STOP_POLL: Duration = Duration::from_millis(10);
 /// A socket for a worker. Between runtimes sockets travel as the standard library's.
 pub(crate) enum Handoff {
     Client(DetachedClient, Admission),
-    /// With the bytes that came behind the preamble.
-    Peer(std::net::TcpStream, BytesMut, OwnedSemaphorePermit),
+    /// With the preamble's features and the bytes that came behind it.
+    Peer(std::net::TcpStream, u64, BytesMut, OwnedSemaphorePermit),
 }
 
 /// How far the process is in stopping.
@@ -96,8 +96,8 @@ fn take(thread: &Rc<WorkerLoop>, handoff: Handoff) {
             Ok(stream) => drop(tokio::task::spawn_local(connection::serve(thread, stream, admission))),
             Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
         },
-        Handoff::Peer(stream, input, permit) => match TcpStream::from_std(stream) {
-            Ok(stream) => drop(tokio::task::spawn_local(link::serve(thread, stream, input, permit))),
+        Handoff::Peer(stream, features, input, permit) => match TcpStream::from_std(stream) {
+            Ok(stream) => drop(tokio::task::spawn_local(link::serve(thread, stream, features, input, permit))),
             Err(error) => tracing::warn!(%error, "a peer's socket cannot be used"),
         },
     }

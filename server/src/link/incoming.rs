@@ -5,41 +5,52 @@
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use memring_protocol::frame::FRAGMENTS;
 use memring_protocol::message::{ControlReply, Message, Refusal, Reply};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::exchange::{Incoming, LinkEnd, exchange};
-use super::outbox::Outbox;
-use super::{LINK_REPLY_BYTES_MAX, tune};
+use super::exchange::{Exchange, Incoming, LinkEnd, Side};
+use super::outbox::{Outbox, Speech};
+use super::tune;
 use crate::event_loop::{EventLoop, Machine, Surroundings};
 
-/// Serves a link whose preamble has passed, until it ends. `input` is what came behind the preamble; `permit` counts the
-/// link.
+/// Serves a link whose preamble has passed, until it ends. `features` are the preamble's, `input` is what came behind it;
+/// `permit` counts the link.
 pub(crate) async fn serve<M: Machine, S: Surroundings>(
     thread: Rc<EventLoop<M, S>>,
     mut stream: TcpStream,
+    features: u64,
     input: BytesMut,
     permit: OwnedSemaphorePermit,
 ) {
     tune(&stream);
-    let outbox = Rc::new(Outbox::default());
+    let links = &thread.links;
+    // An older peer would not know what a preamble means here.
+    let outbox = Rc::new(if features & FRAGMENTS != 0 {
+        Outbox::for_replies(&links.preamble, Speech::Fragments, &links.room)
+    } else {
+        Outbox::for_replies(&[], Speech::Whole, &links.room)
+    });
     let link = thread.links.enter(&outbox);
     let deliver = |incoming| match incoming {
         Incoming::Message(Message::Request(id, request)) => {
             thread.call(|machine, now, fx| machine.on_peer_request(now, link, id, request, fx));
             Ok(())
         }
-        Incoming::Unknown(id) => {
+        Incoming::Refusable(id) => {
             // It will ask in an older way, or someone else.
             let refusal = Reply::Control(ControlReply::Refused(Refusal::Busy));
             outbox.push(&Message::Reply(id, refusal));
             Ok(())
         }
+        Incoming::Moved(_) => Ok(()),
         Incoming::Message(Message::Reply(..)) => Err(LinkEnd::WrongSide),
     };
-    let end = exchange(&mut stream, &outbox, input, LINK_REPLY_BYTES_MAX, deliver).await;
-    tracing::debug!(link = link.0, %end, "incoming link down");
+    let clock = thread.clock;
+    let exchange = Exchange::new(&mut stream, &outbox, &links.room, Side::Serving, clock, input, deliver);
+    let end = exchange.run().await;
+    end.tell(link.0, "incoming");
     thread.links.leave(link);
     drop(permit);
 }

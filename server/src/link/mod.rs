@@ -4,21 +4,26 @@
 //! ends, whatever was unanswered on it is lost, and the machine is told so once.
 //!
 //! ```text
-//! outgoing   dial, preamble, requests out, replies in        outbox    what waits to be sent, bounded
-//! incoming   requests in, replies out                        exchange  the loop that both run
-//! handshake  whose link is this, and which thread's?
+//! outgoing   dial, preamble, requests out, replies in        outbox      what waits to be sent, bounded
+//! incoming   requests in, replies out                        long_queue  of it, what goes in fragments
+//! handshake  whose link is this, and which thread's?         arrivals    what comes, and its room
+//! exchange   the loop that both run                          room        for large messages, the process's
 //! ```
 
+mod arrivals;
 mod exchange;
 pub(crate) mod handshake;
 mod incoming;
+mod long_queue;
 mod outbox;
 mod outgoing;
+mod room;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,15 +36,17 @@ use tokio::net::TcpStream;
 pub(crate) use self::incoming::serve;
 use self::outbox::Outbox;
 pub(crate) use self::outgoing::send;
+pub(crate) use self::room::Room;
 
 /// Set in a preamble's features by a control thread: the link is for the other side's control thread.
 pub(crate) const CONTROL_LINK: u64 = 1 << 63;
 
-/// Unsent bytes at which an outgoing link is given up: a peer that lets so much pile up is lost for now. Room for four of
-/// the largest frames.
+/// Unsent bytes of whole frames at which an outgoing link is given up: a peer that lets so much pile up is lost for now.
+/// Long messages have a limit of their own ([`Room`]).
 const LINK_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Unsent bytes of replies at which an incoming link is no longer read. One frame may pass it.
+/// Unsent bytes of replies in whole frames at which an incoming link is no longer read. One frame may pass it. Long
+/// replies have a limit of their own ([`Room`]).
 const LINK_REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How long a dial may take: a node of the same cluster answers within milliseconds.
@@ -58,9 +65,15 @@ const PAUSE_MEMORY: Duration = Duration::from_secs(60);
 /// again a minute after it healed. Longer than any stall that is not a failure.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 
+/// How much the kernel may hold unsent: enough to keep a fast network busy between two turns, and what a small message
+/// that overtakes a large one waits behind at most, with what is on the way.
+#[cfg(target_os = "linux")]
+const KERNEL_UNSENT_BYTES_MAX: u32 = 512 * 1024;
+
 /// A thread's links.
 pub(crate) struct Links {
     preamble: Bytes,
+    room: Arc<Room>,
     outgoing: RefCell<BTreeMap<SocketAddr, Rc<Outbox>>>,
     pauses: RefCell<BTreeMap<SocketAddr, Pause>>,
     incoming: RefCell<BTreeMap<LinkId, Rc<Outbox>>>,
@@ -75,10 +88,11 @@ struct Pause {
 }
 
 impl Links {
-    /// No links yet. `preamble` is what this thread says first, encoded.
-    pub(crate) fn new(preamble: Bytes) -> Self {
+    /// No links yet. `preamble` is what this thread says first, encoded; `room` is the process's.
+    pub(crate) fn new(preamble: Bytes, room: Arc<Room>) -> Self {
         Self {
             preamble,
+            room,
             outgoing: RefCell::default(),
             pauses: RefCell::default(),
             incoming: RefCell::default(),
@@ -131,6 +145,8 @@ pub(crate) fn tune(stream: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&keepalive);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use memring_protocol::message::Message;
 use tokio::net::TcpStream;
 
-use super::exchange::{Incoming, LinkEnd, exchange};
+use super::exchange::{Exchange, Incoming, LinkEnd, Side};
 use super::outbox::Outbox;
 use super::{DIAL_TIMEOUT, LINK_QUEUE_BYTES_MAX, tune};
 use crate::event_loop::{EventLoop, Machine, Surroundings};
@@ -28,7 +28,7 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
         Some(outbox) => outbox,
         None if links.is_paused(peer, thread.clock.now().mono) => return false,
         None => {
-            let outbox = Rc::new(Outbox::beginning_with(&links.preamble));
+            let outbox = Rc::new(Outbox::for_requests(&links.preamble, &links.room));
             links.outgoing.borrow_mut().insert(peer, Rc::clone(&outbox));
             tokio::task::spawn_local(run(Rc::clone(thread), peer, Rc::clone(&outbox)));
             outbox
@@ -49,15 +49,15 @@ async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: Soc
             tracing::debug!(%peer, "link up");
             thread.links.dial_succeeded(peer);
             let deliver = |incoming| deliver(&thread, peer, incoming);
-            // Replies are taken however much is unsent: they are what frees the requests.
-            exchange(&mut stream, &outbox, BytesMut::new(), usize::MAX, deliver).await
+            let (room, clock, input) = (&thread.links.room, thread.clock, BytesMut::new());
+            Exchange::new(&mut stream, &outbox, room, Side::Dialled, clock, input, deliver).run().await
         }
         Err(error) => {
             thread.links.dial_failed(peer, thread.clock.now().mono);
             LinkEnd::Socket(error)
         }
     };
-    tracing::debug!(%peer, %end, "link down");
+    end.tell(peer, "outgoing");
     thread.links.forget(peer);
     thread.peer_lost(peer);
 }
@@ -80,6 +80,10 @@ fn deliver<M: Machine, S: Surroundings>(
             thread.call(|machine, now, fx| machine.on_peer_reply(now, peer, id, reply, fx));
             Ok(())
         }
-        Incoming::Message(Message::Request(..)) | Incoming::Unknown(_) => Err(LinkEnd::WrongSide),
+        Incoming::Moved(id) => {
+            thread.call(|machine, now, fx| machine.on_peer_moved(now, peer, id, fx));
+            Ok(())
+        }
+        Incoming::Message(Message::Request(..)) | Incoming::Refusable(_) => Err(LinkEnd::WrongSide),
     }
 }

@@ -10,16 +10,21 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use memring_engine::node::{Effect, LinkId};
 use memring_engine::now::{Mono, Now};
+use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen};
 use memring_protocol::frame::{Preamble, encode_preamble};
-use memring_protocol::message::{ControlReply, ControlRequest, Message, Reply, Request, RequestId};
-use memring_protocol::ring::NodeName;
+use memring_protocol::key::Key;
+use memring_protocol::message::{
+    Acknowledgement, ControlReply, ControlRequest, Message, ReadResult, Replicate, Reply, Request, RequestId,
+};
+use memring_protocol::ring::{Epoch, NodeName};
+use memring_protocol::version::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use super::handshake::handshake;
-use super::{Links, PAUSE_MEMORY, REDIAL_PAUSE_MIN, send, serve};
+use super::{Links, PAUSE_MEMORY, REDIAL_PAUSE_MIN, Room, send, serve};
 use crate::clock::Clock;
 use crate::event_loop::{EventLoop, Machine, Surroundings, Wiring};
 use crate::threads;
@@ -28,18 +33,48 @@ use crate::threads;
 #[derive(Default)]
 struct Notes {
     replies: Vec<RequestId>,
+    /// Replies that say that nothing was done.
+    refused: usize,
+    /// The values of large requests, in the order in which they were whole.
+    values: Vec<(RequestId, Bytes)>,
+    moves: usize,
     lost: usize,
 }
 
 struct Echo(Rc<RefCell<Notes>>);
 
 impl Machine for Echo {
-    fn on_peer_request(&mut self, _now: Now, link: LinkId, id: RequestId, _request: Request, fx: &mut Vec<Effect>) {
-        fx.push(Effect::Answer(link, Message::Reply(id, Reply::Control(ControlReply::Done))));
+    fn on_peer_request(&mut self, _now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>) {
+        let reply = match request {
+            Request::Replicate(Replicate { entry: Some(entry), .. }) => {
+                if let Body::Item(item) = &entry.body {
+                    self.0.borrow_mut().values.push((id, item.value.clone()));
+                }
+                Reply::Read(vec![ReadResult::Found(entry, Seen::default())])
+            }
+            _ => Reply::Control(ControlReply::Done),
+        };
+        fx.push(Effect::Answer(link, Message::Reply(id, reply)));
     }
 
-    fn on_peer_reply(&mut self, _now: Now, _from: SocketAddr, id: RequestId, _reply: Reply, _fx: &mut Vec<Effect>) {
-        self.0.borrow_mut().replies.push(id);
+    fn on_peer_reply(&mut self, _now: Now, _from: SocketAddr, id: RequestId, reply: Reply, _fx: &mut Vec<Effect>) {
+        let mut notes = self.0.borrow_mut();
+        notes.replies.push(id);
+        match reply {
+            Reply::Replicate(Acknowledgement::Refused(_)) | Reply::Control(ControlReply::Refused(_)) => {
+                notes.refused += 1
+            }
+            Reply::Read(results) => {
+                if let Some(ReadResult::Found(Entry { body: Body::Item(item), .. }, _)) = results.into_iter().next() {
+                    notes.values.push((id, item.value));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_peer_moved(&mut self, _now: Now, _from: SocketAddr, _id: RequestId, _fx: &mut Vec<Effect>) {
+        self.0.borrow_mut().moves += 1;
     }
 
     fn on_peer_lost(&mut self, _now: Now, _peer: SocketAddr, _fx: &mut Vec<Effect>) {
@@ -52,6 +87,9 @@ impl Machine for Echo {
         None
     }
 }
+
+/// The largest item of these machines.
+const ITEM_MAX: usize = 32 * 1024 * 1024;
 
 struct Nobody;
 
@@ -66,10 +104,14 @@ fn preamble() -> BytesMut {
 }
 
 fn machine() -> (Rc<EventLoop<Echo, Nobody>>, Rc<RefCell<Notes>>) {
+    machine_with(&Arc::new(Room::new(ITEM_MAX, 8 * ITEM_MAX)))
+}
+
+fn machine_with(room: &Arc<Room>) -> (Rc<EventLoop<Echo, Nobody>>, Rc<RefCell<Notes>>) {
     let notes = Rc::<RefCell<Notes>>::default();
     let wiring = Wiring {
         clock: Clock::start(),
-        links: Links::new(preamble().freeze()),
+        links: Links::new(preamble().freeze(), Arc::clone(room)),
         heartbeat: Arc::new(AtomicU64::new(0)),
     };
     let machine = EventLoop::new(Echo(Rc::clone(&notes)), Nobody, wiring);
@@ -80,6 +122,26 @@ fn machine() -> (Rc<EventLoop<Echo, Nobody>>, Rc<RefCell<Notes>>) {
 fn request(id: u64) -> Message {
     Message::Request(RequestId(id), Request::Control(ControlRequest::FlushProbe))
 }
+
+fn large(id: u64, bytes: usize) -> Message {
+    let value = Bytes::from(vec![id as u8; bytes]);
+    let item = Item { value, flags: 0, cas: 0, expiry: Expiry::NEVER, marks: Marks::NONE };
+    let entry = Some(Entry { version: Version::default(), body: Body::Item(item) });
+    let key = Key::copy_from(b"key").expect("legal");
+    Message::Request(RequestId(id), Request::Replicate(Replicate { epoch: Epoch(1), fence: None, key, entry }))
+}
+
+/// Takes the next link and serves it with a machine of this room; what that saw, and the link's task.
+async fn answer_next(listener: &TcpListener, room: &Arc<Room>, features: Option<u64>) -> Served {
+    let (mut stream, _from) = listener.accept().await.expect("a link");
+    let (hello, rest) = handshake(&mut stream, "test").await.expect("one of ours");
+    let (answering, notes) = machine_with(room);
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
+    let features = features.unwrap_or(hello.features);
+    (notes, tokio::task::spawn_local(serve(answering, stream, features, rest, permit)))
+}
+
+type Served = (Rc<RefCell<Notes>>, tokio::task::JoinHandle<()>);
 
 fn on_one_thread(story: impl Future<Output = ()>) {
     let runtime = threads::runtime().expect("a runtime");
@@ -112,7 +174,7 @@ fn requests_are_answered_over_one_link_until_it_ends() {
         assert_eq!(hello.sender.as_str(), "n1");
         let (answering, _) = machine();
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
-        let link = tokio::task::spawn_local(serve(answering, stream, rest, permit));
+        let link = tokio::task::spawn_local(serve(answering, stream, hello.features, rest, permit));
         until(|| notes.borrow().replies.len() == 1000).await;
         assert!(notes.borrow().replies.is_sorted() && notes.borrow().lost == 0);
         link.abort();
@@ -172,7 +234,7 @@ fn strangers_are_turned_away() {
 
 #[test]
 fn a_peer_that_cannot_be_dialled_is_left_alone_for_a_while() {
-    let links = Links::new(Bytes::new());
+    let links = Links::new(Bytes::new(), Arc::new(Room::new(1024, 1024)));
     let peer: SocketAddr = "127.0.0.1:1".parse().expect("an address");
     let mut now = Mono(1_000_000);
     for wait_ms in [100, 200, 400, 400] {
@@ -187,4 +249,79 @@ fn a_peer_that_cannot_be_dialled_is_left_alone_for_a_while() {
     let other: SocketAddr = "127.0.0.1:2".parse().expect("an address");
     links.dial_failed(other, now.after(PAUSE_MEMORY * 2));
     assert_eq!(links.pauses.borrow().len(), 1);
+}
+
+#[test]
+fn large_messages_go_and_come_whole_and_small_ones_overtake_them() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        // Room for one of the large ones at a time.
+        let room = Arc::new(Room::new(ITEM_MAX, ITEM_MAX));
+        let (asking, notes) = machine_with(&Arc::new(Room::new(ITEM_MAX, 64 * ITEM_MAX)));
+        let sizes = [ITEM_MAX, 300_000, 9_000_000, ITEM_MAX / 2, 300_000];
+        for (id, size) in sizes.iter().enumerate() {
+            assert!(send(&asking, address, &large(id as u64, *size)));
+        }
+        for id in 100..200 {
+            assert!(send(&asking, address, &request(id)));
+        }
+        let (_seen, _link) = answer_next(&listener, &room, None).await;
+        until(|| notes.borrow().replies.len() == sizes.len() + 100).await;
+        let notes = notes.borrow();
+        let place = |id: u64| notes.replies.iter().position(|reply| reply.0 == id).expect("answered");
+        assert!((100..200).all(|small| place(small) < place(0)), "{:?}", notes.replies);
+        assert_eq!(notes.values.len(), sizes.len());
+        for (id, value) in &notes.values {
+            assert_eq!(value.len(), sizes[id.0 as usize]);
+            assert!(value.iter().all(|byte| u64::from(*byte) == id.0), "the bytes of {id:?} are its own");
+        }
+        assert!(notes.lost == 0 && notes.refused == 0 && notes.moves > 2 * ITEM_MAX / (256 * 1024));
+        assert!(room.take_now(ITEM_MAX).is_some(), "the room is given back");
+    });
+}
+
+#[test]
+fn what_a_peer_has_no_room_for_is_refused_and_the_link_goes_on() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        let (asking, notes) = machine();
+        assert!(send(&asking, address, &large(1, 10_000_000)));
+        assert!(send(&asking, address, &large(2, 400_000)));
+        let (seen, _link) = answer_next(&listener, &Arc::new(Room::new(1024 * 1024, 1024 * 1024)), None).await;
+        until(|| notes.borrow().replies.len() == 2).await;
+        assert_eq!((notes.borrow().refused, notes.borrow().lost), (1, 0));
+        assert!(seen.borrow().values.iter().map(|(id, _)| id.0).eq([2]));
+    });
+}
+
+#[test]
+fn a_link_that_breaks_leaves_nothing_of_what_was_half_sent() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        let room = Arc::new(Room::new(ITEM_MAX, ITEM_MAX));
+        let (asking, notes) = machine();
+        assert!(send(&asking, address, &large(1, ITEM_MAX)));
+        let (seen, link) = answer_next(&listener, &room, None).await;
+        until(|| notes.borrow().moves > 8).await;
+        link.abort();
+        until(|| notes.borrow().lost == 1).await;
+        assert!(seen.borrow().values.is_empty() && notes.borrow().replies.is_empty());
+        until(|| room.take_now(ITEM_MAX).is_some()).await;
+    });
+}
+
+#[test]
+fn peers_of_an_earlier_release_get_whole_frames_or_a_refusal() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        let (asking, notes) = machine();
+        // An earlier release says nothing before its first reply.
+        assert!(send(&asking, address, &request(9)));
+        assert!(send(&asking, address, &large(1, 3_000_000)));
+        assert!(send(&asking, address, &large(2, 9_000_000)));
+        let (seen, _link) = answer_next(&listener, &Arc::new(Room::new(ITEM_MAX, ITEM_MAX)), Some(0)).await;
+        until(|| notes.borrow().replies.len() == 3).await;
+        assert_eq!((notes.borrow().refused, notes.borrow().lost), (1, 0));
+        assert!(seen.borrow().values.iter().map(|(id, _)| id.0).eq([1]));
+    });
 }
