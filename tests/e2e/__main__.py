@@ -1,6 +1,6 @@
 """End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
 
-Parts: files, kill, leases, semantics, text, random, clients, charts.
+Parts: files, kill, leases, large, semantics, text, random, clients, charts.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -21,6 +21,7 @@ import duel
 import files
 import foreign
 import kill
+import large
 import leases
 import semantics
 import text
@@ -31,6 +32,7 @@ PARTS = {
     "files": files.run,
     "kill": kill.run,
     "leases": leases.run,
+    "large": large.run,
     "semantics": semantics.run,
     "text": text.run,
     "random": duel.run,
@@ -38,7 +40,7 @@ PARTS = {
 }
 # memcached's own item limit, which clients and the yardstick have.
 MEMCACHED_LIMIT = ("-I", "1m")
-MORE = {"text": MEMCACHED_LIMIT, "random": MEMCACHED_LIMIT, "clients": MEMCACHED_LIMIT}
+MORE = {"large": ("-I", f"{large.ITEM_MEGABYTES}m"), "text": MEMCACHED_LIMIT, "random": MEMCACHED_LIMIT, "clients": MEMCACHED_LIMIT}
 # Parts that start what they need themselves.
 ALONE = {"charts": charts.run}
 
