@@ -241,13 +241,15 @@ fn put(message: &mut LongMessage, wire: &mut BytesMut) {
 /// A fragment of `length` zeros at `at` of a body of `body_len`.
 fn fragment(frame_kind: u8, id: u64, kind: u8, body_len: usize, at: usize, length: usize) -> BytesMut {
     let mut bytes = BytesMut::new();
-    bytes.put_u32_le((FRAGMENT_FIELDS_BYTES - HEADER_BYTES + length) as u32);
+    bytes.put_u32_le(0);
     bytes.put_slice(&[1, frame_kind, 0, 0]);
     bytes.put_u64_le(id);
     bytes.put_u8(kind);
     bytes.put_u32_le(body_len as u32);
     bytes.put_u32_le(at as u32);
+    assert_eq!(bytes.len(), FRAGMENT_FIELDS_BYTES);
     bytes.put_bytes(0, length);
+    messages::set_length(&mut bytes);
     bytes
 }
 

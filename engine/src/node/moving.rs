@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use memring_protocol::limits::FRAME_BYTES_MAX;
-use memring_protocol::message::{ControlReply, Message, Reply};
+use memring_protocol::message::{ControlReply, Message, Mutation, Reply};
 use memring_protocol::version::Slot;
 
 use super::calls::{Attempt, Purpose};
@@ -20,8 +20,19 @@ use super::{Node, Op, OpId};
 /// A read whose value has stopped coming for so long asks one more home.
 const HEDGE_STOPPED_AFTER: Duration = Duration::from_millis(500);
 
+/// What copying a value takes before anything of it can move, on a machine with much else to do.
+const COPIED_BYTES_A_SECOND: u64 = 32 * 1024 * 1024;
+
 /// How often a coordinator is told that its write goes on.
 const TELL_EVERY: Duration = Duration::from_millis(1000);
+
+/// How much longer a write is waited for, because of the value that it carries.
+pub(crate) fn patience_with(mutation: &Mutation) -> Duration {
+    match mutation {
+        Mutation::Store(store) => Duration::from_millis(store.new.value.len() as u64 * 1000 / COPIED_BYTES_A_SECOND),
+        _ => Duration::ZERO,
+    }
+}
 
 impl Node {
     /// Something of this call has moved.

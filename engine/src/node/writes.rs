@@ -13,6 +13,7 @@ use super::calls::{Attempt, Purpose};
 use super::effect::Ticket;
 use super::events::Before;
 use super::meta::MetaCall;
+use super::moving::patience_with;
 use super::reads::Target;
 use super::serializer::Origin;
 use super::takeover::round_at;
@@ -108,7 +109,7 @@ impl Node {
         let homes = turn.topology.layout().map_or(0, |layout| layout.homes(key.partition()).len());
         let level = level.unwrap_or_else(|| self.shared.write_level(&turn.topology, key.as_bytes()));
         let copies = if mutation == Mutation::Confirm { 1 } else { level.needed(homes) };
-        let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE));
+        let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE + patience_with(&mutation)));
         let write = Write {
             before: self.look_before(turn, &key, &parent),
             key,
