@@ -5,8 +5,6 @@
 
 use std::ops::AddAssign;
 
-use super::record::Record;
-
 /// How many classes there are: the last one holds whatever is larger than 32 MiB, above the largest frame.
 pub const CLASSES: u32 = 20;
 
@@ -98,11 +96,7 @@ impl Classes {
         Self([ClassStats::default(); CLASSES as usize])
     }
 
-    /// The counts of an item's class.
-    pub(super) fn of(&mut self, record: &Record) -> &mut ClassStats {
-        self.of_size(record.item_size())
-    }
-
+    /// The counts of the class of items of a size.
     pub(super) fn of_size(&mut self, item_size: usize) -> &mut ClassStats {
         &mut self.0[class_of(item_size) as usize - 1]
     }

@@ -5,9 +5,8 @@
 use memring_protocol::entry::UnixMillis;
 
 use super::classes::{CLASSES, ClassStats};
-use super::record::{Place, Record};
-use super::shard::{Moment, Shard};
-use super::slab::{Queue, SLOT_BYTES};
+use super::record::FIXED_BYTES;
+use super::shard::{Moment, Queue, Shard};
 use super::stats::StoreStats;
 
 /// Items at the tail of each queue whose ages are looked at: old items are there, and the lock is held.
@@ -16,10 +15,11 @@ const AGES_MAX: usize = 64;
 impl Shard {
     pub(super) fn stats(&self) -> StoreStats {
         StoreStats {
-            curr_items: (self.small.len() + self.main.len()) as u64,
-            tombstones: self.tombstones.len() as u64,
+            curr_items: self.items() as u64,
+            tombstones: self.log(Queue::Tombstones).len() as u64,
             used_bytes: self.used() as u64,
             index_bytes: self.index.bytes() as u64,
+            dead_bytes: self.logs.iter().map(|log| log.dead() as u64).sum(),
             ..self.stats
         }
     }
@@ -31,8 +31,8 @@ impl Shard {
     }
 
     /// A client's command met a dead item.
-    pub(super) fn count_dead(&mut self, moment: Moment, id: u32) {
-        let record = self.slab.record(id);
+    pub(super) fn count_dead(&mut self, moment: Moment, place: u32) {
+        let record = self.record(place);
         if record.is_tombstone() {
             return;
         }
@@ -44,37 +44,33 @@ impl Shard {
     }
 
     /// Counts an item that has its place.
-    pub(super) fn count_in(&mut self, id: u32) {
-        let record = self.slab.record(id);
-        let bytes = item_bytes(record);
-        if bytes > 0 {
-            self.stats.bytes += bytes;
-            let class = self.classes.of(record);
-            class.number += 1;
-            class.small += u64::from(record.place() == Place::Small);
-            class.bytes += bytes;
-            class.used = 1;
-        }
+    pub(super) fn count_in(&mut self, place: u32) {
+        let Some(counted) = self.counted(place) else { return };
+        self.stats.bytes += counted.bytes;
+        let class = self.classes.of_size(counted.size);
+        class.number += 1;
+        class.small += counted.small;
+        class.bytes += counted.bytes;
+        class.used = 1;
     }
 
     /// Counts an item out that is held still.
-    pub(super) fn count_out(&mut self, id: u32) {
-        let record = self.slab.record(id);
-        let (bytes, small) = (item_bytes(record), u64::from(record.place() == Place::Small));
-        if bytes > 0 {
-            self.stats.bytes -= bytes;
-            let class = self.classes.of(record);
-            class.number -= 1;
-            class.small -= small;
-            class.bytes -= bytes;
-        }
+    pub(super) fn count_out(&mut self, place: u32) {
+        let Some(counted) = self.counted(place) else { return };
+        self.stats.bytes -= counted.bytes;
+        let class = self.classes.of_size(counted.size);
+        class.number -= 1;
+        class.small -= counted.small;
+        class.bytes -= counted.bytes;
     }
 
-    /// Counts an item that leaves the small queue for the main one, or goes round that once more.
-    pub(super) fn count_move(&mut self, from: Place, id: u32) {
+    /// Counts a record that is about to leave the small queue for the main one, or to go round its queue once more.
+    pub(super) fn count_move(&mut self, place: u32, to: Queue) {
+        let (size, len, from) = (self.item_size(place), self.record(place).len(), self.queue(place));
         self.stats.moves += 1;
-        let class = self.classes.of(self.slab.record(id));
-        if from == Place::Small {
+        self.stats.moved_bytes += len as u64;
+        let class = self.classes.of_size(size);
+        if from == Queue::Small && to == Queue::Main {
             self.stats.moves_to_main += 1;
             class.moves_to_main += 1;
             class.small -= 1;
@@ -84,47 +80,83 @@ impl Shard {
     }
 
     /// Counts a live item that is about to be dropped for room.
-    pub(super) fn count_eviction(&mut self, moment: Moment, id: u32) {
-        let record = self.slab.record(id);
+    pub(super) fn count_eviction(&mut self, moment: Moment, place: u32) {
+        let record = self.record(place);
         let (unfetched, active) = (u64::from(!record.was_fetched()), u64::from(record.frequency() > 0));
+        let (expires, idle_s) = (record.expiry().unix_seconds().is_some(), record.seen(moment.now).idle_s);
+        let size = self.item_size(place);
         self.stats.evictions += 1;
         self.stats.evicted_unfetched += unfetched;
         self.stats.evicted_active += active;
-        let class = self.classes.of(record);
+        let class = self.classes.of_size(size);
         class.evicted += 1;
-        class.evicted_nonzero += u64::from(record.expiry().unix_seconds().is_some());
+        class.evicted_nonzero += u64::from(expires);
         class.evicted_unfetched += unfetched;
         class.evicted_active += active;
-        class.evicted_time_s = u64::from(record.seen(moment.now).idle_s);
+        class.evicted_time_s = u64::from(idle_s);
     }
 
     /// Counts a dead record that is about to be dropped for room.
-    pub(super) fn count_reclaim_for_room(&mut self, id: u32) {
-        let record = self.slab.record(id);
-        if !record.is_tombstone() {
+    pub(super) fn count_reclaim_for_room(&mut self, place: u32) {
+        if !self.record(place).is_tombstone() {
+            let size = self.item_size(place);
             self.stats.reclaimed_for_room += 1;
-            self.classes.of(record).reclaimed += 1;
+            self.classes.of_size(size).reclaimed += 1;
         }
+    }
+
+    /// Counts an item that a sweep looks at; `over`, which it returns: and removes.
+    pub(super) fn count_look(&mut self, place: u32, over: bool) -> bool {
+        if !self.record(place).is_tombstone() {
+            let size = self.item_size(place);
+            let class = self.classes.of_size(size);
+            class.crawler_items_checked += 1;
+            class.crawler_reclaimed += u64::from(over);
+            self.stats.crawler_items_checked += 1;
+            self.stats.crawler_reclaimed += u64::from(over);
+        }
+        over
     }
 
     /// The counts of each class, with the ages of what is oldest now.
     pub(super) fn class_stats(&self, now: UnixMillis) -> [ClassStats; CLASSES as usize] {
         let mut all = *self.classes.all();
-        for (queue, is_small) in [(&self.small, true), (&self.main, false)] {
-            let from_tail = std::iter::successors(queue.oldest(), |&id| Queue::newer_than(&self.slab, id));
-            for id in from_tail.take(AGES_MAX) {
-                let record = self.slab.record(id);
+        for queue in [Queue::Small, Queue::Main] {
+            for place in self.log(queue).oldest_first(&self.segments).take(AGES_MAX) {
+                let record = self.record(place);
+                if record.is_dead() {
+                    continue;
+                }
                 let age = u64::from(record.seen(now).idle_s);
-                let class = &mut all[super::class_of(record.item_size()) as usize - 1];
-                let oldest = if is_small { &mut class.age_small_s } else { &mut class.age_main_s };
+                let class = &mut all[super::class_of(self.item_size(place)) as usize - 1];
+                let oldest = if queue == Queue::Small { &mut class.age_small_s } else { &mut class.age_main_s };
                 *oldest = age.max(*oldest);
             }
         }
         all
     }
+
+    /// What is counted of an item; a tombstone is nothing.
+    fn counted(&self, place: u32) -> Option<Counted> {
+        let record = self.record(place);
+        if record.is_tombstone() {
+            return None;
+        }
+        let (key_len, value_len) = (record.key().len(), self.value_len(place));
+        Some(Counted {
+            size: FIXED_BYTES + key_len + value_len,
+            bytes: (record.head_len() + value_len) as u64,
+            small: u64::from(self.queue(place) == Queue::Small),
+        })
+    }
 }
 
-/// Bytes of an item as `stats` tells them; a tombstone is none.
-fn item_bytes(record: &Record) -> u64 {
-    if record.is_tombstone() { 0 } else { (SLOT_BYTES + record.len()) as u64 }
+/// What is counted of an item.
+struct Counted {
+    /// Its bytes as its class is told by.
+    size: usize,
+    /// Its bytes as `stats` tells them.
+    bytes: u64,
+    /// 1 if it is in the small queue.
+    small: u64,
 }

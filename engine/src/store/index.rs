@@ -1,18 +1,22 @@
-//! Where a shard's records are, by partition: small tables of slot numbers, digests, promised ballots.
+//! Where a shard's records are, by partition: small tables of places, digests, promised ballots.
 //!
-//! Must not know queues or time. Every partition has a digest and a ballot of its own; a large store has a table for
-//! each too, a small one shares a table among neighbours, for thousands of nearly empty tables would fill a megabyte.
+//! Must not know queues or time. Every partition has a digest and a ballot of its own. Tables are small, so that none takes
+//! long to grow: a store of many gigabytes has several for each partition; in a small one neighbours share a table, for
+//! thousands of nearly empty ones would fill a megabyte.
 
 use hashbrown::HashTable;
-use memring_protocol::key::{Key, PARTITIONS, Partition};
-use memring_protocol::version::Ballot;
+use memring_protocol::key::{Key, PARTITIONS, Partition, Token};
+use memring_protocol::version::{Ballot, Version};
 
 use super::accounting::allocation;
 use super::hash::{digest_share, table_hash};
-use super::slab::Slab;
+use super::segments::Segments;
 
-/// Store memory for which there is one table, until every partition has its own (from 32 MiB on): a dozen small items.
-const BYTES_PER_TABLE: usize = 2048;
+/// Store memory for which there is one table, until every partition has its own (from 256 MiB on): a hundred small items.
+const BYTES_PER_TABLE_MIN: usize = 16 << 10;
+
+/// Store memory for which there is one table at least: some thousand small items, which move in less than a millisecond.
+const BYTES_PER_TABLE_MAX: usize = 1 << 20;
 
 /// Below this capacity a table is not worth shrinking.
 const SHRINK_CAPACITY_MIN: usize = 28;
@@ -28,6 +32,8 @@ pub(super) struct Index {
     shard_bits: u32,
     /// Partitions of one table, as a power of two.
     group_bits: u32,
+    /// Tables of one partition, as a power of two.
+    split_bits: u32,
     seed: u64,
 }
 
@@ -35,29 +41,40 @@ impl Index {
     /// The index of one of `shards` (a power of two) shards of a store of `memory_bytes`.
     pub(super) fn new(shards: usize, memory_bytes: usize, seed: u64) -> Self {
         let partitions = usize::from(PARTITIONS) / shards;
-        let tables = (memory_bytes / BYTES_PER_TABLE / shards).next_power_of_two().clamp(1, partitions);
+        let grouped = (memory_bytes / BYTES_PER_TABLE_MIN / shards).next_power_of_two().clamp(1, partitions);
+        let split = (memory_bytes / BYTES_PER_TABLE_MAX / shards / partitions).next_power_of_two();
         Self {
-            tables: std::iter::repeat_with(HashTable::new).take(tables).collect(),
+            tables: std::iter::repeat_with(HashTable::new).take(grouped * split).collect(),
             digests: vec![0; partitions].into(),
             promised: vec![Ballot::NONE; partitions].into(),
             tables_bytes: 0,
             shard_bits: shards.trailing_zeros(),
-            group_bits: (partitions / tables).trailing_zeros(),
+            group_bits: (partitions / grouped).trailing_zeros(),
+            split_bits: split.trailing_zeros(),
             seed,
         }
     }
 
     /// Bytes of its memory.
     pub(super) fn bytes(&self) -> usize {
+        self.fixed_bytes() + self.tables_bytes
+    }
+
+    /// Those of them that it takes when nothing is held.
+    pub(super) fn fixed_bytes(&self) -> usize {
         allocation(size_of_val(&*self.tables))
             + allocation(size_of_val(&*self.digests))
             + allocation(size_of_val(&*self.promised))
-            + self.tables_bytes
     }
 
-    /// Bytes that the next insert into a partition adds to [`Index::bytes`], or more: a table doubles at most.
-    pub(super) fn growth(&self, partition: Partition) -> usize {
-        let table = &self.tables[self.table_of(partition)];
+    /// Those of them that grow with what is held.
+    pub(super) fn tables_bytes(&self) -> usize {
+        self.tables_bytes
+    }
+
+    /// Bytes that the next insert of a token adds to [`Index::bytes`], or more: a table doubles at most.
+    pub(super) fn growth(&self, token: Token) -> usize {
+        let table = &self.tables[self.table_of(token)];
         if table.len() < table.capacity() {
             return 0;
         }
@@ -65,56 +82,72 @@ impl Index {
     }
 
     /// The keyed hash of a token.
-    pub(super) fn hash(&self, token: u64) -> u64 {
-        table_hash(token, self.seed)
+    pub(super) fn hash(&self, token: Token) -> u64 {
+        table_hash(token.0, self.seed)
     }
 
-    pub(super) fn find(&self, slab: &Slab, key: &Key) -> Option<u32> {
+    pub(super) fn find(&self, segments: &Segments, key: &Key) -> Option<u32> {
         let token = key.digest().token();
-        let same = |&id: &u32| {
-            let record = slab.record(id);
+        let same = |&place: &u32| {
+            let record = segments.record(place);
             record.token() == token && record.key() == key.as_bytes()
         };
-        self.tables[self.table_of(key.partition())].find(self.hash(token.0), same).copied()
+        self.tables[self.table_of(token)].find(self.hash(token), same).copied()
     }
 
     /// Adds a record whose key is not held.
-    pub(super) fn insert(&mut self, slab: &Slab, id: u32) {
-        let (partition, token, seed) = (slab.record(id).partition(), slab.record(id).token().0, self.seed);
-        let at = self.table_of(partition);
+    pub(super) fn insert(&mut self, segments: &Segments, place: u32) {
+        let (token, seed) = (segments.record(place).token(), self.seed);
+        let at = self.table_of(token);
         let table = &mut self.tables[at];
-        self.tables_bytes -= allocation(table.allocation_size());
-        table.insert_unique(table_hash(token, seed), id, |&id| table_hash(slab.record(id).token().0, seed));
-        self.tables_bytes += allocation(table.allocation_size());
-        self.note_change(slab, id);
+        let before = table.allocation_size();
+        table.insert_unique(table_hash(token.0, seed), place, |&place| {
+            table_hash(segments.record(place).token().0, seed)
+        });
+        let after = table.allocation_size();
+        self.count(before, after);
     }
 
-    /// Takes a record out that is still in its slot.
-    pub(super) fn remove(&mut self, slab: &Slab, id: u32) {
-        let (partition, token, seed) = (slab.record(id).partition(), slab.record(id).token().0, self.seed);
-        let at = self.table_of(partition);
+    /// Takes a record out whose bytes are still there.
+    pub(super) fn remove(&mut self, segments: &Segments, place: u32) {
+        let (token, seed) = (segments.record(place).token(), self.seed);
+        let at = self.table_of(token);
         let table = &mut self.tables[at];
-        let held = table.find_entry(table_hash(token, seed), |&held| held == id);
-        held.expect("every record in a slot is in the index").remove();
-        if table.is_empty() || (table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() / 8) {
-            self.tables_bytes -= allocation(table.allocation_size());
-            table.shrink_to(table.len() * 2, |&id| table_hash(slab.record(id).token().0, seed));
-            self.tables_bytes += allocation(table.allocation_size());
+        let before = table.allocation_size();
+        let held = table.find_entry(table_hash(token.0, seed), |&held| held == place);
+        held.expect("every live record is in the index").remove();
+        let is_roomy = table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() * 3 / 8;
+        if table.is_empty() || is_roomy {
+            table.shrink_to(table.len(), |&place| table_hash(segments.record(place).token().0, seed));
         }
-        self.note_change(slab, id);
+        let after = table.allocation_size();
+        self.count(before, after);
     }
 
-    /// Takes the share of a record into its partition's digest, or out of it: called when it comes and when it goes.
-    pub(super) fn note_change(&mut self, slab: &Slab, id: u32) {
-        let record = slab.record(id);
-        let local = self.local(record.partition());
-        self.digests[local] ^= digest_share(record.token().0, record.version());
+    /// A record is somewhere else now, where its bytes are.
+    pub(super) fn replace(&mut self, segments: &Segments, from: u32, to: u32) {
+        let token = segments.record(to).token();
+        let hash = self.hash(token);
+        let at = self.table_of(token);
+        let held = self.tables[at].find_mut(hash, |&held| held == from);
+        *held.expect("every live record is in the index") = to;
     }
 
-    /// The slots of a partition, in no order. Walks the partition's table, which a small store shares among partitions.
-    pub(super) fn members<'a>(&'a self, slab: &'a Slab, partition: Partition) -> impl Iterator<Item = u32> + 'a {
-        let table = &self.tables[self.table_of(partition)];
-        table.iter().copied().filter(move |&id| slab.record(id).partition() == partition)
+    /// Takes the share of an entry into its partition's digest, or out of it: called when it comes and when it goes.
+    pub(super) fn note_change(&mut self, token: Token, version: Version) {
+        let local = self.local(token.partition());
+        self.digests[local] ^= digest_share(token.0, version);
+    }
+
+    /// The records of a partition, in no order. Walks the partition's tables, which a small store shares among partitions.
+    pub(super) fn members<'a>(
+        &'a self,
+        segments: &'a Segments,
+        partition: Partition,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let first = self.local(partition) >> self.group_bits << self.split_bits;
+        let places = self.tables[first..first + (1 << self.split_bits)].iter().flatten().copied();
+        places.filter(move |&place| segments.record(place).partition() == partition)
     }
 
     pub(super) fn digest(&self, partition: Partition) -> u64 {
@@ -126,14 +159,23 @@ impl Index {
     }
 
     pub(super) fn set_promised(&mut self, partition: Partition, ballot: Ballot) {
-        self.promised[self.local(partition)] = ballot;
+        let local = self.local(partition);
+        self.promised[local] = ballot;
+    }
+
+    fn count(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.tables_bytes = self.tables_bytes + allocation(after) - allocation(before);
+        }
     }
 
     fn local(&self, partition: Partition) -> usize {
         partition.index() >> self.shard_bits
     }
 
-    fn table_of(&self, partition: Partition) -> usize {
-        self.local(partition) >> self.group_bits
+    fn table_of(&self, token: Token) -> usize {
+        let group = self.local(token.partition()) >> self.group_bits;
+        // The lowest bits of a token say nothing else.
+        group << self.split_bits | token.0 as usize & ((1 << self.split_bits) - 1)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use memring_protocol::entry::UnixMillis;
 
 use super::classes::{CLASSES, ClassStats};
+use super::shard::Shard;
 use super::{Listing, MEMORY_LIMIT_MIN_BYTES, Store, StoreStats};
 
 impl Store {
@@ -44,8 +45,7 @@ impl Store {
 
     /// Counts and sizes, summed shard by shard: not of one moment while other threads write.
     pub fn stats(&self) -> StoreStats {
-        let mut sum =
-            StoreStats { limit_maxbytes: self.limit_bytes.load(Ordering::Relaxed) as u64, ..StoreStats::default() };
+        let mut sum = StoreStats { limit_maxbytes: self.limit_bytes() as u64, ..StoreStats::default() };
         for shard in &self.shards {
             sum += shard.lock().stats();
         }
@@ -88,8 +88,9 @@ impl Store {
         listed
     }
 
-    /// So many places for entries as there are: what a sweep of all of them looks at.
+    /// So many places as a sweep of all of them looks at, at most: segments, and the records in them.
     pub fn places(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().slab.end() as usize).sum()
+        let places = |shard: &Shard| shard.logs.iter().map(|log| log.segments() + log.records()).sum::<usize>();
+        self.shards.iter().map(|shard| places(&shard.lock())).sum()
     }
 }

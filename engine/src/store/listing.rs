@@ -104,8 +104,9 @@ impl Store {
     pub fn listing(&self, now: UnixMillis, key: &Key) -> Result<Listing, Missing> {
         let moment = self.moment(now);
         let shard = self.lock(key.partition());
-        let record = shard.slab.record(shard.find(key).ok_or(Missing::Absent)?);
-        match record.listing().ok_or(Missing::Absent)? {
+        let place = shard.find(key).ok_or(Missing::Absent)?;
+        let record = shard.record(place);
+        match shard.listing_of(place).ok_or(Missing::Absent)? {
             _ if moment.is_flushed(record) => Err(Missing::Flushed),
             _ if moment.is_dead(record) => Err(Missing::Expired),
             listing => Ok(listing),
@@ -144,19 +145,19 @@ impl Store {
 
 impl Shard {
     fn list(&self, moment: Moment, partition: Partition, cursor: u64, items_max: usize) -> (Vec<Listing>, Option<u64>) {
-        let token = |id: u32| self.slab.record(id).token().0;
-        let wanted = |id: &u32| {
-            let record = self.slab.record(*id);
+        let token = |place: u32| self.record(place).token().0;
+        let wanted = |place: &u32| {
+            let record = self.record(*place);
             record.token().0 >= cursor && !record.is_tombstone() && !moment.is_dead(record)
         };
-        let mut members: Vec<u32> = self.index.members(&self.slab, partition).filter(wanted).collect();
-        members.sort_unstable_by_key(|&id| (token(id), self.slab.record(id).key()));
+        let mut members: Vec<u32> = self.index.members(&self.segments, partition).filter(wanted).collect();
+        members.sort_unstable_by_key(|&place| (token(place), self.record(place).key()));
         let mut end = members.len().min(items_max.max(1));
         // A page ends between tokens only: the next one starts at a token.
         while end < members.len() && token(members[end]) == token(members[end - 1]) {
             end += 1;
         }
-        let listings = members[..end].iter().filter_map(|&id| self.slab.record(id).listing()).collect();
-        (listings, members.get(end).map(|&id| token(id)))
+        let listings = members[..end].iter().filter_map(|&place| self.listing_of(place)).collect();
+        (listings, members.get(end).map(|&place| token(place)))
     }
 }

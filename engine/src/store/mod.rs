@@ -6,31 +6,44 @@
 //! ```text
 //! Store ── flush register
 //!   └─ Shard (partition mod S, one lock each)
-//!        ├─ index    partition -> slots; digests; promised ballots
-//!        ├─ slab     slot -> record, linked into the small, main and tombstone queues
-//!        └─ ghost    fingerprints of what was evicted unread
+//!        ├─ index     key -> place of its record; digests; promised ballots of partitions
+//!        ├─ logs      the small, the main and the tombstone queue: records one after another, in …
+//!        ├─ segments  … equal pieces of memory, each in one of the queues, or free
+//!        ├─ larges    values too large for the log
+//!        └─ ghost     fingerprints of what was evicted unread
 //! ```
 //!
 //! Words: an entry is *held* while its record is in memory. A held entry is *dead* when it has expired or is flushed: no
 //! reader sees it, but it is held until an access, an eviction, a page or a sweep meets and reclaims it.
 
 mod accounting;
+mod background;
 mod classes;
 mod counting;
 mod evict;
+mod expiries;
 mod flush;
 mod ghost;
 mod hash;
+mod held;
+mod hot;
 mod index;
+mod large;
 mod limit;
 mod listing;
+mod log;
+mod partitions;
+mod reading;
 mod record;
+mod segments;
 mod shard;
-mod slab;
 mod stats;
+mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod writing;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -41,8 +54,11 @@ use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Version};
 use parking_lot::{Mutex, MutexGuard};
 
+pub use self::background::HotKey;
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
+pub use self::held::Held;
 pub use self::listing::{Evictions, Listing, Missing};
+pub use self::reading::ItemView;
 pub use self::stats::StoreStats;
 
 use self::flush::FlushRegister;
@@ -57,6 +73,9 @@ pub const MEMORY_LIMIT_MIN_BYTES: usize = 1 << 20;
 
 /// Memory for which there is one shard: enough that a tenth of it is a useful small queue.
 const SHARD_BYTES: usize = 16 << 20;
+
+/// One in so many reads is taken for the sketch of hot keys.
+const HOT_SAMPLE: u64 = 64;
 
 /// More shards than threads could ever wait for.
 const SHARDS_MAX: usize = 256;
@@ -122,42 +141,6 @@ pub enum Updated {
     OutOfMemory,
 }
 
-/// What is held for one key, seen under the shard's lock.
-pub struct Held<'a> {
-    shard: &'a Shard,
-    id: Option<u32>,
-    partition: Partition,
-    moment: Moment,
-    /// Whether it was asked for and found dead.
-    met_dead: Cell<bool>,
-}
-
-impl Held<'_> {
-    /// The version that is held, also of a tombstone, and also of an expired or flushed entry for as long as its record
-    /// is there: a new version must be above it.
-    pub fn version(&self) -> Option<Version> {
-        self.id.map(|id| self.shard.slab.record(id).version())
-    }
-
-    /// The entry, its value copied: a live item or a tombstone. `None` when it is absent, expired or flushed.
-    pub fn entry(&self) -> Option<Entry> {
-        let record = self.shard.slab.record(self.id?);
-        let dead = self.moment.is_dead(record);
-        self.met_dead.set(dead);
-        (!dead).then(|| record.entry())
-    }
-
-    /// How the entry has been read.
-    pub fn seen(&self) -> Seen {
-        self.id.map_or(Seen::default(), |id| self.shard.slab.record(id).seen(self.moment.now))
-    }
-
-    /// The ballot that the key's partition has promised.
-    pub fn promised(&self) -> Ballot {
-        self.shard.index.promised(self.partition)
-    }
-}
-
 /// See the top of the file. Shared between threads by `Arc`; every call locks at most one shard at a time, and none
 /// returns with a lock held.
 pub struct Store {
@@ -166,6 +149,8 @@ pub struct Store {
     limit_bytes: AtomicUsize,
     /// The shard that the next sweep starts from.
     sweep_from: AtomicUsize,
+    /// The shard that the next tidying starts from.
+    tidy_from: AtomicUsize,
     /// How often sweeps have come past the last shard.
     laps: AtomicU64,
     /// Whether evicted items are noted.
@@ -184,6 +169,7 @@ impl Store {
             flush: FlushRegister::new(),
             limit_bytes: AtomicUsize::new(limit_bytes),
             sweep_from: AtomicUsize::new(0),
+            tidy_from: AtomicUsize::new(0),
             laps: AtomicU64::new(0),
             notes_evictions: AtomicBool::new(false),
             has_evictions: AtomicBool::new(false),
@@ -197,13 +183,24 @@ impl Store {
 
     /// As [`Store::get`], with how the item had been read before; bumps only if the read is to be noticed.
     pub fn fetch(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Item, Seen)> {
+        self.with_item(now, key, noticed, |item| (item.to_item(), item.seen()))
+    }
+
+    /// A live item for a client's read, as by [`Store::fetch`], shown under its shard's lock: `look` must be short and
+    /// must not call the store.
+    pub fn with_item<R>(
+        &self,
+        now: UnixMillis,
+        key: &Key,
+        noticed: bool,
+        look: impl FnOnce(&ItemView<'_>) -> R,
+    ) -> Option<R> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let id = shard.fetch(moment, key)?;
-        let record = shard.slab.record(id);
-        let found = (record.item()?, record.seen(now));
+        let place = shard.fetch(moment, key)?;
+        let found = look(&ItemView::new(&shard, place, now));
         if noticed {
-            shard.notice(moment, id);
+            shard.notice(moment, place);
         }
         Some(found)
     }
@@ -213,11 +210,10 @@ impl Store {
     pub fn read(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Entry, Seen)> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let id = shard.find_live(moment, key, noticed)?;
-        let record = shard.slab.record(id);
-        let found = (record.entry(), record.seen(now));
+        let place = shard.find_live(moment, key, noticed)?;
+        let found = (shard.entry(place), shard.record(place).seen(now));
         if noticed {
-            shard.notice(moment, id);
+            shard.notice(moment, place);
         }
         Some(found)
     }
@@ -231,11 +227,11 @@ impl Store {
     pub fn version(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<Version> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let id = shard.find_live(moment, key, noticed)?;
+        let place = shard.find_live(moment, key, noticed)?;
         if noticed {
-            shard.notice(moment, id);
+            shard.notice(moment, place);
         }
-        Some(shard.slab.record(id).version())
+        Some(shard.version(place))
     }
 
     /// Keeps an entry that another node ordered, if it is newer than what is held and its term still stands.
@@ -258,20 +254,20 @@ impl Store {
     pub fn update<R>(&self, now: UnixMillis, key: &Key, decide: impl FnOnce(&Held<'_>) -> (Change, R)) -> (Updated, R) {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let mut id = shard.find(key);
-        let held = Held { id, shard: &shard, partition: key.partition(), moment, met_dead: Cell::new(false) };
+        let place = shard.find(key);
+        let held = Held { place, shard: &shard, partition: key.partition(), moment, met_dead: Cell::new(false) };
         let version = held.version();
         let (change, result) = decide(&held);
         if held.met_dead.get()
-            && let Some(id) = id
+            && let Some(place) = place
         {
-            shard.count_dead(moment, id);
+            shard.count_dead(moment, place);
         }
         let (entry, amends, noticed) = match change {
             Change::Keep => return (Updated::Kept, result),
             Change::Notice => {
-                if let Some(id) = id {
-                    shard.notice(moment, id);
+                if let Some(place) = place {
+                    shard.notice(moment, place);
                 }
                 return (Updated::Kept, result);
             }
@@ -279,64 +275,18 @@ impl Store {
             Change::Amend { entry, noticed } => (entry, true, noticed),
         };
         assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
-        let put =
-            if amends { shard.amend(moment, key, &mut id, &entry) } else { shard.put(moment, key, &mut id, &entry) };
-        if noticed && let Some(id) = shard.find(key) {
-            shard.notice(moment, id);
+        let kept = shard.keep(moment, key, place, &entry, amends);
+        // It was read even if what came of it found no room.
+        if noticed && let Some(place) = kept.ok().or_else(|| shard.find(key)) {
+            shard.notice(moment, place);
         }
         self.heed_evictions(&shard);
-        let updated = match put {
-            Ok(()) => Updated::Put,
+        let updated = match kept {
+            Ok(_) => Updated::Put,
             Err(NoRoom::TooLarge) => Updated::TooLarge,
             Err(NoRoom::OutOfMemory) => Updated::OutOfMemory,
         };
         (updated, result)
-    }
-
-    /// Promises a term: lower ballots are refused from now on. Returns the partition's digest at this moment, also when
-    /// this very ballot was promised before (a duplicate message); or the higher ballot that was.
-    pub fn promise(&self, partition: Partition, ballot: Ballot) -> Result<u64, Ballot> {
-        let mut shard = self.lock(partition);
-        shard.promise(partition, ballot)?;
-        Ok(shard.index.digest(partition))
-    }
-
-    /// The highest ballot that a partition has promised; [`Ballot::NONE`] if none.
-    pub fn promised(&self, partition: Partition) -> Ballot {
-        self.lock(partition).index.promised(partition)
-    }
-
-    /// Makes a partition's promised ballot at least this: what a copying home learns from another.
-    pub fn raise_promised(&self, partition: Partition, ballot: Ballot) {
-        // Already higher is as good.
-        let _ = self.lock(partition).promise(partition, ballot);
-    }
-
-    /// XOR over all that is held of a partition (tombstones and dead entries too) of a mix of key and version: the same
-    /// on every node that holds the same. 0 when nothing is held. [`Store::page`] reclaims the dead ones.
-    pub fn digest(&self, partition: Partition) -> u64 {
-        self.lock(partition).index.digest(partition)
-    }
-
-    /// Entries of a partition, tombstones too, in the order of their key digests from `cursor` on (0 is the start), until
-    /// `limit_bytes` of keys and values (and 32 for each entry) are passed; at least one if there is any. With them the
-    /// next cursor, or `None` at the end.
-    pub fn page(
-        &self,
-        now: UnixMillis,
-        partition: Partition,
-        cursor: u64,
-        limit_bytes: usize,
-    ) -> (Vec<(Key, Entry)>, Option<u64>) {
-        let moment = self.moment(now);
-        let (entries, next) = self.lock(partition).page(moment, partition, cursor, limit_bytes);
-        let with_key = |(bytes, entry)| (Key::new(bytes).expect("the store holds keys only"), entry);
-        (entries.into_iter().map(with_key).collect(), next)
-    }
-
-    /// Forgets a partition: its entries and its promised ballot.
-    pub fn clear_partition(&self, partition: Partition) {
-        self.lock(partition).clear_partition(partition);
     }
 
     /// The flush state; a pending flush stays in it until an access or a sweep finds it due.
@@ -352,34 +302,6 @@ impl Store {
         self.flush.merge(other);
     }
 
-    /// Reclaims expired and flushed entries and tombstones past [`TOMBSTONE_LIFE_MS`] in the background: looks at up to
-    /// `entries_max` places for entries from where the last call stopped, one lap at most, and returns how many entries
-    /// it removed.
-    pub fn sweep(&self, now: UnixMillis, entries_max: usize) -> usize {
-        let moment = self.moment(now);
-        let (mut left, mut removed) = (entries_max, 0);
-        let first = self.sweep_from.load(Ordering::Relaxed);
-        // Once around and, for what the last call left out of the first shard, that one again.
-        for step in 0..=self.shards.len() {
-            let at = (first + step) % self.shards.len();
-            let mut shard = self.shards[at].lock();
-            let swept = shard.sweep(moment, left);
-            left -= swept.examined;
-            removed += swept.removed;
-            let finished = shard.sweep_from == 0;
-            drop(shard);
-            if finished && at + 1 == self.shards.len() {
-                self.laps.fetch_add(1, Ordering::Relaxed);
-            }
-            if left == 0 {
-                let next = if finished { at + 1 } else { at } % self.shards.len();
-                self.sweep_from.store(next, Ordering::Relaxed);
-                break;
-            }
-        }
-        removed
-    }
-
     fn moment(&self, now: UnixMillis) -> Moment {
         Moment { now, floor: self.flush.floor(now), notes_evictions: self.notes_evictions.load(Ordering::Relaxed) }
     }
@@ -391,5 +313,5 @@ impl Store {
 
 /// Bytes that an item takes as `stats` tells them: key, value and the store's header.
 pub fn item_size(key_len: usize, value_len: usize) -> usize {
-    record::header_bytes() + key_len + value_len
+    record::FIXED_BYTES + key_len + value_len
 }

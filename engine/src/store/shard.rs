@@ -1,24 +1,48 @@
 //! One shard: the records of its partitions in their queues, and the index that finds them.
 //!
-//! Must not know other shards or locks. `evict` makes room and `walk` pages and sweeps; this file puts, finds, removes.
+//! Must not know other shards or locks. `reading` says what a record holds, `writing` keeps entries, `evict` makes room,
+//! `walk` pages, `sweep` finds what is over; this file finds, moves, removes.
 
 use memring_protocol::entry::{Body, Entry, UnixMillis};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Stamp};
 use parking_lot::Mutex;
 
-use super::accounting::allocation;
 use super::classes::Classes;
 use super::ghost::Ghost;
+use super::hot::HotKeys;
 use super::index::Index;
+use super::large::Larges;
 use super::listing::Evictions;
-use super::record::{Place, Record, record_len};
-use super::slab::{Queue, SLOT_BYTES, Slab};
+use super::log::Log;
+use super::record::{Record, Term, note_fetch, second_of};
+use super::segments::Segments;
 use super::stats::StoreStats;
-use super::{Applied, StoreConfig};
+use super::sweep::Cursor;
+use super::terms::Terms;
+use super::{Applied, HOT_SAMPLE, StoreConfig};
 
-/// The part of a shard's memory that tombstones may take: 2 %.
-const TOMBSTONES_SHARE: usize = 50;
+/// The part of a shard's memory up to which a value lies in the log: it is copied when it moves.
+const LOG_VALUE_SHARE: usize = 16;
+
+/// The largest value that lies in the log: it is copied under the lock.
+const LOG_VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Which queue a record waits in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Queue {
+    /// On probation.
+    Small,
+    /// Proven.
+    Main,
+    /// The queue of tombstones.
+    Tombstones,
+}
+
+impl Queue {
+    pub(super) const ALL: [Self; 3] = [Self::Small, Self::Main, Self::Tombstones];
+}
 
 /// What decides whether a record is gone.
 #[derive(Clone, Copy)]
@@ -32,12 +56,12 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn is_flushed(self, record: &Record) -> bool {
-        record.version().stamp <= self.floor
+    pub(super) fn is_flushed(self, record: Record<'_>) -> bool {
+        record.stamp() <= self.floor
     }
 
     /// Flushed or expired: absent for every reader, there only until it is reclaimed.
-    pub(super) fn is_dead(self, record: &Record) -> bool {
+    pub(super) fn is_dead(self, record: Record<'_>) -> bool {
         self.is_flushed(record) || record.is_expired(self.now)
     }
 }
@@ -53,122 +77,140 @@ pub(super) enum NoRoom {
 
 /// See the top of the file.
 pub(super) struct Shard {
-    pub(super) slab: Slab,
+    pub(super) segments: Segments,
+    pub(super) logs: [Log; 3],
+    pub(super) larges: Larges,
+    /// Bytes of large values in each queue.
+    pub(super) large_bytes: [usize; 3],
+    pub(super) terms: Terms,
     pub(super) index: Index,
-    pub(super) small: Queue,
-    pub(super) main: Queue,
-    pub(super) tombstones: Queue,
     pub(super) ghost: Ghost,
+    pub(super) hot: HotKeys,
+    /// When the counts of hot keys are to be halved, in unix seconds.
+    pub(super) hot_age_at_s: u32,
     pub(super) stats: StoreStats,
     pub(super) classes: Classes,
     /// Evicted and not told yet.
     pub(super) evictions: Evictions,
-    /// The slot that the next sweep starts from.
-    pub(super) sweep_from: u32,
+    /// Where the next sweep goes on.
+    pub(super) sweep_from: Cursor,
+    /// The segment that the next tidying starts from.
+    pub(super) tidy_from: u32,
     /// Bytes that this shard may use.
     pub(super) budget: usize,
     /// Whether live items are dropped for room.
     pub(super) evicts: bool,
-    item_bytes_max: usize,
+    pub(super) item_bytes_max: usize,
+    /// The largest value that lies in the log.
+    pub(super) log_value_max: usize,
 }
 
 impl Shard {
     /// One of `shards` equal shards of a store whose limit is `memory_bytes`.
     pub(super) fn new(config: &StoreConfig, memory_bytes: usize, shards: usize) -> Self {
+        let budget = memory_bytes / shards;
         Self {
-            slab: Slab::new(),
+            segments: Segments::new(budget),
+            logs: Queue::ALL.map(|queue| Log::new(queue as u8)),
+            larges: Larges::new(),
+            large_bytes: [0; 3],
+            terms: Terms::new(),
             index: Index::new(shards, memory_bytes, config.hash_seed),
-            small: Queue::new(),
-            main: Queue::new(),
-            tombstones: Queue::new(),
             ghost: Ghost::new(),
+            hot: HotKeys::new(),
+            hot_age_at_s: 0,
             stats: StoreStats::default(),
             classes: Classes::new(),
             evictions: Evictions::default(),
-            sweep_from: 0,
-            budget: memory_bytes / shards,
+            sweep_from: Cursor::default(),
+            tidy_from: 0,
+            budget,
             evicts: config.evict,
             item_bytes_max: config.item_bytes_max,
+            log_value_max: (budget / LOG_VALUE_SHARE).min(LOG_VALUE_BYTES_MAX),
         }
     }
 
     /// Everything that the limit covers, in bytes.
     pub(super) fn used(&self) -> usize {
-        self.overhead() + self.small.bytes() + self.main.bytes() + self.tombstones.bytes()
+        self.overhead() + self.segments.bytes() + self.larges.bytes()
     }
 
-    /// What is used beside the records themselves: dropping records does not give all of it back.
+    /// What is used beside the memory of records.
     pub(super) fn overhead(&self) -> usize {
-        size_of::<Mutex<Self>>() + self.slab.bytes() + self.index.bytes() + self.ghost.bytes()
+        self.fixed() + self.index.tables_bytes() + self.ghost.bytes() + self.terms.bytes()
+    }
+
+    /// What is used whatever it holds.
+    pub(super) fn fixed(&self) -> usize {
+        size_of::<Mutex<Self>>() + self.index.fixed_bytes() + self.hot.bytes()
+    }
+
+    pub(super) fn log(&self, queue: Queue) -> &Log {
+        &self.logs[queue as usize]
+    }
+
+    /// Items held: not tombstones.
+    pub(super) fn items(&self) -> usize {
+        self.log(Queue::Small).len() + self.log(Queue::Main).len()
+    }
+
+    pub(super) fn queue(&self, place: u32) -> Queue {
+        Queue::ALL[usize::from(self.segments.queue(place))]
     }
 
     /// The record of a key, dead or alive.
     pub(super) fn find(&self, key: &Key) -> Option<u32> {
-        self.index.find(&self.slab, key)
+        self.index.find(&self.segments, key)
     }
 
     /// The record of a key unless it is dead: then it is reclaimed, and counted if a client asked.
     pub(super) fn find_live(&mut self, moment: Moment, key: &Key, counts: bool) -> Option<u32> {
-        let id = self.find(key)?;
-        if moment.is_dead(self.slab.record(id)) {
+        let place = self.find(key)?;
+        if moment.is_dead(self.record(place)) {
             if counts {
-                self.count_dead(moment, id);
+                self.count_dead(moment, place);
             }
-            self.reclaim(moment, id);
+            self.reclaim(moment, place);
             return None;
         }
-        Some(id)
+        Some(place)
     }
 
     /// A client's read: counts.
     pub(super) fn fetch(&mut self, moment: Moment, key: &Key) -> Option<u32> {
-        let found = self.find(key).filter(|&id| !self.slab.record(id).is_tombstone());
-        let Some(id) = found else {
+        let found = self.find(key).filter(|&place| !self.record(place).is_tombstone());
+        let Some(place) = found else {
             self.stats.get_misses += 1;
             return None;
         };
-        if moment.is_dead(self.slab.record(id)) {
+        if moment.is_dead(self.record(place)) {
             self.stats.get_misses += 1;
-            self.count_dead(moment, id);
-            self.reclaim(moment, id);
+            self.count_dead(moment, place);
+            self.reclaim(moment, place);
             return None;
         }
         self.stats.get_hits += 1;
-        Some(id)
+        Some(place)
     }
 
     /// Takes note that an item was read, for eviction and for what meta commands tell.
-    pub(super) fn notice(&mut self, moment: Moment, id: u32) {
-        let record = self.slab.record_mut(id);
-        if !record.is_tombstone() {
-            record.note_fetch(moment.now);
-            let class = self.classes.of(record);
-            if record.place() == Place::Main {
-                class.hits_to_main += 1;
-            } else {
-                class.hits_to_small += 1;
-            }
+    pub(super) fn notice(&mut self, moment: Moment, place: u32) {
+        let record = self.record(place);
+        if record.is_tombstone() {
+            return;
         }
-    }
-
-    /// Keeps an entry that is a held item changed in place: how that was read goes on.
-    pub(super) fn amend(
-        &mut self,
-        moment: Moment,
-        key: &Key,
-        held: &mut Option<u32>,
-        entry: &Entry,
-    ) -> Result<(), NoRoom> {
-        let is_there = |id: &u32| {
-            let record = self.slab.record(*id);
-            !record.is_tombstone() && !moment.is_dead(record)
-        };
-        let earlier = held.filter(is_there).map(|id| self.slab.record(id).seen_bytes());
-        self.keep(moment, key, held, entry, earlier.is_none())?;
-        if let (Some(earlier), Some(id)) = (earlier, self.find(key)) {
-            self.slab.record_mut(id).inherit(earlier);
+        if self.stats.get_hits.is_multiple_of(HOT_SAMPLE) {
+            self.hot.note(self.segments.record(place).key());
         }
-        Ok(())
+        let (size, queue) = (self.item_size(place), self.queue(place));
+        note_fetch(self.segments.bytes_mut(place), moment.now);
+        let class = self.classes.of_size(size);
+        if queue == Queue::Main {
+            class.hits_to_main += 1;
+        } else {
+            class.hits_to_small += 1;
+        }
     }
 
     /// Keeps an entry if it is newer than what is held and its term still stands.
@@ -178,21 +220,19 @@ impl Shard {
         {
             return Applied::Fenced(promised);
         }
-        let mut held = self.find(key);
-        let version = held.map(|id| self.slab.record(id).version());
+        let held = self.find(key);
+        let version = held.map(|place| self.version(place));
         if version >= Some(entry.version) || entry.version.stamp <= moment.floor {
             return Applied::Superseded;
         }
         // The same cas token: the same value.
-        let amends = held.is_some_and(|id| same_value(self.slab.record(id), entry));
-        let kept =
-            if amends { self.amend(moment, key, &mut held, entry) } else { self.put(moment, key, &mut held, entry) };
-        match kept {
-            Ok(()) => Applied::Stored,
+        let amends = held.is_some_and(|place| same_value(self.record(place), entry));
+        match self.keep(moment, key, held, entry, amends) {
+            Ok(_) => Applied::Stored,
             Err(why) => {
                 // What is held is older than a write that others have: absent is right in a cache, stale is not.
-                if let Some(id) = held {
-                    self.remove(id);
+                if let Some(place) = self.find(key) {
+                    self.remove(place);
                 }
                 match why {
                     NoRoom::TooLarge => Applied::TooLarge,
@@ -212,144 +252,62 @@ impl Shard {
         Ok(())
     }
 
-    /// Keeps an entry in place of `held`, the record of its key. On an error nothing is changed but what had to go for
-    /// room; if that was `held` itself, it is `None` then.
-    pub(super) fn put(
-        &mut self,
-        moment: Moment,
-        key: &Key,
-        held: &mut Option<u32>,
-        entry: &Entry,
-    ) -> Result<(), NoRoom> {
-        self.keep(moment, key, held, entry, true)
-    }
-
-    /// [`Shard::put`]; `is_new`: an item counts as stored, it is not one that changes in place.
-    fn keep(
-        &mut self,
-        moment: Moment,
-        key: &Key,
-        held: &mut Option<u32>,
-        entry: &Entry,
-        is_new: bool,
-    ) -> Result<(), NoRoom> {
-        let is_item = matches!(entry.body, Body::Item(_));
-        if is_item && key.len() + entry.value_len() > self.item_bytes_max {
-            self.stats.too_large += 1;
-            return Err(NoRoom::TooLarge);
-        }
-        let bytes = allocation(record_len(key, entry));
-        if !self.make_room(moment, key.partition(), held, bytes, !is_item) {
-            self.stats.out_of_memory += 1;
-            if is_item {
-                self.classes.of_size(super::item_size(key.len(), entry.value_len())).out_of_memory += 1;
-            }
-            return Err(NoRoom::OutOfMemory);
-        }
-        let record = Record::encode(key, entry, moment.now);
-        self.stats.total_items += u64::from(is_item && is_new);
-        match held {
-            Some(id) => self.overwrite(*id, record),
-            None => self.insert(record),
-        }
-        self.cap_tombstones();
-        assert!(self.used() <= self.budget, "room was made for all that a write adds");
-        Ok(())
-    }
-
     /// Removes a dead record, and counts it.
-    pub(super) fn reclaim(&mut self, moment: Moment, id: u32) {
-        let record = self.slab.record(id);
+    pub(super) fn reclaim(&mut self, moment: Moment, place: u32) {
+        let record = self.record(place);
         if !record.is_tombstone() {
-            self.stats.reclaimed += 1;
             let unfetched = u64::from(!record.was_fetched() && !moment.is_flushed(record));
+            let size = self.item_size(place);
+            self.stats.reclaimed += 1;
             self.stats.expired_unfetched += unfetched;
-            self.classes.of(record).expired_unfetched += unfetched;
+            self.classes.of_size(size).expired_unfetched += unfetched;
         }
-        self.remove(id);
+        self.remove(place);
     }
 
     /// Removes a record, whatever it is.
-    pub(super) fn remove(&mut self, id: u32) {
-        self.count_out(id);
-        let place = self.slab.record(id).place();
-        let (queue, slab) = self.queue_and_slab(place);
-        queue.unlink(slab, id);
-        self.index.remove(&self.slab, id);
-        self.slab.remove(id);
+    pub(super) fn remove(&mut self, place: u32) {
+        self.count_out(place);
+        self.index.note_change(self.record(place).token(), self.version(place));
+        self.index.remove(&self.segments, place);
+        self.bury(place);
     }
 
-    pub(super) fn queue_and_slab(&mut self, place: Place) -> (&mut Queue, &mut Slab) {
-        let queue = match place {
-            Place::Small => &mut self.small,
-            Place::Main => &mut self.main,
-            Place::Tombstones => &mut self.tombstones,
-        };
-        (queue, &mut self.slab)
-    }
-
-    fn insert(&mut self, record: Record) {
-        let place = self.place_for(&record);
-        let id = self.slab.insert(record);
-        self.index.insert(&self.slab, id);
-        self.push(place, id);
-    }
-
-    /// An item that stays an item keeps its place and its frequency: how often it is read says more than when it was
-    /// last written.
-    fn overwrite(&mut self, id: u32, mut record: Record) {
-        let held = self.slab.record(id);
-        let (place, frequency) = (held.place(), held.frequency());
-        self.index.note_change(&self.slab, id);
-        self.count_out(id);
-        if place == Place::Tombstones || record.is_tombstone() {
-            let place_after = self.place_for(&record);
-            let (queue, slab) = self.queue_and_slab(place);
-            queue.unlink(slab, id);
-            *slab.record_mut(id) = record;
-            self.push(place_after, id);
-        } else {
-            record.put_in(place);
-            record.set_frequency(frequency);
-            let (queue, slab) = self.queue_and_slab(place);
-            queue.replace(slab, id, record);
-            self.count_in(id);
+    /// Moves a record to the head of a queue, and says where it is now. Room is there, as for an append.
+    pub(super) fn relocate(&mut self, moment: Moment, place: u32, to: Queue) -> u32 {
+        let from = self.queue(place);
+        let moved = self.logs[to as usize].append_copy(&mut self.segments, moment.floor, place);
+        self.index.replace(&self.segments, place, moved);
+        self.note_expiry(moved, second_of(moment.now));
+        if let Some(number) = self.record(moved).large() {
+            let weight = self.larges.weight(number);
+            self.large_bytes[from as usize] -= weight;
+            self.large_bytes[to as usize] += weight;
         }
-        self.index.note_change(&self.slab, id);
+        self.logs[from as usize].kill(&mut self.segments, place);
+        moved
     }
 
-    fn push(&mut self, place: Place, id: u32) {
-        self.slab.record_mut(id).put_in(place);
-        let (queue, slab) = self.queue_and_slab(place);
-        queue.push(slab, id);
-        self.count_in(id);
-    }
-
-    /// Where a record starts: an item on probation, unless the ghost queue remembers its key.
-    fn place_for(&mut self, record: &Record) -> Place {
-        if record.is_tombstone() {
-            Place::Tombstones
-        } else if self.ghost.take(self.index.hash(record.token().0)) {
-            Place::Main
-        } else {
-            Place::Small
+    /// Gives up the bytes of a record that the index does not know any more.
+    pub(super) fn bury(&mut self, place: u32) {
+        let queue = usize::from(self.segments.queue(place));
+        if let Some(number) = self.record(place).large() {
+            self.large_bytes[queue] -= self.larges.weight(number);
+            self.larges.remove(number);
         }
+        self.leave_term(place);
+        self.logs[queue].kill(&mut self.segments, place);
     }
 
-    /// Drops the oldest tombstones over their share; the last one stays.
-    fn cap_tombstones(&mut self) {
-        while self.tombstones.len() > 1
-            && self.tombstones.bytes() + self.tombstones.len() * SLOT_BYTES > self.budget / TOMBSTONES_SHARE
-        {
-            let oldest = self.tombstones.oldest().expect("it has more than one");
-            self.stats.tombstones_dropped += 1;
-            self.remove(oldest);
+    pub(super) fn leave_term(&mut self, place: u32) {
+        if let Term::Number(number) = self.record(place).term() {
+            self.terms.leave(number);
         }
     }
 }
 
 /// Whether an entry is the held item with its value unchanged.
-fn same_value(held: &Record, entry: &Entry) -> bool {
+fn same_value(held: Record<'_>, entry: &Entry) -> bool {
     match &entry.body {
         Body::Item(item) => held.cas() == Some(item.cas),
         Body::Tombstone => false,

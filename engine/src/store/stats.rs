@@ -44,8 +44,12 @@ pub struct StoreStats {
     pub too_large: u64,
     /// Entries refused for want of room.
     pub out_of_memory: u64,
+    /// Bytes of records that were removed or replaced, whose memory is not free yet: a part of `used_bytes`.
+    pub dead_bytes: u64,
     /// Items moved between or within queues instead of being dropped.
     pub moves: u64,
+    /// Bytes of these items.
+    pub moved_bytes: u64,
     /// Those of them that were proven: from the small queue to the main one.
     pub moves_to_main: u64,
     /// Expired and flushed items dropped to make room: a part of `reclaimed`.
@@ -80,7 +84,9 @@ impl AddAssign for StoreStats {
             get_flushed,
             too_large,
             out_of_memory,
+            dead_bytes,
             moves,
+            moved_bytes,
             moves_to_main,
             reclaimed_for_room,
             crawler_reclaimed,
@@ -105,7 +111,9 @@ impl AddAssign for StoreStats {
         self.get_flushed += get_flushed;
         self.too_large += too_large;
         self.out_of_memory += out_of_memory;
+        self.dead_bytes += dead_bytes;
         self.moves += moves;
+        self.moved_bytes += moved_bytes;
         self.moves_to_main += moves_to_main;
         self.reclaimed_for_room += reclaimed_for_room;
         self.crawler_reclaimed += crawler_reclaimed;

@@ -40,8 +40,8 @@ use crate::now::{Mono, Now};
 /// How often the control thread looks after everything that has no deadline of its own.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Entries looked at in one background sweep: bounded work while a shard is locked.
-const SWEEP_ENTRIES: usize = 4096;
+/// Bytes of the store that are looked through in a tick for what is over: a few milliseconds of this thread's time.
+const TIDY_BYTES: usize = 4 << 20;
 
 /// Control threads number their calls apart from all workers.
 const CALLS_FROM: u64 = 0xffff << 48;
@@ -256,7 +256,7 @@ impl Control {
             self.settle_recovery(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
             if self.shared.crawler_enabled.load(Ordering::Relaxed) {
-                self.shared.store.sweep(now.cluster, SWEEP_ENTRIES);
+                self.shared.store.tidy(now.cluster, TIDY_BYTES);
             }
         }
         self.settle(now, effects);

@@ -30,9 +30,9 @@ fn a_hot_set_survives_a_scan_of_ten_times_the_memory() {
     scan(&store, "scan", 100_000);
     // Hot items side by side at the tail: one in 65 goes, so that no write moves more than 64.
     let hot = live_of(&store, "hot", 1000);
-    assert!(hot >= 980, "{hot}");
+    assert!(hot >= 980, "{hot} {:?}", store.stats());
     let stats = store.stats();
-    assert!(stats.evictions > 90_000 && stats.evictions - stats.evicted_unfetched == 1000 - hot as u64, "{stats:?}");
+    assert!(stats.evictions > 80_000 && stats.evictions - stats.evicted_unfetched == 1000 - hot as u64, "{stats:?}");
     assert!(stats.moves >= 980);
     check_sound(&store, at(0));
 }
@@ -42,7 +42,7 @@ fn a_key_that_comes_back_soon_after_its_eviction_is_kept_longer() {
     let store = store_of(2 << 20);
     scan(&store, "fill", 20_000);
     scan(&store, "back", 100);
-    scan(&store, "more", 9000);
+    scan(&store, "more", 20_000);
     assert_eq!(live_of(&store, "back", 100), 0, "unread, on probation, gone");
     scan(&store, "back", 100);
     scan(&store, "rest", 9000);
@@ -68,18 +68,18 @@ fn an_overwrite_keeps_what_reads_have_earned() {
 #[test]
 fn dead_items_go_before_live_ones() {
     let store = store_of(2 << 20);
-    for n in 0..3000 {
+    for n in 0..6000 {
         let entry = item_of(version_at(at(0)), &[b'v'; 100], Expiry::at(at(5).seconds() as u32));
         store.apply(at(0), &key(&format!("dead-{n}")), None, &entry);
     }
     let before = store.stats().evictions;
-    for n in 0..6000 {
+    for n in 0..9000 {
         store.apply(at(6), &key(&format!("live-{n}")), None, &item(at(6), &[b'v'; 100]));
     }
     let stats = store.stats();
     assert_eq!((before, stats.evictions), (0, 0), "{stats:?}");
     assert!(stats.reclaimed > 0 && stats.expired_unfetched == stats.reclaimed);
-    assert_eq!(live_of(&store, "live", 6000), 6000);
+    assert_eq!(live_of(&store, "live", 9000), 9000);
 }
 
 #[test]
@@ -97,9 +97,12 @@ fn without_eviction_a_full_store_refuses_and_a_delete_or_an_expiry_makes_room() 
     let put = |now, name: &str| store.update(now, &key(name), |_| (Change::Put(item(now, &[b'w'; 1000])), ())).0;
     assert_eq!(put(at(1), "new"), Updated::OutOfMemory);
     assert_eq!(put(at(1), "0"), Updated::Put, "an overwrite of the same size needs no room");
-    assert_eq!(store.apply(at(2), &key("1"), None, &tombstone(at(2))), Applied::Stored);
-    assert_eq!(put(at(2), "new"), Updated::Put);
-    assert_eq!(put(at(3), "newer"), Updated::OutOfMemory);
+    // What is deleted among others makes room segment by segment.
+    for name in ["1", "2", "4"] {
+        assert_eq!(store.apply(at(2), &key(name), None, &tombstone(at(2))), Applied::Stored);
+    }
+    let found_room = (0..10).take_while(|n| put(at(3), &format!("new-{n}")) == Updated::Put).count();
+    assert!((2..=3).contains(&found_room), "{found_room}");
     assert_eq!(put(at(6), "newer"), Updated::Put, "in place of an expired item");
     check_sound(&store, at(6));
 }
@@ -146,15 +149,14 @@ fn counters_add_up_through_churn() {
     assert!(stats.bytes > stats.curr_items * 100 && stats.bytes < stats.used_bytes);
 }
 
-/// The accounting of what an item costs beside key and value. The rival (memcached 1.6) has 72 at 100-byte values, 146 at
-/// 1 KB, 942 at 10 KB. Bounds a little above what is measured: raise them only with a reason. (The last one: marks and the
-/// time of the last access are 5 bytes, which the allocator rounds up.)
+/// The accounting of what an item costs beside key and value, all told, in a full store. The rival (memcached 1.6) has 72 at
+/// 100-byte values, 146 at 1 KB, 942 at 10 KB. Bounds a little above what is measured: raise them only with a reason.
 #[test]
 fn an_item_costs_few_bytes_beside_key_and_value() {
-    for (value_len, overhead_max) in [(100, 98), (1000, 126), (10_000, 272)] {
+    for (value_len, overhead_max) in [(100, 46), (1000, 62), (10_000, 280)] {
         let store = Store::new(StoreConfig { item_bytes_max: 1 << 20, ..config_of(64 << 20) });
         let value = vec![b'v'; value_len];
-        for n in 0..800_000_000 / (value_len * 10 + 1000) {
+        for n in 0..(80 << 20) / (value_len + 30) {
             store.apply(at(0), &key(&format!("{n:010}")), None, &item(at(0), &value));
         }
         let stats = store.stats();
