@@ -2,13 +2,11 @@
 //!
 //! Must not know who asks, nor how often.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use memring_protocol::entry::UnixMillis;
-use parking_lot::Mutex;
 
 use super::shard::Shard;
+use super::sync::{Mutex, Ordering};
 use super::{HOT_SAMPLE, Store};
 
 /// Bytes that tidying looks through under one lock.

@@ -2,12 +2,11 @@
 //!
 //! Must not know entries. Reads are two atomic loads, for every access to the store asks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::flush::FlushState;
 use memring_protocol::version::Stamp;
-use parking_lot::Mutex;
+
+use super::sync::{AtomicU64, Mutex, Ordering};
 
 /// No flush is to come.
 const NEVER: u64 = u64::MAX;

@@ -2,12 +2,11 @@
 //!
 //! Must not know what a client calls these things.
 
-use std::sync::atomic::Ordering;
-
 use memring_protocol::entry::UnixMillis;
 
 use super::classes::{CLASSES, ClassStats};
 use super::shard::Shard;
+use super::sync::Ordering;
 use super::{Listing, MEMORY_LIMIT_MIN_BYTES, Store, StoreStats};
 
 impl Store {

@@ -2,13 +2,12 @@
 //!
 //! Must not know what a client is sent of it.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use memring_protocol::entry::{Expiry, Marks, UnixMillis};
 use memring_protocol::key::{Key, Partition};
 
 use super::shard::{Moment, Shard};
+use super::sync::Ordering;
 use super::{Store, class_of, item_size};
 
 /// Evicted items that a shard keeps until they are taken: some 40 KB. More than a write drops, and they are taken after

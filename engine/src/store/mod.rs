@@ -39,6 +39,7 @@ mod segments;
 mod shard;
 mod stats;
 mod sweep;
+mod sync;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -46,13 +47,11 @@ mod walk;
 mod writing;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use memring_protocol::entry::{Entry, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Version};
-use parking_lot::{Mutex, MutexGuard};
 
 pub use self::background::HotKey;
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
@@ -63,6 +62,7 @@ pub use self::stats::StoreStats;
 
 use self::flush::FlushRegister;
 use self::shard::{Moment, NoRoom, Shard};
+use self::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// How long, in milliseconds, a tombstone is kept, by the stamp of its version: 10 minutes, far longer than any message
 /// is under way, so that a late write cannot bring back what was deleted.

@@ -6,7 +6,6 @@
 use memring_protocol::entry::{Body, Entry, UnixMillis};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Stamp};
-use parking_lot::Mutex;
 
 use super::classes::Classes;
 use super::ghost::Ghost;
@@ -19,6 +18,7 @@ use super::record::{Record, Term, note_fetch, second_of};
 use super::segments::Segments;
 use super::stats::StoreStats;
 use super::sweep::Cursor;
+use super::sync::Mutex;
 use super::terms::Terms;
 use super::{Applied, HOT_SAMPLE, StoreConfig};
 

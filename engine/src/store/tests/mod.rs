@@ -6,6 +6,8 @@ mod full;
 mod limit;
 mod listing;
 mod model;
+#[cfg(shuttle)]
+mod schedules;
 mod threads;
 
 use bytes::Bytes;
