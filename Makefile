@@ -3,7 +3,7 @@ SEEDS ?= 300
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim mutants fuzz bench bench-memory bench-hits e2e clean
+.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-memory bench-hits e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,10 @@ sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
 mutants: ## break one rule of the cluster at a time: the simulator must notice (MUTANTS="name name" runs some)
 	scripts/mutants.sh
 
-fuzz: ## fuzz every decoder for a minute
+shuttle: ## the store under thousands of orders of threads, those of its locks and atomics
+	scripts/shuttle.sh
+
+fuzz: ## fuzz every decoder, and the store, for a minute
 	scripts/fuzz.sh 60
 
 bench: ## measure what a request costs, room by room

@@ -51,6 +51,7 @@ step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 # The benches have no tests of their own; clippy has seen that they compile.
 step "tests" cargo test --locked --workspace --exclude memring-benches
+step "schedules of the store's threads" scripts/shuttle.sh
 step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
