@@ -20,11 +20,16 @@ run() {
   options=(-max_total_time="$seconds" -timeout=10 -malloc_limit_mb=64 -rss_limit_mb=1024)
   case $target in
     membership) options+=(-len_control=0 -max_len=512) ;; # a story of a few steps is none
+    store_ops) options+=(-len_control=0 -max_len=2401) ;; # the same: 300 calls of 8 bytes
     *) options+=(-max_len=32768) ;;
   esac
   options+=(-print_final_stats=1 -artifact_prefix="$kept/crashes/$target-")
   if [ -f "fuzz/$target.dict" ]; then options+=(-dict="fuzz/$target.dict"); fi
   mkdir -p "$kept/corpus/$target" "$kept/crashes"
+  # Any bytes are a story of the store: it starts from some, or would tell short ones for long.
+  if [ "$target" = store_ops ] && [ -z "$(ls "$kept/corpus/$target")" ]; then
+    for story in 1 2 3 4 5 6 7 8; do head -c 2401 /dev/urandom >"$kept/corpus/$target/first-$story"; done
+  fi
   if "$binary" "${options[@]}" "$kept/corpus/$target" >"$log" 2>&1; then
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     echo "fuzz: $target: $executions executions in $seconds s, no crash"
