@@ -1,10 +1,13 @@
-//! What the store costs: reads, entries from other homes, read-modify-writes, and writes that must make room.
+//! What the store costs: reads, entries from other homes, read-modify-writes, writes that must make room, sweeps, pages.
 //!
 //! Must not know the cluster. One thread: no lock is ever waited for.
 
-use criterion::Criterion;
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion};
 use memring_benches::{KEYS, NOW, VALUES, ballot, entry, keys, quick, value};
 use memring_engine::store::{Applied, Change, Store, StoreConfig, Updated};
+use memring_protocol::entry::{Body, Entry, Expiry, UnixMillis};
+use memring_protocol::key::{Key, PARTITIONS, Partition};
 
 /// Holds [`KEYS`] of the largest values several times over.
 const ROOMY_BYTES: usize = 64 << 20;
@@ -15,12 +18,22 @@ const TIGHT_BYTES: usize = 4 << 20;
 /// So many that, going round, none is held any more when its turn comes again.
 const MANY_KEYS: usize = 20_000;
 
+/// Places for entries that a node's sweep looks at.
+const SWEEP_ENTRIES: usize = 4096;
+
+/// Twelve for each partition, on average.
+const PAGED_KEYS: usize = 12 * PARTITIONS as usize;
+
 fn main() {
     let mut criterion = quick();
     reads(&mut criterion);
     applies(&mut criterion);
     updates(&mut criterion);
+    lengths(&mut criterion);
+    ends(&mut criterion);
     evictions(&mut criterion);
+    sweeps(&mut criterion);
+    pages(&mut criterion);
     criterion.final_summary();
 }
 
@@ -82,6 +95,34 @@ fn updates(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Overwrites whose value is longer or shorter than the one before, in turn: what fits in place is half of them.
+fn lengths(criterion: &mut Criterion) {
+    let (keys, store) = (keys(KEYS), filled(1 << 10));
+    let values = [value(1 << 10), value(600)];
+    let mut number = 0;
+    criterion.bench_function("store/apply/600 B over 1 KB and back", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            let (round, at) = (number / KEYS, number % KEYS);
+            let applied = store.apply(NOW, &keys[at], Some(ballot()), &entry(number as u64, &values[(round + 1) % 2]));
+            assert_eq!(applied, Applied::Stored);
+        });
+    });
+}
+
+/// Overwrites with items that end.
+fn ends(criterion: &mut Criterion) {
+    let (keys, store, value) = (keys(KEYS), filled(1 << 10), value(1 << 10));
+    let mut number = 0;
+    criterion.bench_function("store/apply/1 KB, with a TTL", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            let entry = ending(number as u64, &value, 10 + (number % 591) as u32);
+            assert_eq!(store.apply(NOW, &keys[number % KEYS], Some(ballot()), &entry), Applied::Stored);
+        });
+    });
+}
+
 fn evictions(criterion: &mut Criterion) {
     let (store, keys, value) = (store_of(TIGHT_BYTES), keys(MANY_KEYS), value(1 << 10));
     let mut number = 0;
@@ -97,6 +138,61 @@ fn evictions(criterion: &mut Criterion) {
     criterion.bench_function("store/apply/1 KB, evicting", |bencher| bencher.iter(&mut write));
 }
 
+/// Sweeps of a whole store: where nothing has ended, and where all has, stored anew each time.
+fn sweeps(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("store/sweep");
+    let (store, value) = (filled(1 << 10), value(100));
+    group.bench_function("1000 items of 1 KB, nothing ended", |bencher| {
+        bencher.iter(|| store.sweep(NOW, SWEEP_ENTRIES))
+    });
+    let (keys, store) = (keys(KEYS), store_of(ROOMY_BYTES));
+    let later = UnixMillis(NOW.0 + 60_000);
+    let mut number = 0;
+    let mut fill = || {
+        for key in &keys {
+            number += 1;
+            assert_eq!(store.apply(NOW, key, None, &ending(number, &value, 10)), Applied::Stored);
+        }
+    };
+    group.bench_function("1000 items of 100 B, all ended", |bencher| {
+        bencher.iter_batched(
+            &mut fill,
+            |()| {
+                let mut left = KEYS;
+                while left > 0 {
+                    left -= store.sweep(later, SWEEP_ENTRIES);
+                }
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+/// Pages of a partition, as a home that returns copies it: of a store of small items, each page to its end.
+fn pages(criterion: &mut Criterion) {
+    let (store, value) = (store_of(ROOMY_BYTES), value(100));
+    for number in 0..PAGED_KEYS {
+        store.apply(NOW, &memring_benches::key(number), None, &entry(number as u64, &value));
+    }
+    let mut round = (0..PARTITIONS).cycle();
+    criterion.bench_function("store/page/a partition of 12 items of 100 B", |bencher| {
+        bencher.iter(|| {
+            let partition = Partition::new(round.next().expect("it goes round")).expect("it is below them all");
+            store.page(NOW, partition, 0, 1 << 20)
+        });
+    });
+}
+
+/// Write `number` of an item that ends after so many seconds.
+fn ending(number: u64, value: &Bytes, after_s: u32) -> Entry {
+    let mut entry = entry(number, value);
+    if let Body::Item(item) = &mut entry.body {
+        item.expiry = Expiry::at(NOW.seconds() as u32 + after_s);
+    }
+    entry
+}
+
 fn filled(bytes: usize) -> Store {
     let (store, value) = (store_of(ROOMY_BYTES), value(bytes));
     for key in keys(KEYS) {
@@ -110,6 +206,6 @@ fn store_of(memory_limit_bytes: usize) -> Store {
 }
 
 /// As many keys again, none of which any store here holds.
-fn keys_from(first: usize) -> Vec<memring_protocol::key::Key> {
+fn keys_from(first: usize) -> Vec<Key> {
     (first..first + KEYS).map(memring_benches::key).collect()
 }
