@@ -1,9 +1,10 @@
 # What a newcomer types: `make run` and `make test`. Each line is a command one could type instead.
 SEEDS ?= 300
+MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-memory bench-hits e2e clean
+.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +49,9 @@ bench-memory: ## memring's memory beside memcached's, through the protocol (QUIC
 
 bench-hits: ## memring's hit rates beside memcached's, on five traces (QUICK=1: smaller figures)
 	scripts/side-by-side.sh hits
+
+bench-store: ## overwrite a full store for MINUTES, twice; two threads on one store: holds memory and slowest calls to bars
+	$(CARGO) run --release --locked --package memring-store-soak -- $(MINUTES)
 
 e2e: ## three real nodes against the clients, exporters and chart arguments that people use
 	scripts/e2e.sh
