@@ -5,7 +5,7 @@
 
 mod text_stream;
 
-use memring_protocol::text::{Command, Direction, ErrorReply, LineScanner, Step, TextLimits, parse};
+use memring_protocol::text::{Command, Direction, ErrorReply, LineScanner, Step, TextLimits, awaited_block, parse};
 use text_stream::Feed;
 
 /// `-I 10k`, so that a value over the limit fits in a test.
@@ -289,6 +289,28 @@ fn an_unfinished_data_block_says_how_much_is_missing() {
     assert_eq!(parse(line, &LIMITS), Step::Incomplete { needed: 16 + 1000 + 2 });
     assert_eq!(parse(b"", &LIMITS), Step::Incomplete { needed: 1 });
     assert_eq!(parse(b"set k", &LIMITS), Step::Incomplete { needed: 6 });
+}
+
+#[test]
+fn a_data_block_that_is_waited_for_says_whose_it_is() {
+    for (buffer, expected) in [
+        (&b"set k 0 0 1000\r\nabc"[..], Some((16, 1002, "k", true, false))),
+        (b"add k 0 0 9 noreply\n", Some((20, 11, "k", false, true))),
+        (b"ms Zm9v 9 b T9 ME q\r\n", Some((21, 11, "foo", true, false))),
+        (b"set k 0 0 1000", None),
+        (b"set k 0 0 x\r\n", None),
+        (b"get k\r\n", None),
+        (b"", None),
+    ] {
+        let block = awaited_block(buffer);
+        let told = block.as_ref().map(|block| {
+            assert_eq!(block.value_len() + 2, block.swallow);
+            let key = String::from_utf8(block.key.to_key().as_bytes().to_vec()).expect("text");
+            (block.consumed, block.swallow, key, block.removes, block.quiet)
+        });
+        let expected = expected.map(|(line, rest, key, removes, quiet)| (line, rest, key.to_owned(), removes, quiet));
+        assert_eq!(told, expected, "{}", buffer.escape_ascii());
+    }
 }
 
 #[test]

@@ -37,6 +37,16 @@ pub(super) enum StoreWhat<'a> {
     Meta { request: MetaRequest<'a>, mode: StoreMode },
 }
 
+impl<'a> StoreWhat<'a> {
+    /// Its key, whether its old value goes if the new one is not received, and whether nobody is to be told.
+    pub(super) fn if_refused(&self) -> (MetaKey<'a>, bool, bool) {
+        match self {
+            Self::Classic { verb, key, quiet, .. } => (MetaKey::plain(key), *verb == StoreVerb::Set, *quiet),
+            Self::Meta { request, .. } => (request.key(), true, false),
+        }
+    }
+}
+
 /// A malformed command.
 pub(super) struct Fault {
     pub(super) error: ErrorReply,

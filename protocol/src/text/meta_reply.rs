@@ -101,6 +101,19 @@ pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine
     line
 }
 
+/// The answer line of a miss in place of that of a hit, which a miss repeats the key and the opaque token of.
+pub fn miss_line(hit: &[u8]) -> MetaLine {
+    let mut line = MetaLine::from_slice(MetaCode::Miss.word());
+    let hit = hit.strip_suffix(names::CRLF).unwrap_or(hit);
+    let repeated = |word: &&[u8]| *word == b"b" || matches!(word.first(), Some(b'O' | b'k'));
+    for word in hit.split(|&byte| byte == b' ').filter(repeated) {
+        line.push(b' ');
+        line.extend_from_slice(word);
+    }
+    line.extend_from_slice(names::CRLF);
+    line
+}
+
 fn put_key(key: &[u8], binary: bool, line: &mut MetaLine) {
     line.extend_from_slice(b" k");
     if binary {
@@ -120,6 +133,22 @@ impl MetaCode {
             Self::NotFound => b"NF",
             Self::NotStored => b"NS",
             Self::Exists => b"EX",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miss_repeats_what_does_not_tell_of_the_item() {
+        for (hit, miss) in [
+            ("VA 3\r\n", "EN\r\n"),
+            ("VA 3 f5 kkey Oabc t-1 h0 l3 s3 c77\r\n", "EN kkey Oabc\r\n"),
+            ("VA 3 kZm9v b O1 W\r\n", "EN kZm9v b O1\r\n"),
+        ] {
+            assert_eq!(miss_line(hit.as_bytes()).escape_ascii().to_string(), miss.escape_default().to_string());
         }
     }
 }

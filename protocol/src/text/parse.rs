@@ -3,7 +3,7 @@
 //! Must not know the commands (`grammar`) or sockets: the caller owns the buffer, drops what was consumed and swallows
 //! what is to be swallowed.
 
-use super::command::{Command, Keys, StoreVerb};
+use super::command::{Command, Keys};
 use super::error_reply::ErrorReply;
 use super::grammar::{self, Statement, StoreLine, StoreWhat};
 use super::meta::MetaKey;
@@ -87,6 +87,43 @@ pub fn parse<'a>(buffer: &'a [u8], limits: &TextLimits) -> Step<'a> {
     LineScanner::default().parse(buffer, limits)
 }
 
+/// A storage command whose line is there and whose data block is not, as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AwaitedBlock<'a> {
+    /// Bytes of the buffer that are its line.
+    pub consumed: usize,
+    /// Bytes of the stream after those that are its data block.
+    pub swallow: usize,
+    /// The key.
+    pub key: MetaKey<'a>,
+    /// Whether its old value goes if the new one cannot be received, as for set and ms.
+    pub removes: bool,
+    /// Whether to keep silent then.
+    pub quiet: bool,
+}
+
+impl AwaitedBlock<'_> {
+    /// Bytes of its value.
+    pub fn value_len(&self) -> usize {
+        self.swallow - names::CRLF.len()
+    }
+}
+
+/// What [`Step::Incomplete`] waits for, if it is the data block of the command at the front of `buffer`: for a caller that
+/// must know more of a large one before it makes room. `None` while the line itself has not come. The block is within
+/// [`TextLimits::item_bytes_max`], or the step would have been another one.
+pub fn awaited_block(buffer: &[u8]) -> Option<AwaitedBlock<'_>> {
+    let consumed = memchr::memchr(b'\n', buffer)? + 1;
+    let line = &buffer[..consumed - 1];
+    match grammar::read_line(line.strip_suffix(b"\r").unwrap_or(line)) {
+        Statement::Block(StoreLine { what, value_len }) => {
+            let (key, removes, quiet) = what.if_refused();
+            Some(AwaitedBlock { consumed, swallow: value_len + names::CRLF.len(), key, removes, quiet })
+        }
+        Statement::Whole(_) | Statement::Fault(_) | Statement::Http => None,
+    }
+}
+
 /// [`parse`] that remembers how much of an unfinished line it has seen, so that a line in n pieces is scanned once and
 /// not n times. One for each connection.
 ///
@@ -165,10 +202,7 @@ fn finished<'a>(buffer: &'a [u8], line_end: usize, limits: &TextLimits) -> Step<
 /// The data block after a storage line. Only its length says where it ends, and its end must be CR LF.
 fn block<'a>(buffer: &'a [u8], line_end: usize, line: StoreLine<'a>, limits: &TextLimits) -> Step<'a> {
     let StoreLine { what, value_len } = line;
-    let (key, removes, quiet) = match &what {
-        StoreWhat::Classic { verb, key, quiet, .. } => (MetaKey::plain(key), *verb == StoreVerb::Set, *quiet),
-        StoreWhat::Meta { request, .. } => (request.key(), true, false),
-    };
+    let (key, removes, quiet) = what.if_refused();
     let swallow = value_len + names::CRLF.len();
     if key.sent_len() + value_len > limits.item_bytes_max {
         return Step::TooLarge { consumed: line_end, swallow, key, removes, quiet };

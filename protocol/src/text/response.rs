@@ -63,8 +63,20 @@ impl Response {
     /// CR and LF inside a text or a statistic become spaces, so that no answer can be mistaken for two. Keys come from
     /// command lines and cannot hold them.
     pub fn encode(&self, out: &mut BytesMut) {
+        self.encode_around(out, usize::MAX, |_, _| {});
+    }
+
+    /// As [`Response::encode`], but a value of more than `copied_bytes_max` is not copied to `out`: `apart` is given it
+    /// when all that stands before it is in `out`.
+    #[inline]
+    pub fn encode_around(
+        &self,
+        out: &mut BytesMut,
+        copied_bytes_max: usize,
+        mut apart: impl FnMut(&mut BytesMut, &Bytes),
+    ) {
         match self {
-            Self::Values { with_cas, values } => encode_values(*with_cas, values, out),
+            Self::Values { with_cas, values } => encode_values(*with_cas, values, out, copied_bytes_max, apart),
             Self::Stored => put_line(names::STORED, out),
             Self::NotStored => put_line(names::NOT_STORED, out),
             Self::Exists => put_line(names::EXISTS, out),
@@ -81,8 +93,13 @@ impl Response {
             Self::Stats(stats) => encode_stats(stats, out),
             Self::Meta(line, value) => {
                 out.put_slice(line);
-                if let Some(value) = value {
-                    put_line(value, out);
+                match value {
+                    Some(value) if value.len() > copied_bytes_max => {
+                        apart(out, value);
+                        out.put_slice(names::CRLF);
+                    }
+                    Some(value) => put_line(value, out),
+                    None => {}
                 }
             }
             Self::MetaNoop => put_line(names::META_NOOP_REPLY, out),
@@ -99,10 +116,17 @@ impl Response {
     }
 }
 
-fn encode_values(with_cas: bool, values: &[(Bytes, Item)], out: &mut BytesMut) {
+fn encode_values(
+    with_cas: bool,
+    values: &[(Bytes, Item)],
+    out: &mut BytesMut,
+    copied_bytes_max: usize,
+    mut apart: impl FnMut(&mut BytesMut, &Bytes),
+) {
     /// "VALUE ", three numbers with a space before each, and two line ends.
     const VALUE_OVERHEAD: usize = 6 + 11 + 21 + 21 + 4;
-    let bytes: usize = values.iter().map(|(key, item)| VALUE_OVERHEAD + key.len() + item.value.len()).sum();
+    let copied = |value: &Bytes| if value.len() > copied_bytes_max { 0 } else { value.len() };
+    let bytes: usize = values.iter().map(|(key, item)| VALUE_OVERHEAD + key.len() + copied(&item.value)).sum();
     out.reserve(bytes + names::END.len() + names::CRLF.len());
     let mut digits = itoa::Buffer::new();
     for (key, item) in values {
@@ -117,7 +141,11 @@ fn encode_values(with_cas: bool, values: &[(Bytes, Item)], out: &mut BytesMut) {
             out.put_slice(digits.format(item.cas).as_bytes());
         }
         out.put_slice(names::CRLF);
-        out.put_slice(&item.value);
+        if item.value.len() > copied_bytes_max {
+            apart(out, &item.value);
+        } else {
+            out.put_slice(&item.value);
+        }
         out.put_slice(names::CRLF);
     }
     put_line(names::END, out);
@@ -209,6 +237,28 @@ mod tests {
         check(Response::MetaNoop, "MN\r\n");
         check(Response::Hidden, "");
         check(Response::Text(Bytes::from("ME key exp=-1\r\n")), "ME key exp=-1\r\n");
+    }
+
+    #[test]
+    fn large_values_are_given_apart_at_their_place() {
+        let values = vec![value("a", 1, "xyz", 7), value("b", 2, "four", 8), value("c", 3, "fives", 9)];
+        let large = Response::Meta(MetaLine::from_slice(b"VA 4 t1\r\n"), Some(Bytes::from("four")));
+        for (response, expected) in [
+            (
+                Response::Values { with_cas: false, values },
+                "VALUE a 1 3\r\nxyz\r\nVALUE b 2 4\r\n<four>\r\nVALUE c 3 5\r\n<fives>\r\nEND\r\n",
+            ),
+            (large, "VA 4 t1\r\n<four>\r\n"),
+            (Response::Meta(MetaLine::from_slice(b"VA 3\r\n"), Some(Bytes::from("one"))), "VA 3\r\none\r\n"),
+        ] {
+            let (mut out, mut sent) = (BytesMut::new(), Vec::new());
+            response.encode_around(&mut out, 3, |out, value| {
+                sent.extend_from_slice(&out.split());
+                sent.extend_from_slice(&[b"<", &value[..], b">"].concat());
+            });
+            sent.extend_from_slice(&out);
+            assert_eq!(sent.escape_ascii().to_string(), expected.escape_default().to_string());
+        }
     }
 
     #[test]
