@@ -34,6 +34,9 @@ pub struct Put {
     pub noticed: bool,
 }
 
+/// The longest value that is read as a number: memcached counts in nothing that its slabs keep in several chunks.
+const COUNTER_BYTES_MAX: usize = 512 * 1024;
+
 /// Whether the mutation's effect depends on what is there. Those that do not need no look at other homes first.
 pub fn is_blind(mutation: &Mutation) -> bool {
     matches!(mutation, Mutation::Store(Store { mode: StoreMode::Set, compare: None, .. }))
@@ -187,7 +190,8 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
             return (Outcome::Exists, Change::Keep);
         }
         (Some(item), _) => {
-            let Some(number) = parse_counter(&item.value) else { return (Outcome::NonNumeric, Change::Keep) };
+            let number = if item.value.len() > COUNTER_BYTES_MAX { None } else { parse_counter(&item.value) };
+            let Some(number) = number else { return (Outcome::NonNumeric, Change::Keep) };
             let number = match by.step {
                 Step::Up(by) => number.wrapping_add(by),
                 Step::Down(by) => number.saturating_sub(by),
@@ -196,7 +200,9 @@ fn count(by: &Count, held: Option<&Item>) -> (Outcome, Change) {
             (number, item.value.len(), Item { expiry, ..item.clone() })
         }
     };
-    let value = Bytes::from(format!("{number:<width$}"));
+    let mut text = number.to_string().into_bytes();
+    text.resize(width.max(text.len()), b' ');
+    let value = Bytes::from(text);
     let amends = value.len() == width;
     let marks = if amends { item.marks } else { Marks::NONE };
     let before = held.map_or(Expiry::NEVER, |item| item.expiry);

@@ -254,3 +254,21 @@ fn touches_and_confirmations_keep_the_value() {
     assert_eq!(change, Change::Keep);
     assert_eq!(apply(&Mutation::Confirm, None), (Outcome::Miss, Change::Keep));
 }
+
+#[test]
+fn a_number_may_stand_before_much_space_but_not_too_much() {
+    for (len, counts) in [(100_000, true), (COUNTER_BYTES_MAX, true), (COUNTER_BYTES_MAX + 1, false)] {
+        let mut value = vec![b' '; len];
+        value[0] = b'9';
+        let held = Item { value: Bytes::from(value.clone()), ..item("") };
+        let (outcome, change) =
+            mutate(&Mutation::Count(Count::plain(Step::Up(1))), Some(&held), Seen::default(), 1 << 20);
+        if counts {
+            value[..2].copy_from_slice(b"10");
+            assert!(matches!(outcome, Outcome::Number(counted) if counted.number == 10));
+            assert!(put_of(change).item.value == value, "{len} bytes");
+        } else {
+            assert_eq!((outcome, change), (Outcome::NonNumeric, Change::Keep));
+        }
+    }
+}
