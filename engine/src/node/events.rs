@@ -12,6 +12,7 @@ use memring_protocol::text::WatchKinds;
 
 use super::Node;
 use super::effect::{Effect, Ticket};
+use super::requests::Unkept;
 use super::turn::Turn;
 use super::writes::{Write, WriteEnd, WriteParent};
 use crate::cluster::mutation::counts_as_cas;
@@ -186,8 +187,8 @@ impl Node {
         }
         let (Some(ticket), WriteEnd::Done(outcome)) = (ticket_of(&write.parent), end) else { return };
         let (key, before) = (&write.key, &write.before);
-        if matches!(write.parent, WriteParent::TooLarge(_)) {
-            self.tell_too_large(turn, ticket, key.clone(), StoreWord::Set);
+        if let WriteParent::Refused(_, why) = write.parent {
+            self.tell_unkept(turn, ticket, key.clone(), why, StoreWord::Set);
             self.tell_lookup(turn, ticket, key, before);
             return;
         }
@@ -247,13 +248,16 @@ impl Node {
         }
     }
 
-    /// A value over the item limit.
-    pub(crate) fn tell_too_large(&self, turn: &mut Turn<'_>, ticket: Ticket, key: Key, word: StoreWord) {
+    /// A value that was not received.
+    pub(crate) fn tell_unkept(&self, turn: &mut Turn<'_>, ticket: Ticket, key: Key, why: Unkept, word: StoreWord) {
         if self.shared.watched().has(WatchKinds::MUTATIONS) {
             let stored = Event::Stored {
                 connection: ticket.connection,
                 key: key.to_bytes(),
-                status: StoreStatus::TooLarge,
+                status: match why {
+                    Unkept::TooLarge => StoreStatus::TooLarge,
+                    Unkept::NoMemory => StoreStatus::NoMemory,
+                },
                 word,
                 ttl_s: 0,
                 class: 0,
@@ -324,7 +328,7 @@ impl Before {
 /// The request that a write is; `None` if it is a part or a consequence of one.
 fn ticket_of(parent: &WriteParent) -> Option<Ticket> {
     match parent {
-        WriteParent::Client(ticket) | WriteParent::TooLarge(ticket) => Some(*ticket),
+        WriteParent::Client(ticket) | WriteParent::Refused(ticket, _) => Some(*ticket),
         WriteParent::Meta(call) => Some(call.ticket()),
         WriteParent::Gather(..) | WriteParent::Read(_) | WriteParent::Replay { .. } => None,
     }

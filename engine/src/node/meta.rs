@@ -4,7 +4,6 @@
 //! exactly one is told to fetch a value anew, whichever nodes they ask. Must not know connections, nor how lines are read
 //! or spelled (`meta_answers`).
 
-use bytes::Bytes;
 use memring_protocol::entry::{Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::key::Key;
 use memring_protocol::level::Level;
@@ -188,7 +187,7 @@ impl Node {
         let joins = matches!(mode, StoreMode::Append | StoreMode::Prepend);
         let exptime = if joins { request.vivify() } else { request.exptime() };
         let new = NewValue {
-            value: Bytes::copy_from_slice(value),
+            value: turn.owned(value),
             flags: request.flags(),
             expiry: exptime.map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, turn.cluster())),
             binary_key: request.key().is_base64(),

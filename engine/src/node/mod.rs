@@ -48,6 +48,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::message::{
     Acknowledgement, ControlReply, Message, Refusal, Reply, Request, RequestId, WriteReply,
@@ -69,6 +70,7 @@ pub use self::view::{ClusterView, MemberRow};
 
 use self::calls::{Attempt, Call, Calls, Purpose};
 use self::reads::Ask;
+use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
 use self::turn::Turn;
@@ -148,6 +150,23 @@ impl Node {
         self.turn(now, effects, |node, turn| node.start_command(turn, ticket, command));
     }
 
+    /// As [`Node::on_request`], for a command with a large value, which lies in `frame`: the value is kept as a part of it
+    /// and never copied.
+    ///
+    /// # Panics
+    ///
+    /// When the value does not lie in `frame`.
+    pub fn on_large_request(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        command: &Command<'_>,
+        frame: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn_over(now, Some(frame), effects, |node, turn| node.start_command(turn, ticket, command));
+    }
+
     /// A client's storage command whose value is over the limit, and whether the old value goes. Answered like a request.
     pub fn on_too_large(
         &mut self,
@@ -157,7 +176,19 @@ impl Node {
         removes: bool,
         effects: &mut Vec<Effect>,
     ) {
-        self.turn(now, effects, |node, turn| node.start_too_large(turn, ticket, key, removes));
+        self.turn(now, effects, |node, turn| node.refuse_value(turn, ticket, key, removes, Unkept::TooLarge));
+    }
+
+    /// A client's storage command whose value the server has no memory to receive. Else as [`Node::on_too_large`].
+    pub fn on_no_memory(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        key: &MetaKey<'_>,
+        removes: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn(now, effects, |node, turn| node.refuse_value(turn, ticket, key, removes, Unkept::NoMemory));
     }
 
     /// A peer's request, come over a link that it dialled.
@@ -252,8 +283,18 @@ impl Node {
 
     /// One turn: the step itself, then what it has left to do at once.
     fn turn(&mut self, now: Now, effects: &mut Vec<Effect>, step: impl FnOnce(&mut Self, &mut Turn<'_>)) {
+        self.turn_over(now, None, effects, step);
+    }
+
+    fn turn_over(
+        &mut self,
+        now: Now,
+        frame: Option<&Bytes>,
+        effects: &mut Vec<Effect>,
+        step: impl FnOnce(&mut Self, &mut Turn<'_>),
+    ) {
         let topology = Arc::clone(&self.shared.topology());
-        let mut turn = Turn { now, topology, effects };
+        let mut turn = Turn { now, topology, effects, frame };
         step(self, &mut turn);
         loop {
             if !self.asks.is_empty() {

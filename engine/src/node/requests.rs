@@ -20,6 +20,15 @@ use super::writes::{WriteEnd, WriteParent};
 /// and by the line that the log has of the start.
 pub const VERSION: &str = "1.6.45";
 
+/// Why a value was not received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unkept {
+    /// It is over the item limit.
+    TooLarge,
+    /// Too much is being received already.
+    NoMemory,
+}
+
 pub(crate) fn key_of(bytes: &[u8]) -> Key {
     Key::copy_from(bytes).expect("the grammar lets only keys of 1 to 250 bytes pass")
 }
@@ -38,7 +47,7 @@ impl Node {
                 self.count_store(key.len(), value.len());
                 self.shared.details.note_store(key);
                 let expiry = expiry(*exptime);
-                let store = store_of(*verb, *flags, expiry, value);
+                let store = store_of(*verb, *flags, expiry, turn.owned(value));
                 self.start_write(turn, Target::of(key_of(key)), Mutation::Store(store), client, None);
             }
             Command::Arithmetic { direction, key, delta, .. } => {
@@ -132,22 +141,37 @@ impl Node {
         }
     }
 
-    /// A value over the limit: set and ms remove the old one, the others leave it (protocol.txt, "Storage commands").
-    pub(crate) fn start_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket, key: &MetaKey<'_>, removes: bool) {
-        self.shared.counters.store_too_large.increment();
+    /// A value that was not received: set and ms remove the old one, so that nobody is served what is stale; the others
+    /// leave it (protocol.txt, "Storage commands").
+    pub(crate) fn refuse_value(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        key: &MetaKey<'_>,
+        removes: bool,
+        why: Unkept,
+    ) {
+        match why {
+            Unkept::TooLarge => self.shared.counters.store_too_large.increment(),
+            Unkept::NoMemory => self.shared.counters.store_no_memory.increment(),
+        }
         let key = key.to_key();
         self.shared.details.note_store(key.as_bytes());
         if removes {
             let mutation = Mutation::Remove(Remove::default());
-            self.start_write(turn, Target::of(key), mutation, WriteParent::TooLarge(ticket), None);
+            self.start_write(turn, Target::of(key), mutation, WriteParent::Refused(ticket, why), None);
         } else {
-            self.tell_too_large(turn, ticket, key, StoreWord::Unknown);
-            self.answer_too_large(turn, ticket);
+            self.tell_unkept(turn, ticket, key, why, StoreWord::Unknown);
+            self.answer_unkept(turn, ticket, why);
         }
     }
 
-    pub(crate) fn answer_too_large(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::ObjectTooLarge)));
+    pub(crate) fn answer_unkept(&mut self, turn: &mut Turn<'_>, ticket: Ticket, why: Unkept) {
+        let error = match why {
+            Unkept::TooLarge => ErrorReply::ObjectTooLarge,
+            Unkept::NoMemory => ErrorReply::OutOfMemoryStoring,
+        };
+        turn.effects.push(Effect::Respond(ticket, Response::Failed(error)));
     }
 
     pub(crate) fn answer_write(&mut self, turn: &mut Turn<'_>, ticket: Ticket, mutation: &Mutation, end: WriteEnd) {
@@ -175,9 +199,8 @@ fn flush_moment(exptime: i64, now: UnixMillis) -> Option<UnixMillis> {
     (at > now).then_some(at)
 }
 
-fn store_of(verb: StoreVerb, flags: u32, expiry: Expiry, value: &[u8]) -> Store {
-    // Copied: a slice of the connection's buffer would pin all of it for as long as the write is on its way.
-    let new = NewValue { value: Bytes::copy_from_slice(value), flags, expiry, binary_key: false };
+fn store_of(verb: StoreVerb, flags: u32, expiry: Expiry, value: Bytes) -> Store {
+    let new = NewValue { value, flags, expiry, binary_key: false };
     let (mode, compare) = match verb {
         StoreVerb::Set => (StoreMode::Set, None),
         StoreVerb::Add => (StoreMode::Add, None),

@@ -15,6 +15,7 @@ use super::events::Before;
 use super::meta::MetaCall;
 use super::moving::patience_with;
 use super::reads::Target;
+use super::requests::Unkept;
 use super::serializer::Origin;
 use super::takeover::round_at;
 use super::turn::Turn;
@@ -49,8 +50,8 @@ pub(crate) enum WriteParent {
     Client(Ticket),
     /// A client's meta command.
     Meta(MetaCall),
-    /// A client's value that was too large: the old value goes, and the answer is about the size.
-    TooLarge(Ticket),
+    /// A client's value that was not received: the old value goes, and the answer says why.
+    Refused(Ticket, Unkept),
     /// One key of a gat.
     Gather(OpId, usize),
     /// A read whose homes differ.
@@ -336,7 +337,7 @@ impl Node {
         match write.parent {
             WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
             WriteParent::Meta(call) => self.answer_meta(turn, &write.key, &write.mutation, &call, end),
-            WriteParent::TooLarge(ticket) => self.answer_too_large(turn, ticket),
+            WriteParent::Refused(ticket, why) => self.answer_unkept(turn, ticket, why),
             WriteParent::Read(read) => {
                 let outcome = match end {
                     WriteEnd::Done(outcome) => Some(outcome),

@@ -310,6 +310,7 @@ impl World {
             used_bytes: before.used_bytes,
             index_bytes: before.index_bytes,
             tombstones: before.tombstones,
+            dead_bytes: before.dead_bytes,
             ..StoreStats::default()
         };
         assert_eq!(self.stats, kept, "after a reset");

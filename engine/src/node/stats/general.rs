@@ -68,6 +68,11 @@ pub(super) const SUMMABLE: &[&str] = &[
     "hint_bytes",
     "hints_dropped",
     "hints_replayed",
+    "large_bytes_in",
+    "large_bytes_out",
+    "large_reads_missed",
+    "slow_senders_closed",
+    "slow_readers_closed",
 ];
 
 pub(super) fn lines(shared: &Shared) -> Lines {
@@ -237,4 +242,11 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "hint_bytes", hints.bytes());
     put(lines, "hints_dropped", hints.dropped());
     put(lines, "hints_replayed", counters.hints_replayed.value());
+    drop(hints);
+    let (process, before) = (shared.process.load(), shared.process_at_reset.load());
+    put(lines, "large_bytes_in", process.large_bytes_in);
+    put(lines, "large_bytes_out", process.large_bytes_out);
+    put(lines, "large_reads_missed", process.large_reads_missed.saturating_sub(before.large_reads_missed));
+    put(lines, "slow_senders_closed", process.slow_senders_closed.saturating_sub(before.slow_senders_closed));
+    put(lines, "slow_readers_closed", process.slow_readers_closed.saturating_sub(before.slow_readers_closed));
 }

@@ -63,6 +63,16 @@ pub struct ProcessFacts {
     pub bytes_read: u64,
     /// Bytes written to clients.
     pub bytes_written: u64,
+    /// Clients closed because they sent nothing within a large data block.
+    pub slow_senders_closed: u64,
+    /// Clients closed because they took nothing of what waited for them.
+    pub slow_readers_closed: u64,
+    /// Bytes of large values that are being received.
+    pub large_bytes_in: u64,
+    /// Bytes of large values that are being sent.
+    pub large_bytes_out: u64,
+    /// Large values that were told to be missing, for want of room to send them.
+    pub large_reads_missed: u64,
 }
 
 type Lines = Vec<(Cow<'static, str>, String)>;

@@ -1,6 +1,6 @@
 //! Events of a node alone: which are given, for whom, and that none is where nobody watches.
 
-use memring_protocol::text::{Step, WatchKinds, parse};
+use memring_protocol::text::{ErrorReply, Response, Step, WatchKinds, parse};
 
 use super::{Alone, LIMITS};
 use crate::node::{DumpCursor, Event, StoreStatus, StoreWord};
@@ -92,7 +92,7 @@ fn whoever_meets_a_dead_item_is_told_why_it_is_not_there() {
 }
 
 #[test]
-fn values_over_the_limit_are_told() {
+fn values_that_are_not_received_are_told() {
     let mut alone = watched(&[WatchKinds::MUTATIONS]);
     for (line, word) in [("set big 0 0 20000\r\n", StoreWord::Set), ("add big 0 0 20000\r\n", StoreWord::Unknown)] {
         let Step::TooLarge { key, removes, .. } = parse(line.as_bytes(), &LIMITS) else { panic!("not too large") };
@@ -108,7 +108,14 @@ fn values_over_the_limit_are_told() {
             class: 0,
             size: 0,
         };
-        assert_eq!(events, [told]);
+        assert_eq!(events, std::slice::from_ref(&told));
+        let (response, events) = alone.ask(|node, now, ticket, effects| {
+            node.on_no_memory(now, ticket, &key, removes, effects);
+        });
+        assert_eq!(response, Response::Failed(ErrorReply::OutOfMemoryStoring));
+        let Event::Stored { connection, key, word, ttl_s, class, size, .. } = told else { panic!("it is a store") };
+        let status = StoreStatus::NoMemory;
+        assert_eq!(events, [Event::Stored { connection, key, status, word, ttl_s, class, size }]);
     }
 }
 
