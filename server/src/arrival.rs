@@ -7,7 +7,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a read brought.
@@ -24,8 +24,8 @@ pub(crate) enum Arrived {
 ///
 /// A poll of tokio's read and not `try_read`: after a read that did not fill the buffer it knows that the socket is empty,
 /// and so saves the call that would only say so.
-pub(crate) async fn read_once(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Arrived> {
-    debug_assert!(buffer.capacity() > buffer.len());
+pub(crate) async fn read_once(stream: &mut (impl AsyncRead + Unpin), buffer: &mut impl BufMut) -> io::Result<Arrived> {
+    debug_assert!(buffer.has_remaining_mut());
     let mut reading = pin!(stream.read_buf(buffer));
     match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
         Poll::Ready(Ok(0)) => Ok(Arrived::End),

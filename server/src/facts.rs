@@ -9,6 +9,7 @@ use memring_engine::node::{ProcessFacts, Shared};
 
 use crate::clock::Clock;
 use crate::gauges::{Connections, Traffic};
+use crate::large::LargeValues;
 use crate::process;
 
 /// How often the engine is told without being asked.
@@ -20,6 +21,7 @@ pub(crate) struct FactSources {
     pub(crate) connections: Arc<Connections>,
     /// One a worker.
     pub(crate) traffic: Vec<Arc<Traffic>>,
+    pub(crate) large: Arc<LargeValues>,
     pub(crate) conn_limit: usize,
 }
 
@@ -65,6 +67,11 @@ impl FactSources {
             listen_disabled_us: connections.paused_us(),
             bytes_read: read,
             bytes_written: written,
+            slow_senders_closed: connections.slow_senders.value(),
+            slow_readers_closed: connections.slow_readers.value(),
+            large_bytes_in: self.large.received_bytes() as u64,
+            large_bytes_out: self.large.sent_bytes() as u64,
+            large_reads_missed: self.large.missed.value(),
         }
     }
 }

@@ -22,6 +22,10 @@ pub(crate) struct Connections {
     rejected: Counter,
     /// Closed because they were idle.
     pub(crate) idle_kicks: Counter,
+    /// Closed because they sent nothing within a large data block.
+    pub(crate) slow_senders: Counter,
+    /// Closed because they took nothing of much that waited for them.
+    pub(crate) slow_readers: Counter,
     /// Logins tried.
     pub(crate) logins: Counter,
     /// Logins tried in vain.

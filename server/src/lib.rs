@@ -28,6 +28,7 @@ mod event_loop;
 mod facts;
 mod front_door;
 mod gauges;
+mod large;
 mod link;
 mod log;
 mod pid_file;

@@ -29,6 +29,7 @@ use crate::event_loop::{EventLoop, Wiring};
 use crate::facts::FactSources;
 use crate::front_door::{Auth, FrontDoor};
 use crate::gauges::{Connections, Traffic};
+use crate::large::LargeValues;
 use crate::link::{CONTROL_LINK, Links, Room};
 use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
@@ -144,6 +145,7 @@ impl Process {
             clock,
             connections: Arc::clone(&connections),
             traffic: traffic.clone(),
+            large: LargeValues::new(shared.settings().item_bytes_max, shared.settings().memory_limit_bytes),
             conn_limit: config.conn_limit,
         };
         let room = Arc::new(Room::new(config.item_bytes_max, config.memory_limit_bytes));

@@ -66,7 +66,7 @@ impl Connection {
             return Stall::Input;
         }
         let mut replies = self.shelf.replies.borrow_mut();
-        if replies.output().len() >= DUMP_AHEAD_BYTES {
+        if replies.unsent() >= DUMP_AHEAD_BYTES {
             return Stall::Turn;
         }
         let (mut page, cursor) = (Vec::new(), dump.cursor);

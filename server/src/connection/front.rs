@@ -1,13 +1,10 @@
-//! What a connection answers itself because the sockets are its own: logins, `stats conns`, `shutdown`; and when it has
-//! waited long enough for a client.
+//! What a connection answers itself because the sockets are its own: logins, `stats conns`, `shutdown`.
 //!
 //! Must not know what the node does.
 
 use std::borrow::Cow;
-use std::io;
-use std::time::Duration;
 
-use memring_engine::now::{Mono, Now};
+use memring_engine::now::Now;
 use memring_protocol::text::{Command, Crawler, ErrorReply, LoginStep, Response, ShutdownMode, parse_login};
 
 use super::dumping::Form;
@@ -22,11 +19,12 @@ pub(super) fn asks_for_connections(arguments: &[u8]) -> bool {
     arguments.split(|&byte| byte == b' ').next() == Some(b"conns")
 }
 
-/// Waits for as long as patience lasts.
-pub(super) async fn out_of(patience: Option<Duration>) {
-    match patience {
-        Some(patience) => tokio::time::sleep(patience).await,
-        None => std::future::pending().await,
+/// What of a command's reply is to be sent.
+pub(super) fn part_of(command: &Command<'_>) -> Part {
+    match command {
+        Command::MetaGet(request) if request.is_quiet() => Part::HidesMiss,
+        command if command.is_quiet() => Part::Quiet,
+        _ => Part::Whole,
     }
 }
 
@@ -41,10 +39,7 @@ impl Connection {
             Command::Watch(kinds) => self.start_watch(*kinds),
             Command::Crawler(Crawler::Metadump(classes)) => self.start_dump(Form::Metadump, *classes),
             Command::Crawler(Crawler::Mgdump(classes)) => self.start_dump(Form::Mgdump, *classes),
-            command => {
-                let part = if command.is_quiet() { Part::Quiet } else { Part::Whole };
-                self.start(now, part, &Ask::Command(command))
-            }
+            command => self.start(now, part_of(command), &Ask::Command(command)),
         }
     }
 
@@ -135,9 +130,9 @@ impl Connection {
 
     /// Notes that bytes have come, if they are data: a large value on a slow line is no idleness.
     pub(super) fn hear_data(&mut self) {
-        if self.thread.surroundings.door.idle_timeout.is_some()
-            && (self.input.swallows() || self.input.lacks_data(self.needed))
-        {
+        let counts = self.thread.surroundings.door.idle_timeout.is_some()
+            && (self.input.swallows() || self.input.lacks_data(self.needed));
+        if counts || self.input.has_block() {
             self.heard = self.thread.clock.now().mono;
         }
     }
@@ -152,21 +147,6 @@ impl Connection {
             Stall::Input if self.input.lacks_data(self.needed) => State::DataBlock,
             Stall::Input => State::Read,
         }
-    }
-
-    /// How much longer the client may be silent, where it is its turn.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        let timeout = self.thread.surroundings.door.idle_timeout?;
-        let deadline: Mono = self.heard.after(timeout);
-        self.shelf.replies.borrow().is_idle().then(|| self.thread.clock.until(deadline))
-    }
-
-    /// Ends the connection of a client that was silent for too long.
-    pub(super) fn kick(&mut self) -> io::Result<()> {
-        self.thread.surroundings.door.facts.connections.idle_kicks.increment();
-        self.ending = true;
-        self.reason = CloseReason::IdleTimeout;
-        Ok(())
     }
 
     /// Why the connection has ended.

@@ -13,9 +13,12 @@ mod dumping;
 mod footprint;
 mod front;
 mod input;
+mod lapse;
+mod large_block;
 mod long_get;
 mod pipeline;
 mod replies;
+mod sending;
 mod table;
 mod watching;
 
@@ -23,13 +26,15 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{Command, ErrorReply, LineScanner, MetaKey, Step, WatchKinds};
+use memring_protocol::text::{Command, LineScanner, MetaKey, Step, WatchKinds};
 use tokio::io::Interest;
 
 use self::dumping::{DUMP_AHEAD_BYTES, Dump};
 use self::input::Input;
+use self::large_block::is_awaited;
 use self::long_get::LongGet;
 use self::replies::Part;
 pub(crate) use self::table::Clients;
@@ -71,6 +76,8 @@ struct Connection {
     logged_in: bool,
     /// When the client last sent a command, or data of one.
     heard: Mono,
+    /// When it last took bytes that were waiting for it, if some are.
+    taken: Option<Mono>,
     /// What the process is told once the connection is closed.
     farewell: Option<Stop>,
 }
@@ -102,7 +109,19 @@ enum Stall {
 /// What a node is asked.
 enum Ask<'a> {
     Command(&'a Command<'a>),
-    TooLarge { key: &'a MetaKey<'a>, removes: bool },
+    /// A command whose value is a part of this frame.
+    Large {
+        command: &'a Command<'a>,
+        frame: &'a Bytes,
+    },
+    TooLarge {
+        key: &'a MetaKey<'a>,
+        removes: bool,
+    },
+    NoMemory {
+        key: &'a MetaKey<'a>,
+        removes: bool,
+    },
 }
 
 /// Serves a client until either side ends it.
@@ -128,12 +147,15 @@ pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: ClientStream, admissio
         batched: false,
         logged_in,
         heard,
+        taken: None,
         farewell: None,
     };
     let watchers = &thread.surroundings.door.watchers;
     watchers.tell_opened(id, connection.entry.from());
     if let Err(error) = connection.run().await {
-        connection.reason = CloseReason::Error;
+        if connection.reason == CloseReason::Normal {
+            connection.reason = CloseReason::Error;
+        }
         let from = connection.entry.from();
         tracing::debug!(connection = id, %from, %error, "connection broken");
     }
@@ -153,7 +175,8 @@ impl Connection {
                 stall = self.advance();
                 self.ending |= stall == Stall::Input;
             }
-            let unsent = self.flush()?;
+            let sent = self.flush()?;
+            let unsent = sent.bytes;
             if let Mode::Watching(kinds) = self.mode
                 && unsent == 0
             {
@@ -167,6 +190,10 @@ impl Connection {
             }
             // One client with much to say must not starve this thread's others.
             tokio::task::consume_budget().await;
+            if unsent > 0 && !sent.blocked {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if stall == Stall::Turn && unsent < DUMP_AHEAD_BYTES {
                 tokio::task::yield_now().await;
                 continue;
@@ -176,13 +203,13 @@ impl Connection {
             }
             self.input.rest(&self.thread.surroundings.spare);
             self.entry.is_now(self.state(stall, unsent));
-            self.wait(stall == Stall::Input && !self.ending, unsent > 0).await?;
+            self.wait(stall == Stall::Input && !self.ending, unsent).await?;
         }
     }
 
     /// Waits for something to do, and reads if there is something to read.
-    async fn wait(&mut self, may_read: bool, may_write: bool) -> io::Result<()> {
-        let interest = match (may_read, may_write) {
+    async fn wait(&mut self, may_read: bool, unsent: usize) -> io::Result<()> {
+        let interest = match (may_read, unsent > 0) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
             (true, false) => Interest::READABLE,
             (false, true) => Interest::WRITABLE,
@@ -191,11 +218,11 @@ impl Connection {
                 return Ok(());
             }
         };
-        let patience = self.patience().filter(|_| may_read && !may_write);
+        let lapse = self.next_lapse(may_read, unsent);
         let readable = tokio::select! {
             ready = self.stream.ready(interest) => ready?.is_readable(),
             () = self.shelf.wake.notified() => false,
-            () = front::out_of(patience) => return self.kick(),
+            lapsed = self.lapsed(lapse) => return self.end_for(lapsed),
         };
         if may_read && readable { self.read().await } else { Ok(()) }
     }
@@ -205,6 +232,10 @@ impl Connection {
             Arrived::Bytes(count) => {
                 self.thread.surroundings.traffic.count_read(count);
                 self.hear_data();
+                if self.input.has_block() {
+                    // The next part of a large value can wait for others' turn.
+                    tokio::task::yield_now().await;
+                }
             }
             Arrived::Nothing => {}
             Arrived::End => self.ending = true,
@@ -241,6 +272,11 @@ impl Connection {
     fn advance_command(&mut self, now: Now) -> Option<Stall> {
         // Taken out, so that the command can borrow it while the rest of the connection works.
         let mut input = std::mem::take(&mut self.input);
+        if input.has_block() {
+            let stalled = self.advance_block(now, &mut input);
+            self.input = input;
+            return stalled;
+        }
         let bytes = input.bytes();
         if bytes.len() < self.needed {
             self.input = input;
@@ -252,7 +288,7 @@ impl Connection {
         let done = match self.scanner.parse(bytes, &limits) {
             Step::Incomplete { needed } => {
                 self.needed = needed;
-                Err(Stall::Input)
+                if is_awaited(needed, bytes.len()) { self.expect_block(now, &mut input) } else { Err(Stall::Input) }
             }
             Step::Command { consumed, command: Command::Quit } => {
                 self.ending = true;
@@ -276,12 +312,7 @@ impl Connection {
                 self.start(now, part, &Ask::TooLarge { key: &key, removes }).map(|()| (consumed, swallow))
             }
             Step::Reject { consumed, swallow, error, quiet } => {
-                if error == ErrorReply::BadDataChunk {
-                    self.thread.call_at(now, |node, _, _| node.on_bad_chunk(), |_| {});
-                }
-                if !quiet {
-                    self.shelf.replies.borrow_mut().reject(error);
-                }
+                self.reject(now, error, quiet);
                 Ok((consumed, swallow))
             }
             Step::Close => {
@@ -321,8 +352,8 @@ impl Connection {
     /// Asks the node, unless an earlier request must be answered first.
     fn start(&self, now: Now, part: Part, ask: &Ask<'_>) -> Result<(), Stall> {
         let footprint = || match ask {
-            Ask::Command(command) => footprint::of(command),
-            Ask::TooLarge { key, .. } => footprint::of_meta(key, true),
+            Ask::Command(command) | Ask::Large { command, .. } => footprint::of(command),
+            Ask::TooLarge { key, .. } | Ask::NoMemory { key, .. } => footprint::of_meta(key, true),
         };
         let replies = self.shelf.replies.borrow();
         let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
@@ -338,7 +369,9 @@ impl Connection {
         }
         let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
             Ask::Command(command) => node.on_request(now, ticket, command, fx),
+            Ask::Large { command, frame } => node.on_large_request(now, ticket, command, frame, fx),
             Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
+            Ask::NoMemory { key, removes } => node.on_no_memory(now, ticket, key, *removes, fx),
         };
         self.thread.call_at(now, ask_node, |effects| {
             let mut replies = self.shelf.replies.borrow_mut();
@@ -352,23 +385,6 @@ impl Connection {
             }
         });
         Ok(())
-    }
-
-    /// Sends as much as the socket takes now; returns what is left.
-    fn flush(&self) -> io::Result<usize> {
-        let mut replies = self.shelf.replies.borrow_mut();
-        while !replies.output().is_empty() {
-            match self.stream.try_write(replies.output()) {
-                Ok(count) => {
-                    replies.sent(count);
-                    self.thread.surroundings.traffic.count_written(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(replies.output().len())
     }
 
     fn close(&self) -> io::Result<()> {

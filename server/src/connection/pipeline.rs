@@ -123,6 +123,13 @@ impl<T, R> Pipeline<T, R> {
         }
     }
 
+    /// Whether a request waits for its reply.
+    pub(crate) fn awaits(&self, sequence: u64) -> bool {
+        let first = self.next - self.slots.len() as u64;
+        let index = sequence.checked_sub(first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.slots.get(index)).is_some_and(|slot| slot.footprint.is_some())
+    }
+
     /// Counts a request that was answered at once while nothing else was here: it never enters.
     pub(crate) fn pass(&mut self) {
         debug_assert!(self.slots.is_empty());

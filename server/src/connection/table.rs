@@ -73,8 +73,11 @@ impl Clients {
 
     /// Makes the shelf of the connection of this number.
     pub(super) fn enter(&self, id: u64) -> Rc<Shelf> {
-        let shelf =
-            Rc::new(Shelf { replies: RefCell::new(Replies::new()), wake: Notify::new(), stopping: Cell::new(false) });
+        let shelf = Rc::new(Shelf {
+            replies: RefCell::new(Replies::new(Arc::clone(&self.door.facts.large))),
+            wake: Notify::new(),
+            stopping: Cell::new(false),
+        });
         self.shelves.borrow_mut().insert(id, Rc::clone(&shelf));
         shelf
     }

@@ -71,15 +71,8 @@ impl Connection {
     /// Sends as much as the socket takes now; whether that was all.
     fn send_lines(&self, out: &mut BytesMut) -> io::Result<bool> {
         while !out.is_empty() {
-            match self.stream.try_write(out) {
-                Ok(count) => {
-                    out.advance(count);
-                    self.thread.surroundings.traffic.count_written(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            let Some(count) = self.write(|stream| stream.try_write(out))? else { return Ok(false) };
+            out.advance(count);
         }
         Ok(true)
     }
