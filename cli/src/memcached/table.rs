@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row] = &[
     row('s', "unix-socket", Value("FILE"), Honoured, "Unix socket, instead of TCP"),
     row('a', "unix-mask", Value("MODE"), Honoured, "its access mode, octal [700]"),
     row('m', "memory-limit", Value("NUMBER"), Honoured, "megabytes for items [64]"),
-    row('I', "max-item-size", Value("SIZE"), Honoured, "largest item, bytes or with k or m; above 7m counts as 7m [1m]"),
+    row('I', "max-item-size", Value("SIZE"), Honoured, "largest item, bytes or with k or m, up to 1024m and half of -m [1m]"),
     row('M', "disable-evictions", Nothing, Honoured, "answer an error when memory is full, instead of evicting"),
     row('c', "conn-limit", Value("NUMBER"), Honoured, "most client connections at once [1024]"),
     row('t', "threads", Value("NUMBER"), Honoured, "worker threads [4]"),

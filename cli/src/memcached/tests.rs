@@ -315,11 +315,6 @@ fn what_is_taken_otherwise_than_meant_is_told_once() {
         &[("memory-limit", "1024"), ("conn-limit", "16")],
         &["only the number at the beginning counts: -m 1024MB, -c 16k"],
     );
-    check(
-        "-m|64|-I|9m",
-        &[("memory-limit", "64"), ("max-item-size", "7340032")],
-        &["-I 9m: counts as 7m, the most so far"],
-    );
     check("-t|65", &[("threads", "65")], &["-t 65: more threads than cores make it slower"]);
     check("-t|300", &[("threads", "256")], &["-t 300: counts as 256, the most"]);
 }

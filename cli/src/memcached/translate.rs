@@ -35,9 +35,6 @@ pub(super) struct Translation {
     pub(super) pid_file: Option<String>,
 }
 
-/// The largest item that memring takes so far.
-const ITEM_BYTES_MAX: i64 = 7 * 1024 * 1024;
-
 /// Above this memcached warns, and so do we.
 const THREADS_USUAL_MAX: i64 = 64;
 
@@ -173,7 +170,7 @@ impl Reading {
         self.note_partial(found, whole);
         self.item_bytes_max = number.saturating_mul(unit);
         self.item_written = found.written();
-        self.mean(found, "max-item-size", self.item_bytes_max.min(ITEM_BYTES_MAX).to_string());
+        self.mean(found, "max-item-size", self.item_bytes_max.to_string());
     }
 
     fn read_threads(&mut self, found: &Found<'_>) -> Result<(), UsageError> {
@@ -289,9 +286,6 @@ impl Reading {
     fn tell(&mut self, udp: Option<&Number>) {
         if let Some(udp) = udp {
             self.warn(format!("{}: UDP is not spoken", udp.written));
-        }
-        if self.item_bytes_max > ITEM_BYTES_MAX {
-            self.warn(format!("{}: counts as {}m, the most so far", self.item_written, ITEM_BYTES_MAX / 1024 / 1024));
         }
         if self.threads > THREADS_MAX {
             self.warn(format!("-t {}: counts as {THREADS_MAX}, the most", self.threads));

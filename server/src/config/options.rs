@@ -3,7 +3,6 @@
 //! Must not know where a value came from; what values mean together is `check`'s business.
 
 use memring_engine::node::Unmet;
-use memring_protocol::limits::FRAME_BYTES_MAX;
 use memring_protocol::ring::NodeName;
 
 use super::accounts::Accounts;
@@ -56,7 +55,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("socket", Some('s'), Value("PATH"), "", "Unix socket for clients; without --port or --listen there is no TCP for them", |c, t| put(&mut c.socket, socket_path(t).map(Some))),
     choice("socket-mode", Some('a'), Value("MODE"), "0700", "Who may use the Unix socket, in octal", |c, t| put(&mut c.socket_mode, mode(t))),
     choice("memory-limit", Some('m'), Value("SIZE"), "64m", "Memory for items; megabytes if bare", |c, t| put(&mut c.memory_limit_bytes, size(t, MIB, MIB, u64::MAX))),
-    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together; 7m at most", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, ITEM_MAX))),
+    choice("max-item-size", Some('I'), Value("SIZE"), "10k", "Largest key and value together, of half the memory limit at most; up to 1024m", |c, t| put(&mut c.item_bytes_max, size(t, 1, 1024, ITEM_MAX))),
     choice("disable-evictions", Some('M'), Nothing, "", "Answer an error when memory is full, instead of evicting", |c, t| put(&mut c.disable_evictions, truth(t))),
     choice("conn-limit", Some('c'), Value("NUMBER"), "16384", "Most client connections at once", |c, t| put(&mut c.conn_limit, number(t, 1, 1_000_000))),
     choice("idle-timeout", None, Value("SECONDS"), "0", "Close clients that send no command for so long; 0 for never", |c, t| put(&mut c.idle_timeout_s, number(t, 0, IDLE_TIMEOUT_MAX_S))),
@@ -126,11 +125,8 @@ fn in_units(size: u64) -> String {
     if size.is_multiple_of(MIB) { format!("{}m", size / MIB) } else { format!("{}k", size / 1024) }
 }
 
-/// What a frame between nodes holds beside the value and its key: far above any header.
-const FRAME_ROOM_BYTES: u64 = 1024;
-
-/// The largest item, in whole MiB: larger ones would need frames of several parts between nodes.
-const ITEM_MAX: u64 = (FRAME_BYTES_MAX as u64 - FRAME_ROOM_BYTES) / MIB * MIB;
+/// The largest item: memcached's.
+const ITEM_MAX: u64 = 1024 * MIB;
 
 /// Thirty years: more is a slip of the keyboard.
 const IDLE_TIMEOUT_MAX_S: u64 = 1_000_000_000;
