@@ -13,15 +13,15 @@ evicting_times=4000
 
 # What a call of the store may cost. Reading a request costs about 150, and a system call some thousands.
 # A get finds the key in a table of its partition (hash, probe, compare: about 150), checks flush and expiry, and counts.
-store_get_max=700
+store_get_max=400
 # An overwrite finds the same, and accounts for what goes and comes: queues, digest, size class.
-store_overwrite_max=1600
+store_overwrite_max=900
 # A new key pushes an old one out, so it finds two keys, and changes table, queues and accounts for both.
-store_evict_max=2600
-# A get copies the value out; a write makes a record, and in a full store grows a table from time to time.
-store_get_allocations=1
-store_overwrite_allocations=1
-store_evict_allocations=2
+store_evict_max=2700
+# Nothing is allocated but the tables of partitions, which in a full store grow and shrink from time to time.
+store_get_allocations=0
+store_overwrite_allocations=0
+store_evict_allocations=1
 
 counts=$(mktemp -d)
 trap 'rm -rf "$counts"' EXIT

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::gauges::Count;
+use memring_engine::node::Counter;
 
 /// A value of more bytes is received into an allocation of its own, and sent from where it lies: copying it would cost
 /// more than the calls that are saved.
@@ -30,7 +30,7 @@ pub(crate) struct LargeValues {
     received_bytes: AtomicUsize,
     sent: Mutex<Pinned>,
     /// Values that were told to be missing, because there was no room to send them.
-    pub(crate) missed: Count,
+    pub(crate) missed: Counter,
 }
 
 /// Values that clients are being sent, by the address of their first byte: nothing else can lie there meanwhile.
@@ -47,7 +47,7 @@ impl LargeValues {
             bytes_max: item_bytes_max.max(memory_limit_bytes / MEMORY_SHARE),
             received_bytes: AtomicUsize::new(0),
             sent: Mutex::default(),
-            missed: Count::default(),
+            missed: Counter::default(),
         })
     }
 

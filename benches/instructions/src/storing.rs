@@ -80,9 +80,7 @@ fn evict(times: usize) {
 
 /// A client's read, its value into the buffer.
 fn read(store: &Store, key: &Key, reply: &mut Vec<u8>) {
-    if let Some(item) = store.get(NOW, black_box(key)) {
-        reply.extend_from_slice(&item.value);
-    }
+    store.with_item(NOW, black_box(key), true, |item| item.copy_value(reply));
 }
 
 /// A client's write as its serializer makes it: write `number` of all.

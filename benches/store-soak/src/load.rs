@@ -70,9 +70,7 @@ pub(crate) fn key(number: u64) -> Key {
 /// A client's read, its value into the buffer of a reply.
 pub(crate) fn get(store: &Store, now: UnixMillis, key: &Key, reply: &mut Vec<u8>) {
     reply.clear();
-    if let Some(item) = store.get(now, key) {
-        reply.extend_from_slice(&item.value);
-    }
+    store.with_item(now, key, true, |item| item.copy_value(reply));
 }
 
 /// A client's write, as its serializer makes it.

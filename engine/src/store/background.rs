@@ -5,9 +5,8 @@
 use bytes::Bytes;
 use memring_protocol::entry::UnixMillis;
 
-use super::shard::Shard;
-use super::sync::{Mutex, Ordering};
-use super::{HOT_SAMPLE, Store};
+use super::sync::Ordering;
+use super::{HOT_SAMPLE, Padded, Store};
 
 /// Bytes that tidying looks through under one lock.
 const TIDY_STEP_BYTES: usize = 256 << 10;
@@ -15,7 +14,7 @@ const TIDY_STEP_BYTES: usize = 256 << 10;
 /// Segments that one tidying goes past: some 50 ns each.
 const TIDY_SEGMENTS_MAX: usize = 4096;
 
-/// A key that is read much: one in [`HOT_SAMPLE`] reads is counted, and counts fade.
+/// A key that is read much: one in [`HOT_SAMPLE`] reads or so is counted, and counts fade.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HotKey {
     /// The key, 1 to 250 bytes.
@@ -68,7 +67,11 @@ impl Store {
                 break;
             }
             let bytes_max = TIDY_STEP_BYTES.min(bytes_max - bytes);
-            let tidied = self.shards[at].lock().tidy(moment, TIDY_SEGMENTS_MAX - segments, bytes_max);
+            let mut shard = self.shards[at].lock();
+            let tidied = shard.tidy(moment, TIDY_SEGMENTS_MAX - segments, bytes_max);
+            let gone = shard.larges.take_gone();
+            drop(shard);
+            drop(gone);
             segments += tidied.segments;
             bytes += tidied.bytes;
             removed += tidied.removed;
@@ -81,7 +84,7 @@ impl Store {
 
     /// The keys that clients have read most of late, hottest first, `keys_max` of them at most.
     pub fn hot_keys(&self, keys_max: usize) -> Vec<HotKey> {
-        let of_shard = |shard: &Mutex<Shard>| {
+        let of_shard = |shard: &Padded| {
             let hot = shard.lock().hot.top(keys_max);
             hot.into_iter().map(|(key, reads, error)| HotKey {
                 key,

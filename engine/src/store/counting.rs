@@ -64,6 +64,20 @@ impl Shard {
         class.bytes -= counted.bytes;
     }
 
+    /// Counts an item that is another one where it stands.
+    pub(super) fn recount(&mut self, from: &Counted, to: &Counted) {
+        self.stats.bytes = self.stats.bytes + to.bytes - from.bytes;
+        let class = self.classes.of_size(from.size);
+        class.number -= 1;
+        class.small -= from.small;
+        class.bytes -= from.bytes;
+        let class = self.classes.of_size(to.size);
+        class.number += 1;
+        class.small += to.small;
+        class.bytes += to.bytes;
+        class.used = 1;
+    }
+
     /// Counts a record that is about to leave the small queue for the main one, or to go round its queue once more.
     pub(super) fn count_move(&mut self, place: u32, to: Queue) {
         let (size, len, from) = (self.item_size(place), self.record(place).len(), self.queue(place));
@@ -137,26 +151,29 @@ impl Shard {
     }
 
     /// What is counted of an item; a tombstone is nothing.
-    fn counted(&self, place: u32) -> Option<Counted> {
-        let record = self.record(place);
+    #[inline]
+    pub(super) fn counted(&self, place: u32) -> Option<Counted> {
+        let (number, offset) = self.segments.split(place);
+        let segment = self.segments.get(number);
+        let record = segment.record(offset);
         if record.is_tombstone() {
             return None;
         }
-        let (key_len, value_len) = (record.key().len(), self.value_len(place));
+        let value_len = record.large().map_or_else(|| record.value_len(), |number| self.larges.get(number).len());
         Some(Counted {
-            size: FIXED_BYTES + key_len + value_len,
+            size: FIXED_BYTES + record.key_len() + value_len,
             bytes: (record.head_len() + value_len) as u64,
-            small: u64::from(self.queue(place) == Queue::Small),
+            small: u64::from(segment.queue == Queue::Small as u8),
         })
     }
 }
 
 /// What is counted of an item.
-struct Counted {
+pub(super) struct Counted {
     /// Its bytes as its class is told by.
-    size: usize,
+    pub(super) size: usize,
     /// Its bytes as `stats` tells them.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// 1 if it is in the small queue.
-    small: u64,
+    pub(super) small: u64,
 }

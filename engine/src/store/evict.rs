@@ -40,7 +40,8 @@ const DEAD_DISCOUNT: usize = 16;
 /// Above this part of the memory dead bytes are cleaned.
 const DEAD_SHARE: usize = 16;
 
-/// Segments that are kept free, or are the free parts of those at the heads and tails.
+/// Segments, or as much as the largest records take, that are kept free, or are the free parts of those at the heads and
+/// tails.
 const SLACK_SEGMENTS: usize = 5;
 
 /// Of these, segments that a write leaves to the moves of the next one.
@@ -61,6 +62,8 @@ pub(super) struct Need {
     pub(super) len: usize,
     /// Bytes elsewhere.
     pub(super) extra: usize,
+    /// Whether a held item goes on, a few bytes longer.
+    pub(super) amends: bool,
 }
 
 /// What work at a tail is for.
@@ -113,16 +116,23 @@ impl Shard {
     /// else whether any record is gone or somewhere else.
     pub(super) fn make_room(&mut self, moment: Moment, need: &Need) -> Option<bool> {
         let for_tombstone = need.queue == Queue::Tombstones;
+        self.largest = self.largest.max(need.len);
         let quota = if self.evicts { WORK_FACTOR * need.len + WORK_BYTES_MIN } else { SEARCH_BYTES_MAX };
         let mut work = Work { quota, wanted: need.len, for_tombstone, ..Work::default() };
         let extra = need.extra + self.ghost.growth(self.items() + 1);
         // What can never be had is not tried for at the expense of all the others.
-        if self.fixed() + need.extra + need.len + (RESERVE_SEGMENTS + 1) * self.segments.size() > self.budget {
+        if self.fixed() + need.extra + need.len + RESERVE_SEGMENTS * self.unit() + self.segments.size() > self.budget {
             return None;
         }
         // A store that may refuse keeps room for the tombstone of what it is full of.
         let for_first_tombstone = !self.evicts && !for_tombstone && self.log(Queue::Tombstones).segments() == 0;
-        let reserve = RESERVE_SEGMENTS + usize::from(for_first_tombstone);
+        // A touch is not refused for the few bytes that it adds: what it leaves dead makes up for what it takes.
+        let is_touch = need.amends && !self.evicts;
+        let reserve = RESERVE_SEGMENTS * self.unit().div_ceil(self.segments.size());
+        let reserve = if is_touch { 0 } else { reserve + usize::from(for_first_tombstone) };
+        work.is_ahead = true;
+        while self.evicts && !work.is_exhausted() && self.work_ahead(moment, &mut work, extra) {}
+        work.is_ahead = false;
         loop {
             let missing = self.log(need.queue).segments_for(&self.segments, need.head_len, need.len) + reserve;
             while self.segments.free() < missing && self.used() + extra + self.segments.cost_of_next() <= self.budget {
@@ -130,8 +140,11 @@ impl Shard {
                     return None;
                 }
             }
-            while self.used() + extra > self.budget && self.segments.unmap() {}
-            if self.segments.free() >= missing && self.used() + extra <= self.budget {
+            let mut over = self.used() + extra > self.budget;
+            while over && self.segments.unmap() {
+                over = self.used() + extra > self.budget;
+            }
+            if self.segments.free() >= missing && !over {
                 break;
             }
             if !self.make_way(moment, &mut work) {
@@ -139,8 +152,6 @@ impl Shard {
             }
         }
         self.ghost.fit(self.items() + 1);
-        work.is_ahead = true;
-        while self.evicts && !work.is_exhausted() && self.work_ahead(moment, &mut work, extra) {}
         Some(work.changed)
     }
 
@@ -169,6 +180,11 @@ impl Shard {
         self.budget == budget || !may_go_on
     }
 
+    /// Pays for what has grown a little without room being made for it, a list or a table, out of the free segments.
+    pub(super) fn give_back_excess(&mut self) {
+        while self.used() > self.budget && self.segments.unmap() {}
+    }
+
     /// Whether [`Shard::fit`] can come down to this budget with room to work in.
     pub(super) fn can_fit(&self, budget: usize) -> bool {
         if self.evicts {
@@ -184,6 +200,7 @@ impl Shard {
     pub(super) fn clean_dead(&mut self, moment: Moment, bytes_max: usize) {
         let mut work = Work { quota: bytes_max, for_tombstone: true, is_ahead: true, ..Work::default() };
         while work.bytes < bytes_max && self.has_many_dead() && self.clean(moment, &mut work) {}
+        self.give_back_excess();
     }
 
     /// Drops the oldest tombstones over their share; the last one stays. If most of what is in their queue is dead, they
@@ -206,12 +223,12 @@ impl Shard {
 
     /// Does one piece of work towards the slack that should be. False when it is there, or nothing can be done.
     fn work_ahead(&mut self, moment: Moment, work: &mut Work, extra: usize) -> bool {
-        let (slack, size) = (self.slack(extra), self.segments.size());
-        if slack >= SLACK_SEGMENTS * size {
+        let (slack, unit) = (self.slack(extra), self.unit());
+        if slack >= SLACK_SEGMENTS * unit {
             return false;
         }
-        let cleaned = self.has_many_dead() && slack >= (SLACK_SEGMENTS - 1) * size && self.clean(moment, work);
-        cleaned || (slack < (SLACK_SEGMENTS - 1) * size && self.make_way(moment, work))
+        let cleaned = self.has_many_dead() && slack >= (SLACK_SEGMENTS - 1) * unit && self.clean(moment, work);
+        cleaned || (slack < (SLACK_SEGMENTS - 1) * unit && self.make_way(moment, work))
     }
 
     /// Does one piece of work at a tail, so that something goes. False when nothing may.
@@ -333,6 +350,11 @@ impl Shard {
             }
         }
         true
+    }
+
+    /// What slack and reserve are counted in: a segment, or the largest record there was, which a move may have to copy.
+    fn unit(&self) -> usize {
+        self.segments.size().max(self.largest)
     }
 
     /// Bytes that are free, or will be as soon as a tail or a head gets to the end of its segment, beside `extra` bytes.

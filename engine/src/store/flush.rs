@@ -60,6 +60,7 @@ impl FlushRegister {
         self.publish(&state);
     }
 
+    #[cold]
     fn apply_due(&self, now: UnixMillis) {
         let mut state = self.state.lock();
         if let Some((identity, at)) = state.flush.pending

@@ -94,34 +94,48 @@ impl Ghost {
 
     /// Whether the key is remembered; it is forgotten with that.
     pub(super) fn take(&mut self, hash: u64) -> bool {
-        const LOWEST_BITS: Bucket = Bucket::MAX / 0xffff;
+        const LOWEST_BITS: u64 = u64::MAX / 0xffff;
+        const HIGHEST_BITS: u64 = LOWEST_BITS << (FINGERPRINT_BITS - 1);
         let bucket = self.bucket(hash);
         // The lowest zero among the differences is found without a loop: subtracting 1 from each borrows no further than
-        // from there upwards.
-        let differences = *bucket ^ (LOWEST_BITS * Bucket::from(fingerprint(hash)));
-        let zeros = differences.wrapping_sub(LOWEST_BITS) & !differences & (LOWEST_BITS << (FINGERPRINT_BITS - 1));
-        if zeros == 0 {
+        // from there upwards. In halves, as the processor has 64 bits.
+        let wanted = LOWEST_BITS * u64::from(fingerprint(hash));
+        let zeros = |half: u64| (half ^ wanted).wrapping_sub(LOWEST_BITS) & !(half ^ wanted);
+        let (low, high) = (zeros(*bucket as u64), zeros((*bucket >> 64) as u64));
+        if (low | high) & HIGHEST_BITS == 0 {
             return false;
         }
-        let newer = (1 << (zeros.trailing_zeros() + 1 - FINGERPRINT_BITS)) - 1;
+        let (low, high) = (low & HIGHEST_BITS, high & HIGHEST_BITS);
+        let last_bit = if low != 0 { low.trailing_zeros() } else { 64 + high.trailing_zeros() };
+        let newer = (1 << (last_bit + 1 - FINGERPRINT_BITS)) - 1;
         *bucket = *bucket & newer | *bucket >> FINGERPRINT_BITS & !newer;
         true
     }
 
     fn bucket(&mut self, hash: u64) -> &mut Bucket {
-        let at = scale(hash, self.wanted);
-        let is_there = if self.wanted >= self.buckets { at >= self.frontier } else { at < self.frontier };
-        let at = if is_there { at } else { scale(hash, self.buckets) };
+        let at = if self.wanted == self.buckets { scale(hash, self.wanted) } else { self.at_of_either(hash) };
         &mut self.chunks[at / CHUNK_BUCKETS][at % CHUNK_BUCKETS]
+    }
+
+    /// Where a hash falls while a resize is under way.
+    #[inline(never)]
+    fn at_of_either(&self, hash: u64) -> usize {
+        let at = scale(hash, self.wanted);
+        let is_there = if self.wanted > self.buckets { at >= self.frontier } else { at < self.frontier };
+        if is_there { at } else { scale(hash, self.buckets) }
     }
 
     /// The size for so many items in buckets, if it is another; at most double or half of what it is.
     fn other_size(&self, items: usize) -> Option<usize> {
         let held = self.buckets * BUCKET_LEN;
+        if items.abs_diff(held) <= held / SLACK_SHARE {
+            return None;
+        }
         let wanted = items.div_ceil(BUCKET_LEN).clamp(self.buckets / 2, self.buckets * 2).max(BUCKETS_MIN);
-        (items.abs_diff(held) > held / SLACK_SHARE && wanted != self.buckets).then_some(wanted)
+        (wanted != self.buckets).then_some(wanted)
     }
 
+    #[inline(never)]
     fn begin(&mut self, wanted: usize) {
         self.wanted = wanted;
         self.frontier = if wanted > self.buckets { wanted } else { 0 };
@@ -137,6 +151,7 @@ impl Ghost {
     }
 
     /// Fills the next few buckets of the wanted size, in one chunk; takes that size when all are filled.
+    #[inline(never)]
     fn carry_over(&mut self) {
         let grows = self.wanted > self.buckets;
         if grows {
@@ -181,22 +196,10 @@ impl Ghost {
         let to = from + width;
         let (first, last) = (from / ONE, ((to - 1) / ONE).min(self.buckets as u64 - 1));
         let bucket = |at: u64| self.chunks[at as usize / CHUNK_BUCKETS][at as usize % CHUNK_BUCKETS];
-        if first >= last {
-            return bucket(last);
-        }
-        if (first..=last).all(|at| bucket(at) == 0) {
-            return 0;
-        }
-        let share = |at: u64| (to.min((at + 1) * ONE) - from.max(at * ONE)) * BUCKET_LEN as u64;
-        let (mut merged, mut len) = (0, 0);
-        for age in 0..BUCKET_LEN as u64 {
-            for at in (first..=last).filter(|&at| age * width + width / 2 <= share(at)) {
-                let fingerprint = bucket(at) >> (age as u32 * FINGERPRINT_BITS) & 0xffff;
-                if fingerprint != 0 && len < BUCKET_LEN as u32 {
-                    merged |= fingerprint << (len * FINGERPRINT_BITS);
-                    len += 1;
-                }
-            }
+        let mut merged = bucket(first);
+        for at in first + 1..=last {
+            // So far from `from` to `at`, and now up to the end of this bucket.
+            merged = interleaved(merged, at * ONE - from, bucket(at), to.min((at + 1) * ONE) - at * ONE);
         }
         merged
     }
@@ -215,6 +218,26 @@ impl Ghost {
     fn list_bytes(&self) -> usize {
         list_bytes(self.chunks.capacity())
     }
+}
+
+/// The newest of two buckets, in turn as often as their shares say; when one has no more, of the other.
+fn interleaved(mut one: Bucket, share: u64, mut other: Bucket, other_share: u64) -> Bucket {
+    if one | other == 0 {
+        return 0;
+    }
+    // Half a turn of credit, so that a small share is rounded and not always last.
+    let (mut merged, all) = (0, share + other_share);
+    let mut credit = all / 2;
+    for _ in 0..BUCKET_LEN {
+        credit += share;
+        let is_due = credit >= all;
+        credit -= if is_due { all } else { 0 };
+        let from = if (is_due || other == 0) && one != 0 { &mut one } else { &mut other };
+        // The first one in is the lowest when eight have followed.
+        merged = merged >> FINGERPRINT_BITS | *from << (Bucket::BITS - FINGERPRINT_BITS);
+        *from >>= FINGERPRINT_BITS;
+    }
+    merged
 }
 
 /// The low bits; the high ones choose the bucket.

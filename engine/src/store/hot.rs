@@ -11,8 +11,8 @@ use memring_protocol::key::KEY_BYTES_MAX;
 use super::accounting::allocation;
 use super::hash::table_hash;
 
-/// Keys that have a counter: a key with more than a 64th of the reads told of is surely among them.
-pub(super) const HOT_KEYS_MAX: usize = 64;
+/// Keys that have a counter: a key with more than a 32nd of the reads told of is surely among them.
+pub(super) const HOT_KEYS_MAX: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct Counter {
@@ -45,6 +45,7 @@ impl HotKeys {
     }
 
     /// Counts a read of a key.
+    #[cold]
     pub(super) fn note(&mut self, key: &[u8]) {
         let hash = hash(key);
         let is_key = |at: &usize| self.counters[*at].hash == hash && self.key(*at) == key;
@@ -191,8 +192,8 @@ mod tests {
         for number in 0..HOT_KEYS_MAX as u64 {
             (0..=number).for_each(|_| hot.note(key(number).as_bytes()));
         }
-        // 64 is halved six times before it is 1, and dropped then.
-        for left in [63, 62, 60, 56, 48, 32, 0] {
+        // 32 is halved five times before it is 1, and dropped then.
+        for left in [31, 30, 28, 24, 16, 0] {
             hot.age();
             let top = hot.top(usize::MAX);
             assert_eq!(top.len(), left);

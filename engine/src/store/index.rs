@@ -86,13 +86,21 @@ impl Index {
         table_hash(token.0, self.seed)
     }
 
+    #[inline(always)]
     pub(super) fn find(&self, segments: &Segments, key: &Key) -> Option<u32> {
         let token = key.digest().token();
-        let same = |&place: &u32| {
-            let record = segments.record(place);
-            record.token() == token && record.key() == key.as_bytes()
-        };
-        self.tables[self.table_of(token)].find(self.hash(token), same).copied()
+        let (table, hash) = (&self.tables[self.table_of(token)], self.hash(token));
+        // Tokens are 64 bits of SHA-1: two keys with the same one will hardly be met, but may.
+        let place = *table.find(hash, |&place| segments.record(place).token() == token)?;
+        if segments.record(place).has_key(key.as_bytes()) {
+            return Some(place);
+        }
+        Self::find_among_alike(table, hash, segments, key)
+    }
+
+    #[cold]
+    fn find_among_alike(table: &HashTable<u32>, hash: u64, segments: &Segments, key: &Key) -> Option<u32> {
+        table.find(hash, |&place| segments.record(place).has_key(key.as_bytes())).copied()
     }
 
     /// Adds a record whose key is not held.
@@ -116,7 +124,7 @@ impl Index {
         let before = table.allocation_size();
         let held = table.find_entry(table_hash(token.0, seed), |&held| held == place);
         held.expect("every live record is in the index").remove();
-        let is_roomy = table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() * 3 / 8;
+        let is_roomy = table.capacity() >= SHRINK_CAPACITY_MIN && table.len() < table.capacity() * 7 / 16;
         if table.is_empty() || is_roomy {
             table.shrink_to(table.len(), |&place| table_hash(segments.record(place).token().0, seed));
         }
@@ -131,6 +139,12 @@ impl Index {
         let at = self.table_of(token);
         let held = self.tables[at].find_mut(hash, |&held| held == from);
         *held.expect("every live record is in the index") = to;
+    }
+
+    /// The entry of a token is another version now.
+    pub(super) fn note_exchange(&mut self, token: Token, from: Version, to: Version) {
+        let local = self.local(token.partition());
+        self.digests[local] ^= digest_share(token.0, from) ^ digest_share(token.0, to);
     }
 
     /// Takes the share of an entry into its partition's digest, or out of it: called when it comes and when it goes.

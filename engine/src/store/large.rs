@@ -5,6 +5,7 @@
 //! the process sees to that); a smaller one, which may be a part of something else, is copied.
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 
 use super::accounting::allocation;
 
@@ -19,13 +20,15 @@ const PAGE_BYTES: usize = 4096;
 pub(super) struct Larges {
     values: Vec<Option<Bytes>>,
     free: Vec<u32>,
+    /// Removed, and not yet let go of: see [`Larges::take_gone`].
+    gone: Vec<Bytes>,
     /// Bytes of the values with what they are rounded to.
     bytes: usize,
 }
 
 impl Larges {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new(), free: Vec::new(), bytes: 0 }
+        Self { values: Vec::new(), free: Vec::new(), gone: Vec::new(), bytes: 0 }
     }
 
     /// Bytes of all it holds.
@@ -45,7 +48,7 @@ impl Larges {
 
     /// Keeps a value; its number is free for another one once it is removed.
     pub(super) fn insert(&mut self, value: &Bytes) -> u32 {
-        let value = if value.len() < OWN_BYTES { Bytes::copy_from_slice(value) } else { value.clone() };
+        let value = if value.len() < OWN_BYTES { copied(value) } else { value.clone() };
         self.bytes += cost_of(value.len());
         if let Some(number) = self.free.pop() {
             self.values[number as usize] = Some(value);
@@ -61,16 +64,35 @@ impl Larges {
         self.values[number as usize].as_ref().expect("a record's value is held as long as the record")
     }
 
-    /// Lets go of a value: its memory is free once nobody sends it any more.
+    /// What was removed since the last call: to be let go of when no lock is held.
+    #[inline]
+    pub(super) fn take_gone(&mut self) -> Option<Vec<Bytes>> {
+        if self.gone.is_empty() { None } else { Some(std::mem::take(&mut self.gone)) }
+    }
+
+    /// Removes a value: its memory is free once it is taken by [`Larges::take_gone`] and nobody sends it any more.
     pub(super) fn remove(&mut self, number: u32) {
         let value = self.values[number as usize].take().expect("a value is removed once");
         self.bytes -= cost_of(value.len());
+        self.gone.push(value);
         self.free.push(number);
     }
 
     /// Bytes that a value counts as in its queue.
     pub(super) fn weight(&self, number: u32) -> usize {
         cost_of(self.get(number).len())
+    }
+}
+
+/// A copy in memory of its own: straight from the system, so that values of all sizes that come and go leave no gaps.
+fn copied(value: &Bytes) -> Bytes {
+    match MmapMut::map_anon(value.len()) {
+        Ok(mut memory) => {
+            memory.copy_from_slice(value);
+            Bytes::from_owner(memory)
+        }
+        // Too many mappings: the allocator may still have some.
+        Err(_) => Bytes::copy_from_slice(value),
     }
 }
 

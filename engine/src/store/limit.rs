@@ -21,6 +21,11 @@ impl Store {
             return false;
         }
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+        // Writes keep to what is used until a lower limit is carried out.
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.budget = shard.budget.min(budget.max(shard.used()));
+        }
         true
     }
 

@@ -103,17 +103,23 @@ impl Log {
     }
 
     /// Writes a record at the head. Room was made: as many segments are free as [`Log::segments_for`] says.
-    pub(super) fn append(&mut self, segments: &mut Segments, floor: Stamp, head: &[u8], value: &[u8]) -> u32 {
-        let place = self.begin(segments, floor, head.len());
-        for mut bytes in [head, value] {
-            while !bytes.is_empty() {
-                let (at, room) = self.room(segments, floor, bytes.len());
-                let start = at.1 as usize;
-                segments.get_mut(at.0).bytes_mut()[start..start + room].copy_from_slice(&bytes[..room]);
-                bytes = &bytes[room..];
-            }
+    pub(super) fn append(
+        &mut self,
+        segments: &mut Segments,
+        floor: Stamp,
+        head_len: usize,
+        write_head: impl FnOnce(&mut [u8]),
+        mut value: &[u8],
+    ) -> u32 {
+        let (place, len) = (self.begin(segments, floor, head_len), head_len + value.len());
+        let ((number, at), _) = self.room(segments, floor, head_len);
+        write_head(&mut segments.get_mut(number).bytes_mut()[at as usize..at as usize + head_len]);
+        while !value.is_empty() {
+            let ((number, at), room) = self.room(segments, floor, value.len());
+            segments.get_mut(number).bytes_mut()[at as usize..at as usize + room].copy_from_slice(&value[..room]);
+            value = &value[room..];
         }
-        self.count_in(head.len() + value.len());
+        self.count_in(len);
         place
     }
 
@@ -140,27 +146,33 @@ impl Log {
     }
 
     /// Replaces a record by one that is not longer, and whose head fits in its segment, where it stands.
-    pub(super) fn overwrite(&mut self, segments: &mut Segments, place: u32, head: &[u8], value: &[u8]) {
-        let old_len = segments.record(place).len();
-        let new_len = head.len() + value.len();
-        assert!(new_len <= old_len, "a longer record does not fit");
+    pub(super) fn overwrite(
+        &mut self,
+        segments: &mut Segments,
+        place: u32,
+        head_len: usize,
+        write_head: impl FnOnce(&mut [u8]),
+        mut value: &[u8],
+    ) {
         let begin = segments.split(place);
-        let mut at = begin;
-        for mut bytes in [head, value] {
-            while !bytes.is_empty() {
-                let segment = segments.get_mut(at.0);
-                if at.1 == segment.used {
-                    at = (segment.newer, 0);
-                    continue;
-                }
-                let room = bytes.len().min((segment.used - at.1) as usize);
-                let start = at.1 as usize;
-                segment.bytes_mut()[start..start + room].copy_from_slice(&bytes[..room]);
-                at.1 += room as u32;
-                bytes = &bytes[room..];
+        let old_len = segments.get(begin.0).record(begin.1).len();
+        let new_len = head_len + value.len();
+        assert!(new_len <= old_len, "a longer record does not fit");
+        let mut at = (begin.0, begin.1 + head_len as u32);
+        write_head(&mut segments.get_mut(at.0).bytes_mut()[begin.1 as usize..at.1 as usize]);
+        while !value.is_empty() {
+            let segment = segments.get_mut(at.0);
+            if at.1 == segment.used {
+                at = (segment.newer, 0);
+                continue;
             }
+            let room = value.len().min((segment.used - at.1) as usize);
+            let start = at.1 as usize;
+            segment.bytes_mut()[start..start + room].copy_from_slice(&value[..room]);
+            at.1 += room as u32;
+            value = &value[room..];
         }
-        if at.0 == begin.0 {
+        if at.0 == begin.0 && new_len < old_len {
             // In later segments, all before their first record is passed over anyway.
             let segment = segments.get_mut(at.0);
             let end = segment.used.min(at.1 + (old_len - new_len) as u32);

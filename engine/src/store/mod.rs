@@ -36,6 +36,7 @@ mod partitions;
 mod reading;
 mod record;
 mod segments;
+mod shape;
 mod shard;
 mod stats;
 mod sweep;
@@ -57,6 +58,7 @@ pub use self::background::HotKey;
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
 pub use self::held::Held;
 pub use self::listing::{Evictions, Listing, Missing};
+pub use self::partitions::{BUCKETS, Heat};
 pub use self::reading::ItemView;
 pub use self::stats::StoreStats;
 
@@ -76,6 +78,9 @@ const SHARD_BYTES: usize = 16 << 20;
 
 /// One in so many reads is taken for the sketch of hot keys.
 const HOT_SAMPLE: u64 = 64;
+
+/// Of the largest items so many fit into a shard, or the store has but one.
+const LARGEST_ITEMS: usize = 2;
 
 /// More shards than threads could ever wait for.
 const SHARDS_MAX: usize = 256;
@@ -141,10 +146,22 @@ pub enum Updated {
     OutOfMemory,
 }
 
+/// A shard on cache lines of its own, so that two threads on two shards do not slow each other down.
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+impl std::ops::Deref for Padded {
+    type Target = Mutex<Shard>;
+
+    fn deref(&self) -> &Mutex<Shard> {
+        &self.0
+    }
+}
+
 /// See the top of the file. Shared between threads by `Arc`; every call locks at most one shard at a time, and none
 /// returns with a lock held.
 pub struct Store {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Padded]>,
     flush: FlushRegister,
     limit_bytes: AtomicUsize,
     /// The shard that the next sweep starts from.
@@ -163,9 +180,10 @@ impl Store {
     /// An empty store.
     pub fn new(config: StoreConfig) -> Self {
         let limit_bytes = config.memory_limit_bytes.max(MEMORY_LIMIT_MIN_BYTES);
-        let count = 1 << (limit_bytes / SHARD_BYTES).clamp(1, SHARDS_MAX).ilog2();
+        let share_min = SHARD_BYTES.max(config.item_bytes_max.saturating_mul(LARGEST_ITEMS));
+        let count = 1 << (limit_bytes / share_min).clamp(1, SHARDS_MAX).ilog2();
         Self {
-            shards: (0..count).map(|_| Mutex::new(Shard::new(&config, limit_bytes, count))).collect(),
+            shards: (0..count).map(|_| Padded(Mutex::new(Shard::new(&config, limit_bytes, count)))).collect(),
             flush: FlushRegister::new(),
             limit_bytes: AtomicUsize::new(limit_bytes),
             sweep_from: AtomicUsize::new(0),
@@ -198,9 +216,10 @@ impl Store {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
         let place = shard.fetch(moment, key)?;
-        let found = look(&ItemView::new(&shard, place, now));
+        let view = ItemView::new(&shard, place, now);
+        let (found, size) = (look(&view), view.size());
         if noticed {
-            shard.notice(moment, place);
+            shard.notice_item(moment, place, size);
         }
         Some(found)
     }
@@ -243,6 +262,10 @@ impl Store {
         let mut shard = self.lock(key.partition());
         let applied = shard.apply(moment, key, fence, entry);
         self.heed_evictions(&shard);
+        // Freeing a gigabyte takes its time: not under the lock.
+        let gone = shard.larges.take_gone();
+        drop(shard);
+        drop(gone);
         applied
     }
 
@@ -254,7 +277,7 @@ impl Store {
     pub fn update<R>(&self, now: UnixMillis, key: &Key, decide: impl FnOnce(&Held<'_>) -> (Change, R)) -> (Updated, R) {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let place = shard.find(key);
+        let place = shard.index.find(&shard.segments, key);
         let held = Held { place, shard: &shard, partition: key.partition(), moment, met_dead: Cell::new(false) };
         let version = held.version();
         let (change, result) = decide(&held);
@@ -275,12 +298,14 @@ impl Store {
             Change::Amend { entry, noticed } => (entry, true, noticed),
         };
         assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
-        let kept = shard.keep(moment, key, place, &entry, amends);
-        // It was read even if what came of it found no room.
-        if noticed && let Some(place) = kept.ok().or_else(|| shard.find(key)) {
+        let kept = shard.keep(moment, key, place.zip(version), &entry, amends);
+        if noticed && let Ok(place) = kept {
             shard.notice(moment, place);
         }
         self.heed_evictions(&shard);
+        let gone = shard.larges.take_gone();
+        drop(shard);
+        drop(gone);
         let updated = match kept {
             Ok(_) => Updated::Put,
             Err(NoRoom::TooLarge) => Updated::TooLarge,
@@ -307,7 +332,7 @@ impl Store {
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {
-        self.shards[partition.index() % self.shards.len()].lock()
+        self.shards[partition.index() & (self.shards.len() - 1)].lock()
     }
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Must not know what nodes do with them.
 
+use bytes::Bytes;
 use memring_protocol::entry::{Entry, UnixMillis};
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::{Key, PARTITIONS, Partition, Token};
 use memring_protocol::version::Ballot;
 
 use super::Store;
+use super::hash::digest_share;
+
+/// Buckets of a partition: so many digests tell where two copies of it differ.
+pub const BUCKETS: usize = 64;
 
 impl Store {
     /// Promises a term: lower ballots are refused from now on. Returns the partition's digest at this moment, also when
@@ -45,13 +50,65 @@ impl Store {
         limit_bytes: usize,
     ) -> (Vec<(Key, Entry)>, Option<u64>) {
         let moment = self.moment(now);
-        let (entries, next) = self.lock(partition).page(moment, partition, cursor, limit_bytes);
-        let with_key = |(bytes, entry)| (Key::new(bytes).expect("the store holds keys only"), entry);
-        (entries.into_iter().map(with_key).collect(), next)
+        let page = self.lock(partition).page(moment, partition, None, cursor, limit_bytes);
+        with_keys(page)
     }
 
     /// Forgets a partition: its entries and its promised ballot.
     pub fn clear_partition(&self, partition: Partition) {
         self.lock(partition).clear_partition(partition);
     }
+
+    /// The digest of each of a partition's [`BUCKETS`]: those of entries whose token has this number in the six bits
+    /// behind the partition's own. Their XOR is [`Store::digest`]. Walks the partition.
+    pub fn bucket_digests(&self, partition: Partition) -> [u64; BUCKETS] {
+        let shard = self.lock(partition);
+        let mut digests = [0; BUCKETS];
+        for place in shard.index.members(&shard.segments, partition) {
+            let token = shard.record(place).token();
+            digests[bucket_of(token)] ^= digest_share(token.0, shard.version(place));
+        }
+        digests
+    }
+
+    /// As [`Store::page`], but of entries of one heat only: whoever copies a partition may begin with what is read most.
+    /// The pages of all heats are the partition, unless what is read meanwhile changes its heat.
+    pub fn page_of_heat(
+        &self,
+        now: UnixMillis,
+        partition: Partition,
+        heat: Heat,
+        cursor: u64,
+        limit_bytes: usize,
+    ) -> (Vec<(Key, Entry)>, Option<u64>) {
+        let moment = self.moment(now);
+        let page = self.lock(partition).page(moment, partition, Some(heat), cursor, limit_bytes);
+        with_keys(page)
+    }
+}
+
+/// How an entry has been read, as far as eviction knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heat {
+    /// Proven, or read twice and more since it was stored or moved.
+    Hot,
+    /// Read once.
+    Warm,
+    /// Not read; tombstones too.
+    Cold,
+}
+
+impl Heat {
+    /// All, the hottest first.
+    pub const ALL: [Self; 3] = [Self::Hot, Self::Warm, Self::Cold];
+}
+
+fn bucket_of(token: Token) -> usize {
+    (token.0 >> (u64::BITS - PARTITIONS.trailing_zeros() - BUCKETS.trailing_zeros())) as usize % BUCKETS
+}
+
+/// Hashing keys is left to when the lock is free.
+fn with_keys((entries, next): (Vec<(Bytes, Entry)>, Option<u64>)) -> (Vec<(Key, Entry)>, Option<u64>) {
+    let with_key = |(bytes, entry)| (Key::new(bytes).expect("the store holds keys only"), entry);
+    (entries.into_iter().map(with_key).collect(), next)
 }

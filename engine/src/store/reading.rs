@@ -12,10 +12,12 @@ use super::record::{FIXED_BYTES, Record, Term};
 use super::shard::Shard;
 
 impl Shard {
+    #[inline(always)]
     pub(super) fn record(&self, place: u32) -> Record<'_> {
         self.segments.record(place)
     }
 
+    #[inline(always)]
     pub(super) fn version(&self, place: u32) -> Version {
         let record = self.record(place);
         let ballot: Ballot = match record.term() {
@@ -68,16 +70,26 @@ impl Shard {
         if let Some(number) = self.record(place).large() {
             return self.larges.get(number).clone();
         }
-        let mut parts = Log::value(&self.segments, place);
-        let first = parts.next().unwrap_or_default();
-        let len = self.record(place).value_len();
-        if first.len() == len {
-            return Bytes::copy_from_slice(first);
-        }
-        let mut value = BytesMut::with_capacity(len);
-        value.extend_from_slice(first);
-        parts.for_each(|part| value.extend_from_slice(part));
+        let record = self.record(place);
+        let mut value = BytesMut::with_capacity(record.value_len());
+        self.copy_value(place, record, &mut value);
         value.freeze()
+    }
+
+    #[cold]
+    fn copy_parts(&self, place: u32, into: &mut impl BufMut) {
+        Log::value(&self.segments, place).for_each(|part| into.put_slice(part));
+    }
+
+    /// Copies the value of a record, that is in the log.
+    #[inline]
+    fn copy_value(&self, place: u32, record: Record<'_>, into: &mut impl BufMut) {
+        let (start, len) = (record.head_len(), record.value_len());
+        // Most lie in one piece.
+        match record.bytes().get(start..start + len) {
+            Some(value) => into.put_slice(value),
+            None => self.copy_parts(place, into),
+        }
     }
 }
 
@@ -85,63 +97,72 @@ impl Shard {
 pub struct ItemView<'a> {
     shard: &'a Shard,
     place: u32,
+    record: Record<'a>,
     now: UnixMillis,
 }
 
 impl<'a> ItemView<'a> {
+    #[inline]
     pub(super) fn new(shard: &'a Shard, place: u32, now: UnixMillis) -> Self {
-        Self { shard, place, now }
+        Self { shard, place, record: shard.record(place), now }
     }
 
     /// The client's flags.
     pub fn flags(&self) -> u32 {
-        self.record().flags()
+        self.record.flags()
     }
 
     /// The cas token.
     pub fn cas(&self) -> u64 {
-        self.record().cas().expect("a view is of an item")
+        self.record.cas().expect("a view is of an item")
     }
 
     /// When it ends.
     pub fn expiry(&self) -> Expiry {
-        self.record().expiry()
+        self.record.expiry()
     }
 
     /// What meta commands noted on it.
     pub fn marks(&self) -> Marks {
-        self.record().marks()
+        self.record.marks()
     }
 
     /// How it had been read before.
     pub fn seen(&self) -> Seen {
-        self.record().seen(self.now)
+        self.record.seen(self.now)
     }
 
     /// Bytes of its value.
     pub fn value_len(&self) -> usize {
-        self.shard.value_len(self.place)
+        match self.record.large() {
+            Some(number) => self.shard.larges.get(number).len(),
+            None => self.record.value_len(),
+        }
     }
 
+    /// Its bytes as its size class is told by.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        super::item_size(self.record.key_len(), self.value_len())
+    }
+
+    #[inline]
     /// Copies its value behind what is there: at most [`ItemView::value_len`] bytes that `into` has room for.
     pub fn copy_value(&self, into: &mut impl BufMut) {
         match self.large_value() {
             Some(value) => into.put_slice(&value),
-            None => Log::value(&self.shard.segments, self.place).for_each(|part| into.put_slice(part)),
+            None => self.shard.copy_value(self.place, self.record, into),
         }
     }
 
+    #[inline]
     /// Its value by reference, if it is one of the large ones that are not copied.
     pub fn large_value(&self) -> Option<Bytes> {
-        self.record().large().map(|number| self.shard.larges.get(number).clone())
+        self.record.large().map(|number| self.shard.larges.get(number).clone())
     }
 
     /// The item, its value copied unless it is a large one.
     pub fn to_item(&self) -> Item {
         self.shard.item(self.place).expect("a view is of an item")
-    }
-
-    fn record(&self) -> Record<'a> {
-        self.shard.record(self.place)
     }
 }

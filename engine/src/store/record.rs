@@ -13,39 +13,36 @@
 //! Must not know where records are kept, nor what a term's number stands for. The layout is private to the store and may
 //! change from build to build.
 
-use memring_protocol::entry::{Body, Entry, Expiry, Marks, Seen, UnixMillis};
-use memring_protocol::key::{KEY_BYTES_MAX, Key, Partition, Token};
+use memring_protocol::entry::{Expiry, Marks, Seen, UnixMillis};
+use memring_protocol::key::{Partition, Token};
 use memring_protocol::version::{Ballot, Stamp};
 
-const KEY_LEN_AT: usize = 2;
-const VALUE_LEN_AT: usize = 3;
-const ACCESS_AT: usize = 5;
-const TOKEN_AT: usize = 9;
-const TERM_AT: usize = 17;
-const STAMP_AT: usize = 19;
+pub(super) const KEY_LEN_AT: usize = 2;
+pub(super) const VALUE_LEN_AT: usize = 3;
+pub(super) const ACCESS_AT: usize = 5;
+pub(super) const TOKEN_AT: usize = 9;
+pub(super) const TERM_AT: usize = 17;
+pub(super) const STAMP_AT: usize = 19;
 
 /// Bytes of the fields that every record has.
 pub(super) const FIXED_BYTES: usize = 27;
 
-/// The longest head: every rare field and the longest key.
-pub(super) const HEAD_BYTES_MAX: usize = FIXED_BYTES + RARE_BYTES_MAX + KEY_BYTES_MAX;
-
-const RARE_BYTES_MAX: usize = 31;
-
-const TOMBSTONE: u16 = 1;
+pub(super) const TOMBSTONE: u16 = 1;
 const DEAD: u16 = 1 << 1;
-const HAS_BALLOT: u16 = 1 << 2;
-const HAS_FLAGS: u16 = 1 << 3;
-const HAS_CAS: u16 = 1 << 4;
-const HAS_EXPIRY: u16 = 1 << 5;
-const HAS_MARKS: u16 = 1 << 6;
+pub(super) const HAS_BALLOT: u16 = 1 << 2;
+pub(super) const HAS_FLAGS: u16 = 1 << 3;
+pub(super) const HAS_CAS: u16 = 1 << 4;
+pub(super) const HAS_EXPIRY: u16 = 1 << 5;
+pub(super) const HAS_MARKS: u16 = 1 << 6;
 /// Never set in the low byte, so that no record begins like a filler.
 const ALWAYS_ZERO: u16 = 1 << 7;
-const HAS_LONG: u16 = 1 << 8;
-const HAS_LARGE: u16 = 1 << 9;
-const FETCHED: u16 = 1 << 10;
-const FREQUENCY_SHIFT: u32 = 11;
+pub(super) const HAS_LONG: u16 = 1 << 8;
+pub(super) const HAS_LARGE: u16 = 1 << 9;
+pub(super) const FETCHED: u16 = 1 << 10;
+pub(super) const FREQUENCY_SHIFT: u32 = 11;
 const FREQUENCY_BITS: u16 = 0b11 << FREQUENCY_SHIFT;
+
+pub(super) const RARE_BITS: u16 = HAS_BALLOT | HAS_FLAGS | HAS_CAS | HAS_EXPIRY | HAS_MARKS | HAS_LONG | HAS_LARGE;
 
 const RARE: [(u16, u8); 7] =
     [(HAS_BALLOT, 8), (HAS_FLAGS, 4), (HAS_CAS, 8), (HAS_EXPIRY, 4), (HAS_MARKS, 1), (HAS_LONG, 2), (HAS_LARGE, 4)];
@@ -94,268 +91,237 @@ impl History {
     }
 }
 
-/// What a record will take up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Shape {
-    tag: u16,
-    /// Bytes of the head, which lies in one piece.
-    pub(super) head_len: usize,
-    /// Bytes of the value in the log.
-    pub(super) value_len: usize,
-}
-
-impl Shape {
-    /// Of an entry whose value goes beside the log if `is_large`.
-    pub(super) fn of(key: &Key, entry: &Entry, term: Term, is_large: bool) -> Self {
-        let mut tag = if matches!(term, Term::Whole(_)) { HAS_BALLOT } else { 0 };
-        let mut value_len = 0;
-        match &entry.body {
-            Body::Tombstone => tag |= TOMBSTONE,
-            Body::Item(item) => {
-                let set = |bit: u16, wanted: bool| if wanted { bit } else { 0 };
-                value_len = if is_large { 0 } else { item.value.len() };
-                tag |= set(HAS_FLAGS, item.flags != 0)
-                    // Every write but a touch makes the token equal to the stamp.
-                    | set(HAS_CAS, item.cas != entry.version.stamp.0)
-                    | set(HAS_EXPIRY, item.expiry != Expiry::NEVER)
-                    | set(HAS_MARKS, item.marks != Marks::NONE)
-                    | set(HAS_LONG, value_len > usize::from(u16::MAX))
-                    | set(HAS_LARGE, is_large);
-            }
-        }
-        Self { tag, head_len: FIXED_BYTES + rare_len(tag) + key.len(), value_len }
-    }
-
-    /// Bytes in the log, all told.
-    pub(super) fn len(&self) -> usize {
-        self.head_len + self.value_len
-    }
-
-    /// Writes the head. The entry is the one that the shape was taken of.
-    pub(super) fn head(&self, key: &Key, entry: &Entry, term: Term, home: Home, history: History) -> Head {
-        let mut head = Head { bytes: [0; HEAD_BYTES_MAX], len: 0 };
-        let fetched = if history.fetched { FETCHED } else { 0 };
-        head.put(&(self.tag | fetched | u16::from(history.frequency) << FREQUENCY_SHIFT).to_le_bytes());
-        head.put(&[key.len() as u8]);
-        head.put(&(self.value_len as u16).to_le_bytes());
-        head.put(&history.accessed_s.to_le_bytes());
-        head.put(&key.digest().token().0.to_le_bytes());
-        head.put(&(if let Term::Number(number) = term { number } else { 0 }).to_le_bytes());
-        head.put(&entry.version.stamp.0.to_le_bytes());
-        if let Term::Whole(ballot) = term {
-            head.put(&ballot.0.to_le_bytes());
-        }
-        if let Body::Item(item) = &entry.body {
-            if self.tag & HAS_FLAGS != 0 {
-                head.put(&item.flags.to_le_bytes());
-            }
-            if self.tag & HAS_CAS != 0 {
-                head.put(&item.cas.to_le_bytes());
-            }
-            if let Some(second) = item.expiry.unix_seconds() {
-                head.put(&second.to_le_bytes());
-            }
-            if self.tag & HAS_MARKS != 0 {
-                head.put(&[item.marks.bits()]);
-            }
-            if self.tag & HAS_LONG != 0 {
-                head.put(&((self.value_len >> 16) as u16).to_le_bytes());
-            }
-            if let Home::Large(number) = home {
-                head.put(&number.to_le_bytes());
-            }
-        }
-        head.put(key.as_bytes());
-        assert_eq!(head.len, self.head_len, "a head is as long as was accounted for");
-        head
-    }
-}
-
-/// The bytes of a head, on their way into the log.
-pub(super) struct Head {
-    bytes: [u8; HEAD_BYTES_MAX],
-    len: usize,
-}
-
-impl Head {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    fn put(&mut self, field: &[u8]) {
-        self.bytes[self.len..self.len + field.len()].copy_from_slice(field);
-        self.len += field.len();
-    }
-}
-
 /// Bytes of the rare fields that a tag names.
-fn rare_len(tag: u16) -> usize {
-    if tag & (HAS_BALLOT | HAS_FLAGS | HAS_CAS | HAS_EXPIRY | HAS_MARKS | HAS_LONG | HAS_LARGE) == 0 {
-        return 0;
-    }
+#[inline]
+pub(super) fn rare_len(tag: u16) -> usize {
+    if tag & RARE_BITS == 0 { 0 } else { some_rare_len(tag) }
+}
+
+#[cold]
+fn some_rare_len(tag: u16) -> usize {
     RARE.iter().map(|&(bit, len)| if tag & bit == 0 { 0 } else { usize::from(len) }).sum()
 }
 
 /// A record as it lies in the log: its head, in one piece, and as much of the value as lies behind it.
 #[derive(Clone, Copy)]
-pub(super) struct Record<'a>(pub(super) &'a [u8]);
+pub(super) struct Record<'a> {
+    fixed: &'a [u8; FIXED_BYTES],
+    /// The fixed fields, too; to the end of the segment.
+    bytes: &'a [u8],
+}
 
 impl<'a> Record<'a> {
-    pub(super) fn token(self) -> Token {
-        Token(self.word(TOKEN_AT))
+    /// The record that these bytes begin with; they go on to the end of its segment.
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { fixed: bytes.first_chunk().expect("a record has the fixed fields"), bytes }
     }
 
+    /// The bytes from its first one to the end of its segment.
+    #[inline]
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    pub(super) fn token(self) -> Token {
+        Token(u64::from_le_bytes(self.fixed[TOKEN_AT..TERM_AT].try_into().expect("8 bytes")))
+    }
+
+    #[inline]
     pub(super) fn partition(self) -> Partition {
         self.token().partition()
     }
 
+    #[inline]
     pub(super) fn term(self) -> Term {
         if self.tag() & HAS_BALLOT == 0 {
-            Term::Number(self.short(TERM_AT))
+            Term::Number(u16::from_le_bytes([self.fixed[TERM_AT], self.fixed[TERM_AT + 1]]))
         } else {
             Term::Whole(Ballot(self.word(FIXED_BYTES)))
         }
     }
 
+    #[inline]
     pub(super) fn stamp(self) -> Stamp {
-        Stamp(self.word(STAMP_AT))
+        Stamp(self.fixed_stamp())
     }
 
+    #[inline]
     pub(super) fn key(self) -> &'a [u8] {
         let start = self.key_start();
-        &self.0[start..start + self.key_len()]
+        &self.bytes[start..start + self.key_len()]
+    }
+
+    /// Whether this is the key.
+    #[inline(always)]
+    pub(super) fn has_key(self, key: &[u8]) -> bool {
+        let start = self.key_start();
+        self.key_len() == key.len() && self.bytes.get(start..start + key.len()) == Some(key)
     }
 
     /// Bytes of the head.
+    #[inline]
     pub(super) fn head_len(self) -> usize {
         self.key_start() + self.key_len()
     }
 
     /// Bytes of the value in the log: none if it is beside it.
+    #[inline]
     pub(super) fn value_len(self) -> usize {
-        let low = usize::from(self.short(VALUE_LEN_AT));
+        let low = usize::from(u16::from_le_bytes([self.fixed[VALUE_LEN_AT], self.fixed[VALUE_LEN_AT + 1]]));
         if self.tag() & HAS_LONG == 0 { low } else { low | usize::from(self.short(self.rare(HAS_LONG))) << 16 }
     }
 
     /// Its bytes in the log, all told.
+    #[inline]
     pub(super) fn len(self) -> usize {
         self.head_len() + self.value_len()
     }
 
     /// The number of its value, if that is beside the log.
+    #[inline]
     pub(super) fn large(self) -> Option<u32> {
         (self.tag() & HAS_LARGE != 0).then(|| self.half(self.rare(HAS_LARGE)))
     }
 
+    #[inline]
     pub(super) fn is_tombstone(self) -> bool {
         self.tag() & TOMBSTONE != 0
     }
 
     /// Whether it was removed or replaced: only its bytes are still there.
+    #[inline]
     pub(super) fn is_dead(self) -> bool {
         self.tag() & DEAD != 0
     }
 
+    #[inline]
     pub(super) fn flags(self) -> u32 {
         if self.tag() & HAS_FLAGS == 0 { 0 } else { self.half(self.rare(HAS_FLAGS)) }
     }
 
     /// The cas token; `None` for a tombstone.
+    #[inline]
     pub(super) fn cas(self) -> Option<u64> {
         match self.tag() {
             tag if tag & TOMBSTONE != 0 => None,
-            tag if tag & HAS_CAS == 0 => Some(self.word(STAMP_AT)),
+            tag if tag & HAS_CAS == 0 => Some(self.fixed_stamp()),
             _ => Some(self.word(self.rare(HAS_CAS))),
         }
     }
 
+    #[inline]
     pub(super) fn expiry(self) -> Expiry {
         if self.tag() & HAS_EXPIRY == 0 { Expiry::NEVER } else { Expiry::at(self.half(self.rare(HAS_EXPIRY))) }
     }
 
     /// Whether it is an item whose time is over.
+    #[inline]
     pub(super) fn is_expired(self, now: UnixMillis) -> bool {
         self.tag() & HAS_EXPIRY != 0 && self.expiry().is_past(now)
     }
 
+    #[inline]
     pub(super) fn marks(self) -> Marks {
         if self.tag() & HAS_MARKS == 0 {
             return Marks::NONE;
         }
-        Marks::from_bits(self.0[self.rare(HAS_MARKS)]).expect("they were encoded from marks")
+        Marks::from_bits(self.bytes[self.rare(HAS_MARKS)]).expect("they were encoded from marks")
     }
 
+    #[inline]
     pub(super) fn was_fetched(self) -> bool {
         self.tag() & FETCHED != 0
     }
 
     /// Reads since it was stored or last moved, up to 3.
+    #[inline]
     pub(super) fn frequency(self) -> u8 {
         ((self.tag() & FREQUENCY_BITS) >> FREQUENCY_SHIFT) as u8
     }
 
     /// When it was last read or stored, in unix seconds.
+    #[inline]
     pub(super) fn accessed_s(self) -> u32 {
-        self.half(ACCESS_AT)
+        u32::from_le_bytes(self.fixed[ACCESS_AT..TOKEN_AT].try_into().expect("4 bytes"))
     }
 
+    #[inline]
     pub(super) fn history(self) -> History {
         History { fetched: self.was_fetched(), frequency: self.frequency(), accessed_s: self.accessed_s() }
     }
 
     /// How it has been read so far.
+    #[inline]
     pub(super) fn seen(self, now: UnixMillis) -> Seen {
         Seen { fetched: self.was_fetched(), idle_s: second_of(now).saturating_sub(self.accessed_s()) }
     }
 
+    #[inline]
     fn tag(self) -> u16 {
-        self.short(0)
+        u16::from_le_bytes([self.fixed[0], self.fixed[1]])
     }
 
-    fn key_len(self) -> usize {
-        usize::from(self.0[KEY_LEN_AT])
+    /// Bytes of the key.
+    #[inline]
+    pub(super) fn key_len(self) -> usize {
+        usize::from(self.fixed[KEY_LEN_AT])
     }
 
+    #[inline]
     fn key_start(self) -> usize {
         FIXED_BYTES + rare_len(self.tag())
     }
 
     /// Where a rare field begins that the record has: behind those whose bits come before its own in [`RARE`].
+    #[inline]
     fn rare(self, field: u16) -> usize {
         FIXED_BYTES + rare_len(self.tag() & (field - 1))
     }
 
+    #[inline]
+    fn fixed_stamp(self) -> u64 {
+        u64::from_le_bytes(self.fixed[STAMP_AT..].try_into().expect("8 bytes"))
+    }
+
+    #[inline]
     fn word(self, at: usize) -> u64 {
-        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("8 bytes"))
+        u64::from_le_bytes(self.bytes[at..at + 8].try_into().expect("8 bytes"))
     }
 
+    #[inline]
     fn half(self, at: usize) -> u32 {
-        u32::from_le_bytes(self.0[at..at + 4].try_into().expect("4 bytes"))
+        u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes"))
     }
 
+    #[inline]
     fn short(self, at: usize) -> u16 {
-        u16::from_le_bytes(self.0[at..at + 2].try_into().expect("2 bytes"))
+        u16::from_le_bytes(self.bytes[at..at + 2].try_into().expect("2 bytes"))
     }
 }
 
 /// Counts a client's read of the record that begins here.
+#[inline]
 pub(super) fn note_fetch(bytes: &mut [u8], now: UnixMillis) {
-    let frequency = (Record(bytes).frequency() + 1).min(FREQUENCY_MAX);
-    set_frequency(bytes, frequency);
-    set_tag(bytes, Record(bytes).tag() | FETCHED);
-    bytes[ACCESS_AT..TOKEN_AT].copy_from_slice(&second_of(now).to_le_bytes());
+    let fixed: &mut [u8; FIXED_BYTES] = bytes.first_chunk_mut().expect("a record has the fixed fields");
+    let tag = u16::from_le_bytes([fixed[0], fixed[1]]);
+    let more = if tag & FREQUENCY_BITS == FREQUENCY_BITS { tag } else { tag + (1 << FREQUENCY_SHIFT) };
+    fixed[..2].copy_from_slice(&(more | FETCHED).to_le_bytes());
+    fixed[ACCESS_AT..TOKEN_AT].copy_from_slice(&second_of(now).to_le_bytes());
 }
 
 pub(super) fn set_frequency(bytes: &mut [u8], frequency: u8) {
     assert!(frequency <= FREQUENCY_MAX, "two bits");
-    set_tag(bytes, Record(bytes).tag() & !FREQUENCY_BITS | u16::from(frequency) << FREQUENCY_SHIFT);
+    set_tag(bytes, Record::new(bytes).tag() & !FREQUENCY_BITS | u16::from(frequency) << FREQUENCY_SHIFT);
 }
 
 /// Notes that the record that begins here is no more.
 pub(super) fn set_dead(bytes: &mut [u8]) {
-    set_tag(bytes, Record(bytes).tag() | DEAD);
+    set_tag(bytes, Record::new(bytes).tag() | DEAD);
 }
 
+#[inline]
 fn set_tag(bytes: &mut [u8], tag: u16) {
     assert_eq!(tag & ALWAYS_ZERO, 0, "or it would look like a filler");
     bytes[..2].copy_from_slice(&tag.to_le_bytes());
@@ -366,14 +332,16 @@ pub(super) fn second_of(now: UnixMillis) -> u32 {
     u32::try_from(now.seconds()).unwrap_or(u32::MAX)
 }
 
-const _: () = assert!(RARE_BYTES_MAX == 8 + 4 + 8 + 4 + 1 + 2 + 4 && FREQUENCY_BITS & (DEAD | FETCHED) == 0);
+const _: () = assert!(FREQUENCY_BITS & (DEAD | FETCHED | RARE_BITS | ALWAYS_ZERO | TOMBSTONE) == 0);
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use memring_protocol::entry::Item;
+    use memring_protocol::entry::{Body, Entry, Item};
+    use memring_protocol::key::Key;
     use memring_protocol::version::Version;
 
+    use super::super::shape::{Shape, Written};
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -401,8 +369,9 @@ mod tests {
                     let entry = entry(flags, cas, expiry, marks, &vec![1; value_len]);
                     let shape = Shape::of(&key, &entry, term, large.is_some());
                     let history = History { fetched: true, frequency: 2, accessed_s: 5 };
-                    let head = shape.head(&key, &entry, term, home, history);
-                    let record = Record(head.as_bytes());
+                    let mut head = vec![0; shape.head_len];
+                    shape.write_head(&mut head, &key, &entry, &Written { term, home, history });
+                    let record = Record::new(&head);
                     assert_eq!((record.flags(), record.cas()), (flags, Some(cas)));
                     assert_eq!((record.expiry(), record.marks()), (expiry, marks));
                     assert_eq!((record.term(), record.stamp()), (term, entry.version.stamp));
@@ -410,14 +379,16 @@ mod tests {
                     assert_eq!((record.large(), record.history()), (large, history));
                     assert_eq!(record.value_len(), if large.is_some() { 0 } else { value_len });
                     assert_eq!((record.len(), record.head_len()), (shape.len(), shape.head_len));
-                    assert!(!record.is_dead() && !record.is_tombstone() && head.as_bytes()[0] < FILLER_BYTE);
+                    assert!(!record.is_dead() && !record.is_tombstone() && head[0] < FILLER_BYTE);
                 }
             }
         }
         let tombstone = Entry { version: Version::default(), body: Body::Tombstone };
         let shape = Shape::of(&key, &tombstone, Term::Number(0), false);
-        let head = shape.head(&key, &tombstone, Term::Number(0), Home::Log, History::beginning(NOW));
-        let record = Record(head.as_bytes());
+        let written = Written { term: Term::Number(0), home: Home::Log, history: History::beginning(NOW) };
+        let mut head = vec![0; shape.head_len];
+        shape.write_head(&mut head, &key, &tombstone, &written);
+        let record = Record::new(&head);
         assert!(record.is_tombstone() && record.cas().is_none() && record.key() == key.as_bytes());
     }
 
@@ -426,11 +397,12 @@ mod tests {
         let key = Key::copy_from(b"k").expect("a key");
         let entry = entry(1, 2, Expiry::at(3), Marks::WON, b"v");
         let shape = Shape::of(&key, &entry, Term::Number(1), false);
-        let head = shape.head(&key, &entry, Term::Number(1), Home::Log, History::beginning(UnixMillis(0)));
-        let mut bytes = head.as_bytes().to_vec();
+        let written = Written { term: Term::Number(1), home: Home::Log, history: History::beginning(UnixMillis(0)) };
+        let mut bytes = vec![0; shape.head_len];
+        shape.write_head(&mut bytes, &key, &entry, &written);
         for expected in [1, 2, 3, 3] {
             note_fetch(&mut bytes, NOW);
-            let record = Record(&bytes);
+            let record = Record::new(&bytes);
             assert_eq!(
                 (record.frequency(), record.was_fetched(), record.accessed_s()),
                 (expected, true, 1_800_000_000)
@@ -438,7 +410,7 @@ mod tests {
         }
         set_frequency(&mut bytes, 1);
         set_dead(&mut bytes);
-        let record = Record(&bytes);
+        let record = Record::new(&bytes);
         assert!(record.is_dead() && record.frequency() == 1 && record.was_fetched());
         assert_eq!((record.flags(), record.cas(), record.key()), (1, Some(2), &b"k"[..]));
     }

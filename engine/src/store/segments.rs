@@ -22,8 +22,11 @@ const SEGMENT_BYTES_MIN: usize = 4 << 10;
 /// The largest segment: what a sweep looks through in one go.
 const SEGMENT_BYTES_MAX: usize = 1 << 20;
 
-/// Descriptors that are allocated together, so that none is ever copied.
-const CHUNK: usize = 64;
+/// Bytes of what is known of the expiries of one segment.
+const EXPIRIES_BYTES: usize = allocation(size_of::<Expiries>());
+
+/// Descriptors that are added at once, at least; else an eighth of what there is.
+const DESCRIBED_MIN: usize = 64;
 
 /// One piece of memory, and what is known of it.
 pub(super) struct Segment {
@@ -42,8 +45,8 @@ pub(super) struct Segment {
     pub(super) queue: u8,
     /// The flush floor when it was last looked through.
     pub(super) floor: Stamp,
-    /// When the bytes of its records end.
-    pub(super) expiries: Expiries,
+    /// When the bytes of its records end, if any do.
+    pub(super) expiries: Option<Box<Expiries>>,
 }
 
 impl Segment {
@@ -57,14 +60,16 @@ impl Segment {
             life: 0,
             queue: 0,
             floor: Stamp::ZERO,
-            expiries: Expiries::new(0),
+            expiries: None,
         }
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         self.memory.as_deref().expect("a segment in use has memory")
     }
 
+    #[inline]
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         self.memory.as_deref_mut().expect("a segment in use has memory")
     }
@@ -84,9 +89,10 @@ impl Segment {
         None
     }
 
-    /// The record that begins at an offset, as far as it lies here.
+    /// The record that begins at an offset, as far as it lies here, with what lies behind it.
+    #[inline(always)]
     pub(super) fn record(&self, offset: u32) -> Record<'_> {
-        Record(&self.bytes()[offset as usize..self.used as usize])
+        Record::new(&self.bytes()[offset as usize..])
     }
 
     /// Where the record behind the one that begins at `offset` may begin.
@@ -98,41 +104,50 @@ impl Segment {
 
 /// See the top of the file.
 pub(super) struct Segments {
-    size: usize,
-    chunks: Vec<Box<[Segment]>>,
+    /// Bytes of each, as a power of two.
+    size_bits: u32,
+    all: Vec<Segment>,
     /// Segments that have memory and no queue.
     free: Vec<u32>,
     /// Segments without memory.
     vacant: Vec<u32>,
     /// How many have memory.
     mapped: usize,
+    /// Bytes of the lists.
+    descriptors_bytes: usize,
+    /// Bytes of what is known of expiries.
+    expiries_bytes: usize,
 }
 
 impl Segments {
     /// None yet, of a size for a share of so many bytes.
     pub(super) fn new(share_bytes: usize) -> Self {
-        let size = 1 << (share_bytes / SEGMENTS_A_SHARE).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).ilog2();
-        Self { size, chunks: Vec::new(), free: Vec::new(), vacant: Vec::new(), mapped: 0 }
+        let size_bits = (share_bytes / SEGMENTS_A_SHARE).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).ilog2();
+        Self {
+            size_bits,
+            all: Vec::new(),
+            free: Vec::new(),
+            vacant: Vec::new(),
+            mapped: 0,
+            descriptors_bytes: 0,
+            expiries_bytes: 0,
+        }
     }
 
     /// Bytes of one segment, a power of two.
     pub(super) fn size(&self) -> usize {
-        self.size
+        1 << self.size_bits
     }
 
     /// Bytes of all that has memory, used or free, with the descriptors.
     pub(super) fn bytes(&self) -> usize {
-        self.mapped * self.size + Self::descriptors(self.chunks.len())
+        (self.mapped << self.size_bits) + self.descriptors_bytes + self.expiries_bytes
     }
 
     /// Bytes that the next [`Segments::map`] adds to [`Segments::bytes`].
     pub(super) fn cost_of_next(&self) -> usize {
-        let more = if self.vacant.is_empty() {
-            Self::descriptors(self.chunks.len() + 1)
-        } else {
-            Self::descriptors(self.chunks.len())
-        };
-        self.size + more - Self::descriptors(self.chunks.len())
+        let described = if self.vacant.is_empty() { self.more() } else { self.all.len() };
+        self.size() + descriptors_bytes(described) - self.descriptors_bytes
     }
 
     /// How many have memory and no queue.
@@ -145,7 +160,7 @@ impl Segments {
         if self.vacant.is_empty() && !self.describe_more() {
             return false;
         }
-        let Ok(memory) = MmapMut::map_anon(self.size) else { return false };
+        let Ok(memory) = MmapMut::map_anon(self.size()) else { return false };
         let number = self.vacant.pop().expect("there is one");
         self.get_mut(number).memory = Some(memory);
         self.free.push(number);
@@ -170,29 +185,45 @@ impl Segments {
     pub(super) fn take(&mut self, queue: u8, floor: Stamp) -> u32 {
         let number = self.free.pop().expect("room was made");
         let segment = self.get_mut(number);
+        assert!(segment.expiries.is_none(), "a free segment holds nothing");
         let (memory, life) = (segment.memory.take(), segment.life.wrapping_add(1));
         *segment = Segment { memory, life, queue, floor, ..Segment::vacant() };
         number
+    }
+
+    /// Notes that so many bytes of a segment end at a second.
+    pub(super) fn note_expiry(&mut self, number: u32, now_s: u32, at_s: u32, bytes: u32) {
+        let segment = &mut self.all[number as usize];
+        let expiries = segment.expiries.get_or_insert_with(|| {
+            self.expiries_bytes += EXPIRIES_BYTES;
+            Box::new(Expiries::new(now_s))
+        });
+        expiries.add(at_s, bytes);
     }
 
     /// Takes one back that nothing is in any more.
     pub(super) fn give_back(&mut self, number: u32) {
         let segment = self.get_mut(number);
         (segment.used, segment.first) = (0, NONE);
+        if segment.expiries.take().is_some() {
+            self.expiries_bytes -= EXPIRIES_BYTES;
+        }
         self.free.push(number);
     }
 
+    #[inline]
     pub(super) fn get(&self, number: u32) -> &Segment {
-        &self.chunks[number as usize / CHUNK][number as usize % CHUNK]
+        &self.all[number as usize]
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> &mut Segment {
-        &mut self.chunks[number as usize / CHUNK][number as usize % CHUNK]
+        &mut self.all[number as usize]
     }
 
     /// One more than the largest number of a segment.
     pub(super) fn end(&self) -> u32 {
-        (self.chunks.len() * CHUNK) as u32
+        self.all.len() as u32
     }
 
     /// Whether it has memory and may be in a queue.
@@ -200,28 +231,33 @@ impl Segments {
         self.get(number).memory.is_some()
     }
 
+    #[inline]
     pub(super) fn place(&self, number: u32, offset: u32) -> u32 {
-        number * self.size as u32 + offset
+        (number << self.size_bits) + offset
     }
 
     /// The segment of a place, and the offset in it.
+    #[inline]
     pub(super) fn split(&self, place: u32) -> (u32, u32) {
-        (place >> self.size.trailing_zeros(), place & (self.size as u32 - 1))
+        (place >> self.size_bits, place & ((1 << self.size_bits) - 1))
     }
 
     /// The record that begins at a place.
+    #[inline(always)]
     pub(super) fn record(&self, place: u32) -> Record<'_> {
         let (number, offset) = self.split(place);
         self.get(number).record(offset)
     }
 
     /// The bytes from a place to the end of its segment.
+    #[inline]
     pub(super) fn bytes_mut(&mut self, place: u32) -> &mut [u8] {
         let (number, offset) = self.split(place);
         &mut self.get_mut(number).bytes_mut()[offset as usize..]
     }
 
     /// The queue that a place is in.
+    #[inline]
     pub(super) fn queue(&self, place: u32) -> u8 {
         self.get(self.split(place).0).queue
     }
@@ -237,26 +273,32 @@ impl Segments {
         self.get_mut(to.0).memory = Some(memory);
     }
 
-    fn descriptors(chunks: usize) -> usize {
-        let lists = 2 * allocation(chunks * CHUNK * size_of::<u32>());
-        chunks * allocation(CHUNK * size_of::<Segment>()) + allocation(chunks * size_of::<Box<[Segment]>>()) + lists
+    /// How many are described once it is more.
+    fn more(&self) -> usize {
+        self.all.len() + (self.all.len() / 8).max(DESCRIBED_MIN)
     }
 
     /// Describes more segments, all vacant; false if all places are taken.
     fn describe_more(&mut self) -> bool {
-        let count = self.chunks.len() * CHUNK;
+        let (count, more) = (self.all.len(), self.more());
         // The last place is no place.
-        if (count + CHUNK) * self.size >= u32::MAX as usize {
+        if more << self.size_bits >= u32::MAX as usize {
             return false;
         }
-        self.chunks.reserve_exact(1);
-        self.chunks.push(std::iter::repeat_with(Segment::vacant).take(CHUNK).collect());
+        self.all.reserve_exact(more - count);
+        self.all.resize_with(more, Segment::vacant);
         for list in [&mut self.free, &mut self.vacant] {
-            list.reserve_exact(count + CHUNK - list.len());
+            list.reserve_exact(more - list.len());
         }
-        self.vacant.extend((count as u32..(count + CHUNK) as u32).rev());
+        self.vacant.extend((count as u32..more as u32).rev());
+        self.descriptors_bytes = descriptors_bytes(more);
         true
     }
+}
+
+/// Bytes of the lists of so many segments.
+fn descriptors_bytes(count: usize) -> usize {
+    allocation(count * size_of::<Segment>()) + 2 * allocation(count * size_of::<u32>())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use memring_protocol::version::{Ballot, Stamp};
 
 use super::classes::Classes;
 use super::ghost::Ghost;
+use super::hash::table_hash;
 use super::hot::HotKeys;
 use super::index::Index;
 use super::large::Larges;
@@ -22,11 +23,12 @@ use super::sync::Mutex;
 use super::terms::Terms;
 use super::{Applied, HOT_SAMPLE, StoreConfig};
 
-/// The part of a shard's memory up to which a value lies in the log: it is copied when it moves.
-const LOG_VALUE_SHARE: usize = 16;
+/// The part of a shard's memory up to which a value lies in the log: room for moving some is kept free.
+const LOG_VALUE_SHARE: usize = 256;
 
-/// The largest value that lies in the log: it is copied under the lock.
-const LOG_VALUE_BYTES_MAX: usize = 1 << 20;
+/// … and within these bounds, in bytes: a small value beside the log costs more than it is worth, a large one in it is
+/// copied under the lock.
+const LOG_VALUE_BYTES: std::ops::Range<usize> = 16 << 10..256 << 10;
 
 /// Which queue a record waits in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +88,8 @@ pub(super) struct Shard {
     pub(super) index: Index,
     pub(super) ghost: Ghost,
     pub(super) hot: HotKeys,
+    /// After so many reads the next one is sampled.
+    hot_in: u64,
     /// When the counts of hot keys are to be halved, in unix seconds.
     pub(super) hot_age_at_s: u32,
     pub(super) stats: StoreStats,
@@ -101,23 +105,30 @@ pub(super) struct Shard {
     /// Whether live items are dropped for room.
     pub(super) evicts: bool,
     pub(super) item_bytes_max: usize,
+    /// See [`Shard::fixed`].
+    fixed_bytes: usize,
     /// The largest value that lies in the log.
     pub(super) log_value_max: usize,
+    /// The bytes of the largest record that was ever in the log.
+    pub(super) largest: usize,
 }
 
 impl Shard {
     /// One of `shards` equal shards of a store whose limit is `memory_bytes`.
     pub(super) fn new(config: &StoreConfig, memory_bytes: usize, shards: usize) -> Self {
         let budget = memory_bytes / shards;
+        let (index, hot) = (Index::new(shards, memory_bytes, config.hash_seed), HotKeys::new());
+        let fixed_bytes = size_of::<Mutex<Self>>() + index.fixed_bytes() + hot.bytes();
         Self {
             segments: Segments::new(budget),
             logs: Queue::ALL.map(|queue| Log::new(queue as u8)),
             larges: Larges::new(),
             large_bytes: [0; 3],
             terms: Terms::new(),
-            index: Index::new(shards, memory_bytes, config.hash_seed),
+            index,
             ghost: Ghost::new(),
-            hot: HotKeys::new(),
+            hot,
+            hot_in: HOT_SAMPLE,
             hot_age_at_s: 0,
             stats: StoreStats::default(),
             classes: Classes::new(),
@@ -127,7 +138,9 @@ impl Shard {
             budget,
             evicts: config.evict,
             item_bytes_max: config.item_bytes_max,
-            log_value_max: (budget / LOG_VALUE_SHARE).min(LOG_VALUE_BYTES_MAX),
+            fixed_bytes,
+            log_value_max: (budget / LOG_VALUE_SHARE).clamp(LOG_VALUE_BYTES.start, LOG_VALUE_BYTES.end),
+            largest: 0,
         }
     }
 
@@ -143,7 +156,7 @@ impl Shard {
 
     /// What is used whatever it holds.
     pub(super) fn fixed(&self) -> usize {
-        size_of::<Mutex<Self>>() + self.index.fixed_bytes() + self.hot.bytes()
+        self.fixed_bytes
     }
 
     pub(super) fn log(&self, queue: Queue) -> &Log {
@@ -178,39 +191,65 @@ impl Shard {
     }
 
     /// A client's read: counts.
+    #[inline(always)]
     pub(super) fn fetch(&mut self, moment: Moment, key: &Key) -> Option<u32> {
-        let found = self.find(key).filter(|&place| !self.record(place).is_tombstone());
-        let Some(place) = found else {
+        let Some(place) = self.index.find(&self.segments, key) else {
             self.stats.get_misses += 1;
             return None;
         };
-        if moment.is_dead(self.record(place)) {
+        let record = self.record(place);
+        if record.is_tombstone() {
             self.stats.get_misses += 1;
-            self.count_dead(moment, place);
-            self.reclaim(moment, place);
+            return None;
+        }
+        if moment.is_dead(record) {
+            self.miss_dead(moment, place);
             return None;
         }
         self.stats.get_hits += 1;
         Some(place)
     }
 
+    #[cold]
+    fn miss_dead(&mut self, moment: Moment, place: u32) {
+        self.stats.get_misses += 1;
+        self.count_dead(moment, place);
+        self.reclaim(moment, place);
+    }
+
     /// Takes note that an item was read, for eviction and for what meta commands tell.
     pub(super) fn notice(&mut self, moment: Moment, place: u32) {
-        let record = self.record(place);
-        if record.is_tombstone() {
-            return;
+        if !self.record(place).is_tombstone() {
+            self.notice_item(moment, place, self.item_size(place));
         }
-        if self.stats.get_hits.is_multiple_of(HOT_SAMPLE) {
-            self.hot.note(self.segments.record(place).key());
+    }
+
+    /// [`Shard::notice`] of what is an item, of a size.
+    #[inline]
+    pub(super) fn notice_item(&mut self, moment: Moment, place: u32, size: usize) {
+        self.hot_in -= 1;
+        if self.hot_in == 0 {
+            self.sample(place);
         }
-        let (size, queue) = (self.item_size(place), self.queue(place));
-        note_fetch(self.segments.bytes_mut(place), moment.now);
+        let (number, offset) = self.segments.split(place);
+        let segment = self.segments.get_mut(number);
+        let is_main = segment.queue == Queue::Main as u8;
+        note_fetch(&mut segment.bytes_mut()[offset as usize..], moment.now);
         let class = self.classes.of_size(size);
-        if queue == Queue::Main {
+        if is_main {
             class.hits_to_main += 1;
         } else {
             class.hits_to_small += 1;
         }
+    }
+
+    /// Takes a read for the sketch of hot keys, and says when the next one is: at irregular intervals, so that no rhythm of
+    /// a client's falls in with them.
+    #[cold]
+    fn sample(&mut self, place: u32) {
+        self.hot.note(self.segments.record(place).key());
+        let noise = table_hash(self.stats.get_hits, 0);
+        self.hot_in = HOT_SAMPLE / 2 + noise % HOT_SAMPLE;
     }
 
     /// Keeps an entry if it is newer than what is held and its term still stands.
@@ -220,13 +259,12 @@ impl Shard {
         {
             return Applied::Fenced(promised);
         }
-        let held = self.find(key);
-        let version = held.map(|place| self.version(place));
-        if version >= Some(entry.version) || entry.version.stamp <= moment.floor {
+        let held = self.find(key).map(|place| (place, self.version(place)));
+        if held.map(|(_, version)| version) >= Some(entry.version) || entry.version.stamp <= moment.floor {
             return Applied::Superseded;
         }
         // The same cas token: the same value.
-        let amends = held.is_some_and(|place| same_value(self.record(place), entry));
+        let amends = held.is_some_and(|(place, _)| same_value(self.record(place), entry));
         match self.keep(moment, key, held, entry, amends) {
             Ok(_) => Applied::Stored,
             Err(why) => {

@@ -113,25 +113,25 @@ impl Shard {
         let Some(at_s) = record.expiry().unix_seconds() else { return };
         let len = record.len() as u32;
         let (number, _) = self.segments.split(place);
-        let expiries = &mut self.segments.get_mut(number).expiries;
-        if expiries.next().is_none() {
-            expiries.clear(now_s);
-        }
-        expiries.add(at_s, len);
+        self.segments.note_expiry(number, now_s, at_s, len);
     }
 
     /// Whether a record in this segment could be dead, or a tombstone too old.
     fn may_hold_dead(&self, moment: Moment, number: u32) -> bool {
         let segment = self.segments.get(number);
-        let ends = segment.expiries.next().is_some_and(|second| second <= second_of(moment.now));
+        let next = segment.expiries.as_ref().and_then(|expiries| expiries.next());
+        let ends = next.is_some_and(|second| second <= second_of(moment.now));
         ends || segment.floor < moment.floor || segment.queue == Queue::Tombstones as u8
     }
 
     fn is_worth_a_look(&self, moment: Moment, number: u32) -> bool {
         let segment = self.segments.get(number);
         let worth = self.segments.size() / WORTH_SHARE;
-        let (expiries, now_s) = (segment.expiries, second_of(moment.now));
-        let is_due = expiries.due(now_s) as usize >= worth || expiries.is_outlived(now_s);
+        let now_s = second_of(moment.now);
+        let is_due = segment
+            .expiries
+            .as_ref()
+            .is_some_and(|expiries| expiries.due(now_s) as usize >= worth || expiries.is_outlived(now_s));
         self.is_in_use(number) && (segment.floor < moment.floor || is_due)
     }
 
@@ -170,15 +170,12 @@ impl Shard {
         let now_s = second_of(moment.now);
         let segment = self.segments.get_mut(number);
         segment.floor = moment.floor;
-        if segment.expiries.next().is_none() {
-            return;
-        }
-        let mut expiries = segment.expiries;
+        let Some(mut expiries) = segment.expiries.take() else { return };
         expiries.clear(now_s);
         for (at_s, len) in ends(segment) {
             expiries.add(at_s, len);
         }
-        segment.expiries = expiries;
+        segment.expiries = Some(expiries);
     }
 
     fn drop_old_tombstones(&mut self, moment: Moment) {

@@ -41,11 +41,12 @@ pub(super) struct Terms {
     /// The number entered last: the next record is often of the same term.
     last: u16,
     first_free: u16,
+    bytes: usize,
 }
 
 impl Terms {
     pub(super) fn new() -> Self {
-        Self { terms: Vec::new(), numbers: HashTable::new(), last: NO_TERM, first_free: NO_TERM }
+        Self { terms: Vec::new(), numbers: HashTable::new(), last: NO_TERM, first_free: NO_TERM, bytes: 0 }
     }
 
     /// Counts one more user of a ballot, and says its number; `None`, and nothing is changed, when it would be one more
@@ -84,7 +85,7 @@ impl Terms {
 
     /// Bytes of its memory.
     pub(super) fn bytes(&self) -> usize {
-        terms_bytes(self.terms.capacity()) + allocation(self.numbers.allocation_size())
+        self.bytes
     }
 
     #[inline(never)]
@@ -98,6 +99,7 @@ impl Terms {
                 self.terms[usize::from(number)].ballot = ballot;
                 let terms = &self.terms;
                 self.numbers.insert_unique(hash, number, |&other| table_hash(terms[usize::from(other)].ballot.0, SEED));
+                self.bytes = terms_bytes(self.terms.capacity()) + allocation(self.numbers.allocation_size());
                 number
             }
         };

@@ -8,6 +8,7 @@ use memring_protocol::key::Partition;
 use memring_protocol::version::Ballot;
 
 use super::listing::Listing;
+use super::partitions::Heat;
 use super::record::Record;
 use super::segments::NONE;
 use super::shard::{Moment, Queue, Shard};
@@ -24,6 +25,7 @@ impl Shard {
         &mut self,
         moment: Moment,
         partition: Partition,
+        heat: Option<Heat>,
         cursor: u64,
         limit_bytes: usize,
     ) -> (Vec<(Bytes, Entry)>, Option<u64>) {
@@ -33,6 +35,7 @@ impl Shard {
         }
         let token = |place| self.record(place).token().0;
         let mut members = self.members_where(partition, |record| record.token().0 >= cursor);
+        members.retain(|&place| heat.is_none_or(|heat| self.heat(place) == heat));
         members.sort_unstable_by_key(|&place| (token(place), self.record(place).key()));
         let mut entries = Vec::new();
         let (mut bytes, mut last) = (0, cursor);
@@ -47,6 +50,14 @@ impl Shard {
             entries.push((Bytes::copy_from_slice(key), self.entry(place)));
         }
         (entries, None)
+    }
+
+    fn heat(&self, place: u32) -> Heat {
+        match (self.queue(place), self.record(place).frequency()) {
+            (Queue::Main, _) | (Queue::Small, 2..) => Heat::Hot,
+            (Queue::Small, 1) => Heat::Warm,
+            _ => Heat::Cold,
+        }
     }
 
     pub(super) fn clear_partition(&mut self, partition: Partition) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use memring_protocol::entry::Expiry;
-use memring_protocol::key::Partition;
+use memring_protocol::key::{Key, Partition};
 
 use super::{at, item, item_of, key, store_of, tombstone, version_at};
-use crate::store::{Listing, Missing, Store};
+use crate::store::{Heat, Listing, Missing, Store};
 
 fn list_all(store: &Store, seconds: u64, items_max: usize) -> Vec<Listing> {
     let mut all = Vec::new();
@@ -83,4 +83,39 @@ fn evictions_are_noted_while_they_are_wanted_up_to_a_bound() {
     fill(&store, "again");
     store.note_evictions(false);
     assert_eq!(store.take_evictions().items, [], "nobody wants them any more");
+}
+
+#[test]
+fn the_pages_of_all_heats_and_the_digests_of_all_buckets_are_the_partition() {
+    let store = store_of(16 << 20);
+    let partition = key("0").partition();
+    let members: Vec<Key> =
+        (0..2_000_000).map(|n| key(&n.to_string())).filter(|key| key.partition() == partition).take(40).collect();
+    for (n, key) in members.iter().enumerate() {
+        store.apply(at(0), key, None, &item(at(0), &[b'v'; 100]));
+        (0..n % 4).for_each(|_| assert!(store.get(at(0), key).is_some()));
+    }
+    let pages = Heat::ALL.map(|heat| store.page_of_heat(at(0), partition, heat, 0, usize::MAX).0);
+    assert_eq!(pages.each_ref().map(Vec::len), [20, 10, 10]);
+    let mut all = pages.concat();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(all, store.page(at(0), partition, 0, usize::MAX).0);
+    let digests = store.bucket_digests(partition);
+    assert_eq!(digests.iter().fold(0, |sum, digest| sum ^ digest), store.digest(partition));
+    assert!(digests.iter().filter(|&&digest| digest != 0).count() > 20);
+}
+
+#[test]
+fn the_hottest_keys_are_told() {
+    let store = store_of(64 << 20);
+    let hot = ["a", "b"].map(key);
+    for name in &hot {
+        store.apply(at(0), name, None, &item(at(0), b"v"));
+    }
+    for n in 0..20_000 {
+        store.get(at(0), &hot[usize::from(n % 4 == 0)]);
+    }
+    let told = store.hot_keys(2);
+    assert_eq!(told.iter().map(|hot| &hot.key[..]).collect::<Vec<_>>(), [b"a", b"b"]);
+    assert!((13_000..=17_000).contains(&told[0].reads) && told[0].error <= told[0].reads, "{told:?}");
 }
