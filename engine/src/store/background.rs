@@ -14,7 +14,7 @@ const TIDY_STEP_BYTES: usize = 256 << 10;
 /// Segments that one tidying goes past: some 50 ns each.
 const TIDY_SEGMENTS_MAX: usize = 4096;
 
-/// A key that is read much: one in [`HOT_SAMPLE`] reads or so is counted, and counts fade.
+/// A key that is read much: one in 64 reads or so is counted, and counts fade.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HotKey {
     /// The key, 1 to 250 bytes.
@@ -26,7 +26,7 @@ pub struct HotKey {
 }
 
 impl Store {
-    /// Reclaims expired and flushed entries and tombstones past [`TOMBSTONE_LIFE_MS`] in the background: looks at up to
+    /// Reclaims expired and flushed entries and tombstones past [`TOMBSTONE_LIFE_MS`](super::TOMBSTONE_LIFE_MS) in the background: looks at up to
     /// `entries_max` places for entries from where the last call stopped, one lap at most, and returns how many entries
     /// it removed.
     pub fn sweep(&self, now: UnixMillis, entries_max: usize) -> usize {

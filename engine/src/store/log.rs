@@ -228,7 +228,7 @@ impl Log {
     }
 
     /// The parts of a record's value, in order.
-    pub(super) fn value<'a>(segments: &'a Segments, place: u32) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn value(segments: &Segments, place: u32) -> impl Iterator<Item = &[u8]> {
         let record = segments.record(place);
         let (mut left, (mut number, offset)) = (record.value_len(), segments.split(place));
         let mut start = offset as usize + record.head_len();
