@@ -16,7 +16,9 @@ run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
 
-test-all: ## what is too long for `make test`: more simulated seeds, more random commands against memcached
+test-all: ## what is too long for `make test`: the store's schedules, more simulated seeds, more random commands
+	scripts/shuttle.sh
+	scripts/fuzz.sh 60
 	SIM_SEEDS=800 $(CARGO) test --release --locked --package memring-tests --test sim
 	COMMANDS=1000000 scripts/e2e.sh random
 

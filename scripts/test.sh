@@ -12,7 +12,7 @@ decoder_tests=(
   "--package memring-engine --lib cluster::membership"
 )
 cases=${MEMRING_CASES:-1000000}
-fuzz_seconds=${FUZZ_SECONDS:-60}
+fuzz_seconds=${FUZZ_SECONDS:-30}
 seeds=${SEEDS:-300}
 
 # step NAME COMMAND…: runs, times, counts; lines that start with a part's name are figures for people and shown; the rest only on failure.
@@ -51,7 +51,6 @@ step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 # The benches have no tests of their own; clippy has seen that they compile.
 step "tests" cargo test --locked --workspace --exclude memring-benches
-step "schedules of the store's threads" scripts/shuttle.sh
 step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
