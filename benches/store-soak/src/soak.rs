@@ -41,7 +41,7 @@ const UPKEEP_EVERY: u64 = 4096;
 const SWEEP_ENTRIES: usize = 4096;
 
 /// As the node's own steps towards another limit.
-const FIT_RECORDS: usize = 256;
+const FIT_RECORDS: usize = 32;
 
 /// In the middle fifth of each phase the limit is lowered by this part again and again, and raised.
 const LOWERED_BY: usize = 16;

@@ -15,8 +15,8 @@ use super::{Node, Op, OpId};
 /// Places that one step of a crawl looks at: well under a millisecond.
 const CRAWL_STEP: usize = 4096;
 
-/// Records that one step of a shrinking store drops from each shard.
-const SHRINK_STEP: usize = 256;
+/// Records that one step of a shrinking store drops from each shard: with 16 shards a fraction of a millisecond.
+const SHRINK_STEP: usize = 32;
 
 /// Between two steps, so that clients come first.
 const STEP_AFTER: Duration = Duration::from_millis(1);

@@ -25,7 +25,8 @@ const PROVEN_ABOVE: u8 = 1;
 /// Records that one write may move before it drops whatever is oldest: bounds the time under the lock.
 const MOVES_MAX: u32 = 256;
 
-/// Bytes that a write may move for each byte that it takes, before it drops whatever is oldest.
+/// Bytes that a write may move for each byte that it takes: once ahead of need, and once before it drops whatever is
+/// oldest.
 const WORK_FACTOR: usize = 4;
 
 /// What even the smallest write may move, in bytes.
@@ -132,7 +133,8 @@ impl Shard {
         let reserve = if is_touch { 0 } else { reserve + usize::from(for_first_tombstone) };
         work.is_ahead = true;
         while self.evicts && !work.is_exhausted() && self.work_ahead(moment, &mut work, extra) {}
-        work.is_ahead = false;
+        // What was moved ahead of need is no reason to drop something hot now.
+        (work.is_ahead, work.bytes, work.moves) = (false, 0, 0);
         loop {
             let missing = self.log(need.queue).segments_for(&self.segments, need.head_len, need.len) + reserve;
             while self.segments.free() < missing && self.used() + extra + self.segments.cost_of_next() <= self.budget {
