@@ -54,6 +54,9 @@ const SEARCH_BYTES_MAX: usize = 1 << 20;
 /// The part of a shard's memory that tombstones may take: 2 %.
 const TOMBSTONES_SHARE: usize = 50;
 
+/// Tombstones that one tidying looks at.
+const OLD_TOMBSTONES_MAX: usize = 64;
+
 /// What a write takes.
 pub(super) struct Need {
     pub(super) queue: Queue,
@@ -137,11 +140,11 @@ impl Shard {
         (work.is_ahead, work.bytes, work.moves) = (false, 0, 0);
         loop {
             let missing = self.log(need.queue).segments_for(&self.segments, need.head_len, need.len) + reserve;
-            while self.segments.free() < missing && self.used() + extra + self.segments.cost_of_next() <= self.budget {
-                if !self.segments.map() {
-                    return None;
-                }
-            }
+            // If the system has no more memory than this, what there is has to do.
+            while self.segments.free() < missing
+                && self.used() + extra + self.segments.cost_of_next() <= self.budget
+                && self.segments.map()
+            {}
             let mut over = self.used() + extra > self.budget;
             while over && self.segments.unmap() {
                 over = self.used() + extra > self.budget;
@@ -213,12 +216,26 @@ impl Shard {
             && self.log(Queue::Tombstones).len() > 1
         {
             let log = self.log(Queue::Tombstones);
-            let (is_mostly_dead, tail) = (log.dead() > log.live(), log.oldest_first(&self.segments).next());
-            match tail.filter(|&place| is_mostly_dead && !self.record(place).is_dead()) {
-                Some(place) if self.can_move_to(Queue::Tombstones, self.record(place).len()) => {
+            let is_mostly_dead = log.dead() > log.live();
+            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
+                Tail::Live(place)
+                    if is_mostly_dead && self.can_move_to(Queue::Tombstones, self.record(place).len()) =>
+                {
                     self.relocate(moment, place, Queue::Tombstones);
                 }
-                _ => drop(self.drop_tombstone()),
+                Tail::Live(place) => self.drop_tombstone(place),
+                Tail::Dead(_) | Tail::Empty => {}
+            }
+        }
+    }
+
+    /// Removes the oldest tombstones that have been kept for long enough, [`OLD_TOMBSTONES_MAX`] at most.
+    pub(super) fn drop_old_tombstones(&mut self, moment: Moment) {
+        for _ in 0..OLD_TOMBSTONES_MAX {
+            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
+                Tail::Live(place) if is_too_old(self.record(place), moment) => self.remove(place),
+                Tail::Dead(_) => {}
+                Tail::Live(_) | Tail::Empty => return,
             }
         }
     }
@@ -249,7 +266,7 @@ impl Shard {
         }
         // An item does not push tombstones out of a store that may refuse: they hold back what was deleted.
         work.changed = true;
-        !work.is_ahead && (self.evicts || work.for_tombstone) && self.drop_tombstone()
+        !work.is_ahead && (self.evicts || work.for_tombstone) && self.give_up_tombstone()
     }
 
     /// Does one piece of work at the tail of the queue that wastes most. False when that is of no use.
@@ -342,16 +359,19 @@ impl Shard {
     }
 
     /// Drops the oldest tombstone, or passes over dead bytes before it. False when there is none.
-    fn drop_tombstone(&mut self) -> bool {
+    fn give_up_tombstone(&mut self) -> bool {
         match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
             Tail::Empty => return false,
             Tail::Dead(_) => {}
-            Tail::Live(place) => {
-                self.stats.tombstones_dropped += 1;
-                self.remove(place);
-            }
+            Tail::Live(place) => self.drop_tombstone(place),
         }
         true
+    }
+
+    /// Drops a tombstone before its time.
+    fn drop_tombstone(&mut self, place: u32) {
+        self.stats.tombstones_dropped += 1;
+        self.remove(place);
     }
 
     /// What slack and reserve are counted in: a segment, or the largest record there was, which a move may have to copy.

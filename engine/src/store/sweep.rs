@@ -177,13 +177,6 @@ impl Shard {
         }
         segment.expiries = Some(expiries);
     }
-
-    fn drop_old_tombstones(&mut self, moment: Moment) {
-        let first = self.log(Queue::Tombstones).oldest_first(&self.segments).take(64);
-        let old: Vec<u32> =
-            first.filter(|&place| !self.record(place).is_dead() && is_too_old(self.record(place), moment)).collect();
-        old.into_iter().for_each(|place| self.remove(place));
-    }
 }
 
 /// When the live records that begin in a segment end, and their bytes.

@@ -135,6 +135,20 @@ fn tombstones_stay_under_their_cap_and_the_oldest_go_first() {
 }
 
 #[test]
+fn a_tombstone_outlives_others_that_come_and_go() {
+    let store = store_of(1 << 20);
+    store.apply(at(0), &key("gone"), None, &tombstone(at(0)));
+    for n in 1..5000 {
+        let name = key(&format!("back-{}", n % 50));
+        store.apply(at(n), &name, None, &tombstone(at(n)));
+        store.apply(UnixMillis(at(n).0 + 1), &name, None, &item(UnixMillis(at(n).0 + 1), b"v"));
+    }
+    assert!(store.peek(at(0), &key("gone")).is_some());
+    assert_eq!((store.stats().tombstones, store.stats().tombstones_dropped), (1, 0));
+    check_sound(&store, at(0));
+}
+
+#[test]
 fn counters_add_up_through_churn() {
     let store = store_of(1 << 20);
     scan(&store, "a", 10_000);
