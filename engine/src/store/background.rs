@@ -26,7 +26,8 @@ pub struct HotKey {
 }
 
 impl Store {
-    /// Reclaims expired and flushed entries and tombstones past [`TOMBSTONE_LIFE_MS`](super::TOMBSTONE_LIFE_MS) in the background: looks at up to
+    /// Reclaims expired and flushed entries and tombstones past
+    /// [`TOMBSTONE_LIFE_MS`](super::TOMBSTONE_LIFE_MS) in the background: looks at up to
     /// `entries_max` places for entries from where the last call stopped, one lap at most, and returns how many entries
     /// it removed.
     pub fn sweep(&self, now: UnixMillis, entries_max: usize) -> usize {

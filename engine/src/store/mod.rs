@@ -70,7 +70,7 @@ use self::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering
 /// is under way, so that a late write cannot bring back what was deleted.
 pub const TOMBSTONE_LIFE_MS: u64 = 10 * 60 * 1000;
 
-/// The smallest memory limit, in bytes: a smaller one counts as this. A third of it is the index of the partitions.
+/// The smallest memory limit, in bytes: a smaller one counts as this. A quarter of it is the index of the partitions.
 pub const MEMORY_LIMIT_MIN_BYTES: usize = 1 << 20;
 
 /// Memory for which there is one shard: enough that a tenth of it is a useful small queue.

@@ -23,7 +23,7 @@ const SEGMENT_BYTES_MIN: usize = 4 << 10;
 const SEGMENT_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of what is known of the expiries of one segment.
-const EXPIRIES_BYTES: usize = allocation(size_of::<Expiries>());
+pub(super) const EXPIRIES_BYTES: usize = allocation(size_of::<Expiries>());
 
 /// Descriptors that are added at once, at least; else an eighth of what there is.
 const DESCRIBED_MIN: usize = 64;

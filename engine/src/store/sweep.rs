@@ -4,6 +4,7 @@
 
 use super::evict::is_too_old;
 use super::record::second_of;
+use super::segments::EXPIRIES_BYTES;
 use super::segments::Segment;
 use super::shard::{Moment, Queue, Shard};
 
@@ -105,6 +106,12 @@ impl Shard {
             self.hot.age();
         }
         Tidied { segments: (number - from) as usize, bytes, removed: swept.removed, finished }
+    }
+
+    /// Whether what is known of a segment's expiries is there, or can be paid for.
+    pub(super) fn can_note_expiry(&self, number: u32) -> bool {
+        let is_there = self.segments.get(number).expiries.is_some();
+        is_there || self.segments.free() > 0 || self.used() + EXPIRIES_BYTES <= self.budget
     }
 
     /// Notes when the bytes of a record will end.

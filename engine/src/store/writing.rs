@@ -9,6 +9,7 @@ use memring_protocol::version::{Stamp, Version};
 use super::counting::Counted;
 use super::evict::Need;
 use super::record::{History, Home, Record, Term, second_of};
+use super::segments::EXPIRIES_BYTES;
 use super::shape::{Shape, Written};
 use super::shard::{Moment, NoRoom, Queue, Shard};
 
@@ -49,9 +50,9 @@ impl Draft<'_> {
 }
 
 impl Shard {
-    /// Keeps an entry in place of `held`, the record of its key and its version, and says where. If it `amends` a live item, it is that
-    /// item changed in place: how it was read goes on, and it does not count as stored. On an error nothing is changed
-    /// but what had to go for room, which may be `held` itself.
+    /// Keeps an entry in place of `held`, the record of its key and its version, and says where. If it `amends` a live
+    /// item, it is that item changed in place: how it was read goes on, and it does not count as stored. On an error
+    /// nothing is changed but what had to go for room, which may be `held` itself.
     pub(super) fn keep(
         &mut self,
         moment: Moment,
@@ -93,6 +94,9 @@ impl Shard {
         let fits = shape.len() <= record.len() && shape.head_len <= record.bytes().len();
         let is_alike = !record.is_tombstone() && !is_large && record.large().is_none();
         if !is_alike || !fits || version.ballot != entry.version.ballot {
+            return None;
+        }
+        if shape.expires() && !self.can_note_expiry(number) {
             return None;
         }
         let amends = amends && !moment.is_dead(record);
@@ -147,6 +151,9 @@ impl Shard {
         };
         if draft.is_large {
             need.extra += self.larges.cost(draft.entry.value_len());
+        }
+        if draft.shape.expires() {
+            need.extra += EXPIRIES_BYTES;
         }
         // What had to go, or moved, may have been the record of this key.
         let was_held = held.is_some();

@@ -134,3 +134,25 @@ proptest! {
         prop_assert_eq!(after.curr_items + (after.reclaimed - before.reclaimed), before.curr_items);
     }
 }
+
+/// Once seen: each change in place brought its segment a list of expiries that nothing was left to pay for.
+#[test]
+fn items_that_are_given_an_end_where_they_stand_stay_within_the_limit() {
+    for evicts in [false, true] {
+        let store = Store::new(StoreConfig { evict: evicts, ..config_of(1 << 20) });
+        let mut world = World { store, evicts, taken: Taken::new(), now: at(0), floor: Stamp::ZERO };
+        let item = |len, seconds| What::Item { len, flags: 1, touched: false, seconds };
+        let (long, ending) = (item(3895, None), item(0, Some(1)));
+        for call in [
+            Call::Apply { key: 0, age_ms: 0, what: What::Tombstone },
+            Call::Scan { first: 0, count: 186, what: long },
+            Call::Advance { ms: 1 },
+            Call::Scan { first: 3, count: 164, what: ending },
+        ] {
+            world.step(&call);
+            let stats = world.store.stats();
+            assert!(stats.used_bytes <= stats.limit_maxbytes, "{} used", stats.used_bytes);
+        }
+        assert!(world.store.stats().curr_items > 100);
+    }
+}
