@@ -12,10 +12,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use memring_engine::node::Counter;
+use memring_protocol::limits::COPIED_VALUE_BYTES_MAX;
 
-/// A value of more bytes is received into an allocation of its own, and sent from where it lies: copying it would cost
-/// more than the calls that are saved.
-pub(crate) const LARGE_VALUE_BYTES: usize = 64 * 1024;
+/// A value of more bytes is received into an allocation of its own, and sent from where it lies.
+pub(crate) const LARGE_VALUE_BYTES: usize = COPIED_VALUE_BYTES_MAX;
 
 /// A value of so many bytes needs room to be sent: smaller ones are bounded by what one connection may be owed.
 pub(crate) const PINNED_VALUE_BYTES_MIN: usize = 1024 * 1024;

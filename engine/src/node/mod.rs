@@ -13,6 +13,7 @@
 //! ```
 
 mod admin;
+mod alone;
 mod apply;
 mod calls;
 mod control;
