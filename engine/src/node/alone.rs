@@ -216,29 +216,24 @@ impl Node {
             && self.shared.standings.is_synced(key.partition())
     }
 
-    /// Sets a value in the one order of its key's writes, if this node is its only home and leads it; the cas token it got.
+    /// Sets a value as a write at level one does, if this node is the key's only home; the cas token it got.
     fn put_alone(&self, now: UnixMillis, key: KeyRef<'_>, new: &NewValue<'_>) -> Result<u64, Unset> {
         let (topology, partition) = (self.shared.topology(), key.partition());
-        let me = topology.me().ok_or(Unset::Declined)?;
-        let lead = self.shared.standings.lead(partition).ok_or(Unset::Declined)?;
-        let is_ours = topology.layout().is_some_and(|layout| is_only_home(layout, me, partition))
-            && self.shared.standings.is_synced(partition)
-            && self.shared.write_level(&topology, key.as_bytes()).needed(1) == 1;
+        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Unset::Declined) };
+        let is_ours = is_only_home(layout, me, partition)
+            && self.shared.write_level(&topology, key.as_bytes()).needed(1) == 1
+            && self.shared.standings.is_synced(partition);
         if !is_ours || key.len() + new.value.len() > self.shared.settings().item_bytes_max {
             return Err(Unset::Declined);
         }
         let (updated, token) = self.shared.store.update(now, key, |held| {
-            if held.promised() != lead.ballot {
-                return (store::Change::Keep, None);
-            }
-            let stamp = self.shared.clock.stamp(now, me, held.version().unwrap_or_default().stamp);
+            let before = held.version().unwrap_or_default();
+            let stamp = self.shared.clock.stamp(now, me, before.stamp);
+            let version = Version { ballot: held.promised().max(before.ballot), stamp };
             let NewValue { value, flags, expiry, marks } = *new;
             let item = ItemRef { value: ValueRef::Part(value), flags, cas: stamp.0, expiry, marks };
-            let version = Version { ballot: lead.ballot, stamp };
-            (store::Change::Write(EntryRef { version, body: BodyRef::Item(item) }), Some(stamp.0))
+            (store::Change::Write(EntryRef { version, body: BodyRef::Item(item) }), stamp.0)
         });
-        // Its term is over: the long way begins another.
-        let token = token.ok_or(Unset::Declined)?;
         self.count_store(key.len(), new.value.len());
         match updated {
             Updated::Put | Updated::Kept => Ok(token),
