@@ -111,6 +111,8 @@ pub(crate) struct Replaying {
 /// One worker's machine.
 pub struct Node {
     shared: Arc<Shared>,
+    /// This worker's own.
+    counters: Arc<Counters>,
     worker: u16,
     ops: BTreeMap<OpId, Op>,
     next_op: OpId,
@@ -125,13 +127,14 @@ pub struct Node {
 }
 
 impl Node {
-    /// The machine of worker number `worker`.
+    /// The machine of worker number `worker`, the only one of that number.
     pub fn new(shared: Arc<Shared>, worker: u16) -> Self {
         let mut timers = BTreeSet::new();
         if worker == 0 {
             timers.insert((Mono(0), Timer::Replay));
         }
         Self {
+            counters: shared.counters.of_worker(worker),
             shared,
             worker,
             ops: BTreeMap::new(),

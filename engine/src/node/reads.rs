@@ -190,7 +190,7 @@ impl Node {
                     self.set_result(gather, index, Ok(found.and_then(live)));
                 }
                 ReadStep::Confirm => {
-                    self.shared.counters.read_repairs.increment();
+                    self.counters.read_repairs.increment();
                     let target = Target { key: read.key.clone(), level: read.level };
                     let deadline = read.deadline;
                     self.start_write(turn, target, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
@@ -303,7 +303,7 @@ impl Node {
             Ok(found) => gather.found[index] = found,
             Err(()) => {
                 gather.unmet = true;
-                self.shared.counters.reads_unmet.increment();
+                self.counters.reads_unmet.increment();
             }
         }
     }

@@ -93,7 +93,7 @@ impl Node {
     ) {
         match reply {
             Some(Reply::Replicate(Acknowledgement::Held { .. })) => {
-                self.shared.counters.hints_replayed.increment();
+                self.counters.hints_replayed.increment();
                 self.shared.hints.lock().settle(target, &key, version);
             }
             Some(Reply::Replicate(Acknowledgement::Fenced(ballot))) => {

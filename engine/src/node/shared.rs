@@ -14,7 +14,7 @@ use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot};
 use parking_lot::Mutex;
 
-use super::counters::Counters;
+use super::counters::CounterSets;
 use super::settings::{Namespace, Settings};
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
@@ -128,7 +128,7 @@ pub struct Shared {
     pub(crate) clock: HybridClock,
     pub(crate) standings: Standings,
     pub(crate) hints: Mutex<Hints>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: CounterSets,
     topology: ArcSwap<Topology>,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
@@ -164,7 +164,7 @@ impl Shared {
             clock: HybridClock::default(),
             standings: Standings::new(),
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
-            counters: Counters::default(),
+            counters: CounterSets::default(),
             topology: ArcSwap::default(),
             avoided: SharedMap::default(),
             heard: SharedMap::default(),

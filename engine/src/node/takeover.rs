@@ -123,7 +123,7 @@ impl Node {
             Verdict::Reached if !outbid => {
                 let lead = Lead { ballot: takeover.ballot, whole: takeover.whole };
                 self.shared.standings.set_lead(partition, lead);
-                self.shared.counters.takeovers.increment();
+                self.counters.takeovers.increment();
                 self.end_takeover(turn, partition, Duration::ZERO);
             }
             _ => self.end_takeover(turn, partition, self.backoff()),
