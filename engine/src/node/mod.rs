@@ -74,7 +74,7 @@ use self::reads::Ask;
 use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
-use self::turn::Turn;
+use self::turn::{TopologyView, Turn};
 use crate::now::{Mono, Now};
 
 /// An operation of this thread.
@@ -113,6 +113,8 @@ pub struct Node {
     shared: Arc<Shared>,
     /// This worker's own.
     counters: Arc<Counters>,
+    /// There between turns, once there was one.
+    view: Option<TopologyView>,
     worker: u16,
     ops: BTreeMap<OpId, Op>,
     next_op: OpId,
@@ -135,6 +137,7 @@ impl Node {
         }
         Self {
             counters: shared.counters.of_worker(worker),
+            view: None,
             shared,
             worker,
             ops: BTreeMap::new(),
@@ -212,7 +215,7 @@ impl Node {
         self.turn(now, effects, |node, turn| match request {
             Request::Write(write) => node.start_order(turn, Origin::Remote(link, id), write),
             request => {
-                let answer = replica::answer(&node.shared, &turn.topology, turn.cluster(), request);
+                let answer = replica::answer(&node.shared, turn.topology, turn.cluster(), request);
                 let reply = answer.unwrap_or(Reply::Control(ControlReply::Refused(Refusal::Busy)));
                 turn.effects.push(Effect::Answer(link, Message::Reply(id, reply)));
             }
@@ -283,33 +286,6 @@ impl Node {
     /// How many operations are under way: for tests that wait for quiet.
     pub fn operations(&self) -> usize {
         self.ops.len()
-    }
-
-    /// One turn: the step itself, then what it has left to do at once.
-    fn turn(&mut self, now: Now, effects: &mut Vec<Effect>, step: impl FnOnce(&mut Self, &mut Turn<'_>)) {
-        self.turn_over(now, None, effects, step);
-    }
-
-    fn turn_over(
-        &mut self,
-        now: Now,
-        frame: Option<&Bytes>,
-        effects: &mut Vec<Effect>,
-        step: impl FnOnce(&mut Self, &mut Turn<'_>),
-    ) {
-        let topology = Arc::clone(&self.shared.topology());
-        let mut turn = Turn { now, topology, effects, frame };
-        step(self, &mut turn);
-        loop {
-            if !self.asks.is_empty() {
-                self.send_asks(&mut turn);
-            } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
-                self.on_local_reply(&mut turn, attempt, reply);
-            } else {
-                break;
-            }
-        }
-        self.tell_evictions(&mut turn);
     }
 
     fn on_local_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, reply: WriteReply) {

@@ -133,7 +133,7 @@ impl Node {
     }
 
     fn read_level(&self, turn: &Turn<'_>, target: &Target) -> Level {
-        target.level.unwrap_or_else(|| self.shared.read_level(&turn.topology, target.key.as_bytes()))
+        target.level.unwrap_or_else(|| self.shared.read_level(turn.topology, target.key.as_bytes()))
     }
 
     pub(crate) fn start_read(
@@ -170,7 +170,7 @@ impl Node {
         let mut candidates: Slots = homes.into();
         candidates.sort_by_key(|slot| {
             let mine = Some(*slot) == turn.topology.me();
-            (!mine, !self.shared.is_usable(&turn.topology, *slot), !turn.topology.is_up(*slot))
+            (!mine, !self.shared.is_usable(turn.topology, *slot), !turn.topology.is_up(*slot))
         });
         candidates
     }
@@ -215,7 +215,7 @@ impl Node {
             if Some(slot) == turn.topology.me() {
                 for (op, key) in batch {
                     let how = ReadRequest { epoch, want, noticed, keys: Vec::new() };
-                    let result = replica::read_key(&self.shared, &turn.topology, turn.cluster(), &how, &key);
+                    let result = replica::read_key(&self.shared, turn.topology, turn.cluster(), &how, &key);
                     self.on_read_result(turn, op, slot, result);
                 }
                 continue;

@@ -34,7 +34,7 @@ impl Node {
             let known = turn.topology.layout().is_some_and(|layout| layout.config.member(target).is_some());
             if !known {
                 self.shared.hints.lock().forget(target);
-            } else if self.shared.is_usable(&turn.topology, target) {
+            } else if self.shared.is_usable(turn.topology, target) {
                 self.replay_to(turn, target);
             }
         }

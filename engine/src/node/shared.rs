@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
 use memring_protocol::key::{PARTITIONS, Partition};
 use memring_protocol::level::Level;
@@ -18,6 +18,7 @@ use super::counters::CounterSets;
 use super::settings::{Namespace, Settings};
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
+use super::turn::TopologyView;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
 use crate::store::{Store, StoreConfig};
@@ -129,7 +130,7 @@ pub struct Shared {
     pub(crate) standings: Standings,
     pub(crate) hints: Mutex<Hints>,
     pub(crate) counters: CounterSets,
-    topology: ArcSwap<Topology>,
+    topology: Arc<ArcSwap<Topology>>,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
     /// By name.
@@ -165,7 +166,7 @@ impl Shared {
             standings: Standings::new(),
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
             counters: CounterSets::default(),
-            topology: ArcSwap::default(),
+            topology: Arc::default(),
             avoided: SharedMap::default(),
             heard: SharedMap::default(),
             process: ArcSwap::default(),
@@ -189,6 +190,11 @@ impl Shared {
     /// The current view.
     pub fn topology(&self) -> Guard<Arc<Topology>> {
         self.topology.load()
+    }
+
+    /// The current view for one thread, now and whenever it looks again.
+    pub(crate) fn follow_topology(&self) -> TopologyView {
+        Cache::new(Arc::clone(&self.topology))
     }
 
     pub(crate) fn set_topology(&self, topology: Topology) {

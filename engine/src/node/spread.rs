@@ -46,7 +46,7 @@ impl Node {
         entry: Option<Entry>,
         changed: bool,
     ) {
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
         let (key, partition) = (order.request.key.clone(), order.request.key.partition());
         let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
@@ -60,7 +60,7 @@ impl Node {
         let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
         self.set_timer(timer, id);
         let (usable, avoided): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|slot| self.shared.is_usable(&turn.topology, *slot));
+            others.into_iter().partition(|slot| self.shared.is_usable(turn.topology, *slot));
         for slot in usable {
             self.replicate_to(turn, id, slot, replicate.clone());
         }

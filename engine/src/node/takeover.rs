@@ -52,7 +52,7 @@ impl Node {
             }
             return true;
         }
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return false };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return false };
         if !self.shared.standings.claim_takeover(partition) {
             return false;
         }
