@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
@@ -133,6 +133,8 @@ pub struct Shared {
     topology: Arc<ArcSwap<Topology>>,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
+    /// How many they are, so that nobody looks for one among none: a look takes a lock that all threads share.
+    avoided_count: AtomicUsize,
     /// By name.
     pub(crate) heard: SharedMap<String, Heard>,
     pub(crate) process: ArcSwap<ProcessFacts>,
@@ -168,6 +170,7 @@ impl Shared {
             counters: CounterSets::default(),
             topology: Arc::default(),
             avoided: SharedMap::default(),
+            avoided_count: AtomicUsize::new(0),
             heard: SharedMap::default(),
             process: ArcSwap::default(),
             process_at_reset: ArcSwap::default(),
@@ -233,20 +236,28 @@ impl Shared {
     }
 
     pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {
-        self.avoided.contains_key(&address)
+        self.avoided_count.load(Ordering::Relaxed) > 0 && self.avoided.contains_key(&address)
     }
 
     pub(crate) fn set_avoided(&self, address: SocketAddr, avoided: bool) {
         if avoided {
-            self.avoided.insert(address, ());
-        } else {
-            self.avoided.remove(&address);
+            if self.avoided.insert(address, ()).is_none() {
+                self.avoided_count.fetch_add(1, Ordering::Relaxed);
+            }
+        } else if self.avoided.remove(&address).is_some() {
+            self.avoided_count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Keeps what is known of these addresses only.
     pub(crate) fn forget_avoided(&self, keep: impl Fn(&SocketAddr) -> bool) {
-        self.avoided.retain(|address, ()| keep(address));
+        self.avoided.retain(|address, ()| {
+            let kept = keep(address);
+            if !kept {
+                self.avoided_count.fetch_sub(1, Ordering::Relaxed);
+            }
+            kept
+        });
     }
 
     /// Whether a member is worth asking: up by gossip, and not avoided by this node.
@@ -278,5 +289,37 @@ fn default_level(topology: &Topology) -> Level {
     match topology.layout() {
         Some(layout) if layout.config.replicas == 2 => Level::One,
         _ => Level::Quorum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memring_protocol::ring::NodeName;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_is_avoided_until_it_is_not_or_is_forgotten() {
+        let shared = Shared::new(Settings::alone(NodeName::new("n1").expect("a legal name")));
+        let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse::<SocketAddr>().expect("an address"));
+        let avoided = || (shared.is_avoided(a), shared.is_avoided(b));
+        assert_eq!(avoided(), (false, false));
+        for (peer, sets, expected) in [
+            (a, true, (true, false)),
+            (a, true, (true, false)),
+            (b, true, (true, true)),
+            (a, false, (false, true)),
+            (a, false, (false, true)),
+            (a, true, (true, true)),
+        ] {
+            shared.set_avoided(peer, sets);
+            assert_eq!(avoided(), expected);
+        }
+        shared.forget_avoided(|address| *address == b);
+        assert_eq!(avoided(), (false, true));
+        shared.forget_avoided(|_| false);
+        assert_eq!(avoided(), (false, false));
+        shared.set_avoided(b, true);
+        assert_eq!(avoided(), (false, true));
     }
 }
