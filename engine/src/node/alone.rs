@@ -58,15 +58,29 @@ impl Node {
         if self.shared.watched() != WatchKinds::NONE || self.shared.details.is_on() {
             return false;
         }
+        let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
+        let answered = self.answer_with(view.load(), now.cluster, command, reply_bytes_max, out);
+        self.view = Some(view);
+        answered
+    }
+
+    fn answer_with(
+        &self,
+        topology: &Topology,
+        now: UnixMillis,
+        command: &Command<'_>,
+        reply_bytes_max: usize,
+        out: &mut BytesMut,
+    ) -> bool {
         match command {
-            Command::Get { keys, with_cas } => self.get_alone(now.cluster, keys, *with_cas, reply_bytes_max, out),
-            Command::MetaGet(request) => self.meta_get_alone(now.cluster, request, out),
+            Command::Get { keys, with_cas } => self.get_alone(topology, now, keys, *with_cas, reply_bytes_max, out),
+            Command::MetaGet(request) => self.meta_get_alone(topology, now, request, out),
             Command::Store { verb: StoreVerb::Set, key, flags, exptime, value, .. } => {
-                let expiry = Expiry::from_exptime(*exptime, now.cluster);
-                self.set_alone(now.cluster, key, &NewValue { value, flags: *flags, expiry, marks: Marks::NONE }, out)
+                let expiry = Expiry::from_exptime(*exptime, now);
+                self.set_alone(topology, now, key, &NewValue { value, flags: *flags, expiry, marks: Marks::NONE }, out)
             }
             Command::MetaSet { request, mode: StoreMode::Set, value } => {
-                self.meta_set_alone(now.cluster, request, value, out)
+                self.meta_set_alone(topology, now, request, value, out)
             }
             Command::MetaNoop => {
                 Response::MetaNoop.encode(out);
@@ -78,13 +92,13 @@ impl Node {
 
     fn get_alone(
         &self,
+        topology: &Topology,
         now: UnixMillis,
         keys: &Keys<'_>,
         with_cas: bool,
         reply_bytes_max: usize,
         out: &mut BytesMut,
     ) -> bool {
-        let topology = self.shared.topology();
         let start = out.len();
         let (mut hits, mut misses) = (0, 0);
         for key in keys.iter() {
@@ -102,7 +116,7 @@ impl Node {
                 out.put_slice(b"\r\n");
                 Some(value_len)
             };
-            let found = if self.reads_alone(&topology, key) {
+            let found = if self.reads_alone(topology, key) {
                 self.shared.store.look(now, key, true, put)
             } else {
                 Look::Declined
@@ -125,10 +139,16 @@ impl Node {
         true
     }
 
-    fn meta_get_alone(&self, now: UnixMillis, request: &MetaRequest<'_>, out: &mut BytesMut) -> bool {
+    fn meta_get_alone(
+        &self,
+        topology: &Topology,
+        now: UnixMillis,
+        request: &MetaRequest<'_>,
+        out: &mut BytesMut,
+    ) -> bool {
         let mut scratch = [0; KEY_BYTES_MAX];
         let key = key_of(request.key().bytes(&mut scratch));
-        if request.has_any(RARE_GET_FLAGS) || !self.reads_alone(&self.shared.topology(), key) {
+        if request.has_any(RARE_GET_FLAGS) || !self.reads_alone(topology, key) {
             return false;
         }
         let put = |item: &ItemView<'_>| {
@@ -177,8 +197,15 @@ impl Node {
         true
     }
 
-    fn set_alone(&self, now: UnixMillis, key: &[u8], new: &NewValue<'_>, out: &mut BytesMut) -> bool {
-        match self.put_alone(now, key_of(key), new) {
+    fn set_alone(
+        &self,
+        topology: &Topology,
+        now: UnixMillis,
+        key: &[u8],
+        new: &NewValue<'_>,
+        out: &mut BytesMut,
+    ) -> bool {
+        match self.put_alone(topology, now, key_of(key), new) {
             Ok(_) => Response::Stored.encode(out),
             Err(Unset::Declined) => return false,
             Err(Unset::Refused(error)) => Response::Failed(error).encode(out),
@@ -186,7 +213,14 @@ impl Node {
         true
     }
 
-    fn meta_set_alone(&self, now: UnixMillis, request: &MetaRequest<'_>, value: &[u8], out: &mut BytesMut) -> bool {
+    fn meta_set_alone(
+        &self,
+        topology: &Topology,
+        now: UnixMillis,
+        request: &MetaRequest<'_>,
+        value: &[u8],
+        out: &mut BytesMut,
+    ) -> bool {
         if request.has_any(RARE_SET_FLAGS) {
             return false;
         }
@@ -194,7 +228,7 @@ impl Node {
         let key = key_of(request.key().bytes(&mut scratch));
         let expiry = request.exptime().map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, now));
         let marks = if request.key().is_base64() { Marks::BINARY_KEY } else { Marks::NONE };
-        match self.put_alone(now, key, &NewValue { value, flags: request.flags(), expiry, marks }) {
+        match self.put_alone(topology, now, key, &NewValue { value, flags: request.flags(), expiry, marks }) {
             Ok(_) if request.is_quiet() => {}
             Ok(token) => {
                 let (size, token) = (Some(value.len()), Some(token));
@@ -217,11 +251,17 @@ impl Node {
     }
 
     /// Sets a value as a write at level one does, if this node is the key's only home; the cas token it got.
-    fn put_alone(&self, now: UnixMillis, key: KeyRef<'_>, new: &NewValue<'_>) -> Result<u64, Unset> {
-        let (topology, partition) = (self.shared.topology(), key.partition());
+    fn put_alone(
+        &self,
+        topology: &Topology,
+        now: UnixMillis,
+        key: KeyRef<'_>,
+        new: &NewValue<'_>,
+    ) -> Result<u64, Unset> {
+        let partition = key.partition();
         let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Unset::Declined) };
         let is_ours = is_only_home(layout, me, partition)
-            && self.shared.write_level(&topology, key.as_bytes()).needed(1) == 1
+            && self.shared.write_level(topology, key.as_bytes()).needed(1) == 1
             && self.shared.standings.is_synced(partition);
         if !is_ours || key.len() + new.value.len() > self.shared.settings().item_bytes_max {
             return Err(Unset::Declined);
@@ -239,7 +279,7 @@ impl Node {
             Updated::Put | Updated::Kept => Ok(token),
             Updated::TooLarge => Err(Unset::Refused(ErrorReply::ObjectTooLarge)),
             Updated::OutOfMemory => {
-                self.shared.counters.store_no_memory.increment();
+                self.counters.store_no_memory.increment();
                 Err(Unset::Refused(ErrorReply::OutOfMemoryStoring))
             }
         }

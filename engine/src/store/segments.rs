@@ -28,7 +28,8 @@ pub(super) const EXPIRIES_BYTES: usize = allocation(size_of::<Expiries>());
 /// Descriptors that are added at once, at least; else an eighth of what there is.
 const DESCRIBED_MIN: usize = 64;
 
-/// One piece of memory, and what is known of it.
+/// One piece of memory, and what is known of it: on a cache line of its own, for every access to a record comes here.
+#[repr(align(64))]
 pub(super) struct Segment {
     memory: Option<MmapMut>,
     /// The next newer segment of its queue.
