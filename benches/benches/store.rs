@@ -5,15 +5,21 @@
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use memring_benches::{KEYS, NOW, VALUES, ballot, entry, keys, quick, value};
-use memring_engine::store::{Applied, Change, Store, StoreConfig, Updated};
+use memring_engine::store::{Applied, Change, Store, StoreConfig, Updated, WARMED_MAX};
 use memring_protocol::entry::{Body, Entry, Expiry, UnixMillis};
-use memring_protocol::key::{Key, PARTITIONS, Partition};
+use memring_protocol::key::{Key, KeyRef, PARTITIONS, Partition};
 
 /// Holds [`KEYS`] of the largest values several times over.
 const ROOMY_BYTES: usize = 64 << 20;
 
 /// Holds a fraction of [`MANY_KEYS`] values of 1 KB.
 const TIGHT_BYTES: usize = 4 << 20;
+
+/// More than the processor's nearer caches hold.
+const COLD_KEYS: usize = 100_000;
+
+/// From one of them to the next: a prime, and far from its neighbour's neighbours.
+const COLD_STRIDE: usize = 48_271;
 
 /// So many that, going round, none is held any more when its turn comes again.
 const MANY_KEYS: usize = 20_000;
@@ -27,6 +33,7 @@ const PAGED_KEYS: usize = 12 * PARTITIONS as usize;
 fn main() {
     let mut criterion = quick();
     reads(&mut criterion);
+    batches(&mut criterion);
     applies(&mut criterion);
     updates(&mut criterion);
     lengths(&mut criterion);
@@ -52,6 +59,39 @@ fn reads(criterion: &mut Criterion) {
     group.bench_function("miss", |bencher| {
         bencher.iter(|| store.get(NOW, round.next().expect("it goes round")).is_none());
     });
+    group.finish();
+}
+
+/// Reads of [`WARMED_MAX`] keys of many, in an order that no cache foresees: as they come, and touched before.
+fn batches(criterion: &mut Criterion) {
+    let keys = keys(COLD_KEYS);
+    let store = store_of(1 << 30);
+    let value = value(100);
+    for (number, key) in keys.iter().enumerate() {
+        assert_eq!(store.apply(NOW, key, None, &entry(number as u64, &value)), Applied::Stored);
+    }
+    let mut reply = Vec::with_capacity(WARMED_MAX * 100);
+    let mut group = criterion.benchmark_group("store/get 32 of 100,000");
+    for (name, warms) in [("as they come", false), ("touched before", true)] {
+        let mut at = 0;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut batch = [KeyRef::from(&keys[0]); WARMED_MAX];
+                for key in &mut batch {
+                    at = (at + COLD_STRIDE) % COLD_KEYS;
+                    *key = KeyRef::from(&keys[at]);
+                }
+                if warms {
+                    store.warm(&batch);
+                }
+                reply.clear();
+                for key in batch {
+                    store.with_item(NOW, key, true, |item| item.copy_value(&mut reply));
+                }
+                assert_eq!(reply.len(), WARMED_MAX * 100);
+            });
+        });
+    }
     group.finish();
 }
 

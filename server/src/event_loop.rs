@@ -157,15 +157,20 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
 }
 
 impl<S: Surroundings> EventLoop<Node, S> {
-    /// [`Node::answer_alone`]: has no effects and sets no timers.
-    pub(crate) fn answer_alone(
+    /// [`Node::answer_together`]: has no effects and sets no timers.
+    pub(crate) fn answer_together(
         &self,
         now: Now,
-        command: &Command<'_>,
+        commands: &[Command<'_>],
         reply_bytes_max: usize,
         out: &mut BytesMut,
-    ) -> bool {
-        self.machine.borrow_mut().answer_alone(now, command, reply_bytes_max, out)
+    ) -> usize {
+        self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out)
+    }
+
+    /// [`Node::answers_alone`].
+    pub(crate) fn answers_alone(&self) -> bool {
+        self.machine.borrow().answers_alone()
     }
 }
 

@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, BytesMut};
 use memring_protocol::entry::{BodyRef, EntryRef, Expiry, ItemRef, Marks, UnixMillis, ValueRef};
-use memring_protocol::key::{KEY_BYTES_MAX, KeyRef, Partition};
+use memring_protocol::key::{KeyRef, Partition};
 use memring_protocol::limits::COPIED_VALUE_BYTES_MAX;
 use memring_protocol::message::StoreMode;
 use memring_protocol::text::{
@@ -15,18 +15,33 @@ use memring_protocol::text::{
     put_end, put_meta_line, put_value_line,
 };
 use memring_protocol::version::{Slot, Version};
+use smallvec::SmallVec;
 
 use super::Node;
 use super::meta_answers::ttl;
 use super::topology::{Layout, Topology};
 use crate::now::Now;
-use crate::store::{self, ItemView, Look, Updated};
+use crate::store::{self, ItemView, Look, Updated, WARMED_MAX};
 
 /// Flags of mg that may change the item, or ask for more than its copy here.
 const RARE_GET_FLAGS: &[u8] = b"NRTCL";
 
 /// Flags of ms that make it more than a set.
 const RARE_SET_FLAGS: &[u8] = b"CEILN";
+
+/// What all commands that are answered together share.
+struct Moment<'a> {
+    topology: &'a Topology,
+    now: UnixMillis,
+    reply_bytes_max: usize,
+}
+
+/// What a get came to.
+#[derive(Default)]
+struct Counts {
+    hits: u64,
+    misses: u64,
+}
 
 /// A value to be set.
 struct NewValue<'a> {
@@ -43,46 +58,70 @@ enum Unset {
 }
 
 impl Node {
-    /// Answers a command here and now, if no other node is needed for it: appends the whole reply to `out`, if any is
-    /// due. False if it is to be asked by [`Node::on_request`]: then nothing was done, and `out` is as it was.
+    /// Answers commands that came together here and now, as far as no other node is needed for them: appends their
+    /// replies to `out` in their order, those that are due, and returns how many commands, from the first on, were
+    /// answered. With the one behind them nothing was done: it is to be asked by [`Node::on_request`].
     ///
-    /// A reply of several values that comes to more than `reply_bytes_max` is declined. The reply to a command that is
-    /// quiet (`noreply`) is the caller's to drop.
-    pub fn answer_alone(
+    /// A reply of several values that comes to more than `reply_bytes_max` is declined, and so is all that comes when
+    /// `out` has more.
+    pub fn answer_together(
         &mut self,
         now: Now,
-        command: &Command<'_>,
+        commands: &[Command<'_>],
         reply_bytes_max: usize,
         out: &mut BytesMut,
-    ) -> bool {
+    ) -> usize {
         if self.shared.watched() != WatchKinds::NONE || self.shared.details.is_on() {
-            return false;
+            return 0;
         }
         let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
-        let answered = self.answer_with(view.load(), now.cluster, command, reply_bytes_max, out);
+        let moment = Moment { topology: view.load(), now: now.cluster, reply_bytes_max };
+        let keys: SmallVec<[Option<KeyRef<'_>>; WARMED_MAX]> = commands.iter().map(only_key).collect();
+        if commands.len() > 1 {
+            let known: SmallVec<[KeyRef<'_>; WARMED_MAX]> = keys.iter().copied().flatten().collect();
+            self.shared.store.warm(&known);
+        }
+        let mut answered = 0;
+        for (command, key) in commands.iter().zip(keys) {
+            let start = out.len();
+            if start > reply_bytes_max || !self.answer_one(&moment, command, key, out) {
+                break;
+            }
+            if command.is_quiet() {
+                out.truncate(start);
+            }
+            answered += 1;
+        }
         self.view = Some(view);
         answered
     }
 
-    fn answer_with(
+    /// Whether there are commands that this node answers alone: else nobody need ask.
+    pub fn answers_alone(&self) -> bool {
+        let (topology, settings) = (self.shared.topology(), self.shared.settings());
+        let Some(layout) = topology.layout() else { return false };
+        let replicas = layout.replicas();
+        replicas == 1 || !settings.namespaces.is_empty() || self.shared.read_level(&topology, b"").needed(replicas) == 1
+    }
+
+    fn answer_one(
         &self,
-        topology: &Topology,
-        now: UnixMillis,
+        moment: &Moment<'_>,
         command: &Command<'_>,
-        reply_bytes_max: usize,
+        key: Option<KeyRef<'_>>,
         out: &mut BytesMut,
     ) -> bool {
-        match command {
-            Command::Get { keys, with_cas } => self.get_alone(topology, now, keys, *with_cas, reply_bytes_max, out),
-            Command::MetaGet(request) => self.meta_get_alone(topology, now, request, out),
-            Command::Store { verb: StoreVerb::Set, key, flags, exptime, value, .. } => {
-                let expiry = Expiry::from_exptime(*exptime, now);
-                self.set_alone(topology, now, key, &NewValue { value, flags: *flags, expiry, marks: Marks::NONE }, out)
+        match (command, key) {
+            (Command::Get { keys, with_cas }, _) => self.get_alone(moment, keys, key, *with_cas, out),
+            (Command::MetaGet(request), Some(key)) => self.meta_get_alone(moment, request, key, out),
+            (Command::Store { flags, exptime, value, .. }, Some(key)) => {
+                let expiry = Expiry::from_exptime(*exptime, moment.now);
+                self.set_alone(moment, key, &NewValue { value, flags: *flags, expiry, marks: Marks::NONE }, out)
             }
-            Command::MetaSet { request, mode: StoreMode::Set, value } => {
-                self.meta_set_alone(topology, now, request, value, out)
+            (Command::MetaSet { request, value, .. }, Some(key)) => {
+                self.meta_set_alone(moment, request, key, value, out)
             }
-            Command::MetaNoop => {
+            (Command::MetaNoop, _) => {
                 Response::MetaNoop.encode(out);
                 true
             }
@@ -90,65 +129,88 @@ impl Node {
         }
     }
 
+    /// `only` is the key, hashed, if there is but one.
     fn get_alone(
         &self,
-        topology: &Topology,
-        now: UnixMillis,
+        moment: &Moment<'_>,
         keys: &Keys<'_>,
+        only: Option<KeyRef<'_>>,
         with_cas: bool,
-        reply_bytes_max: usize,
         out: &mut BytesMut,
     ) -> bool {
         let start = out.len();
-        let (mut hits, mut misses) = (0, 0);
-        for key in keys.iter() {
-            let key = key_of(key);
-            let put = |item: &ItemView<'_>| {
-                let value_len = item.value_len();
-                let is_first = out.len() == start;
-                if value_len > COPIED_VALUE_BYTES_MAX || (!is_first && out.len() - start + value_len > reply_bytes_max)
-                {
-                    return None;
+        let mut counts = Counts::default();
+        if let Some(key) = only {
+            if !self.put_value(moment, key, with_cas, start, out, &mut counts) {
+                return false;
+            }
+        } else {
+            let mut rest = keys.iter();
+            loop {
+                let together: SmallVec<[KeyRef<'_>; WARMED_MAX]> = rest.by_ref().take(WARMED_MAX).map(key_of).collect();
+                if together.is_empty() {
+                    break;
                 }
-                out.reserve(VALUE_OVERHEAD + key.len() + value_len);
-                put_value_line(key.as_bytes(), item.flags(), value_len, with_cas.then(|| item.cas()), out);
-                item.copy_value(out);
-                out.put_slice(b"\r\n");
-                Some(value_len)
-            };
-            let found = if self.reads_alone(topology, key) {
-                self.shared.store.look(now, key, true, put)
-            } else {
-                Look::Declined
-            };
-            match found {
-                Look::Found(value_len) => {
-                    hits += 1;
-                    self.count_hit(false, key.len(), value_len);
-                }
-                Look::Absent => misses += 1,
-                Look::Declined => {
-                    // Those before it were read, and are read again.
-                    out.truncate(start);
-                    return false;
+                self.shared.store.warm(&together);
+                for key in together {
+                    if !self.put_value(moment, key, with_cas, start, out, &mut counts) {
+                        // Those before it were read, and are read again.
+                        out.truncate(start);
+                        return false;
+                    }
                 }
             }
         }
         put_end(out);
-        self.count_reads(false, hits, misses);
+        self.count_reads(false, counts.hits, counts.misses);
+        true
+    }
+
+    /// One value of a get whose reply begins at `start`, unless it is a miss. False if this node cannot tell.
+    fn put_value(
+        &self,
+        moment: &Moment<'_>,
+        key: KeyRef<'_>,
+        with_cas: bool,
+        start: usize,
+        out: &mut BytesMut,
+        counts: &mut Counts,
+    ) -> bool {
+        if !self.reads_alone(moment.topology, key) {
+            return false;
+        }
+        let put = |item: &ItemView<'_>| {
+            let (value_len, before) = (item.value_len(), out.len() - start);
+            let is_too_much = before > 0 && before + value_len > moment.reply_bytes_max;
+            if value_len > COPIED_VALUE_BYTES_MAX || is_too_much {
+                return None;
+            }
+            out.reserve(VALUE_OVERHEAD + key.len() + value_len);
+            put_value_line(key.as_bytes(), item.flags(), value_len, with_cas.then(|| item.cas()), out);
+            item.copy_value(out);
+            out.put_slice(b"\r\n");
+            Some(value_len)
+        };
+        match self.shared.store.look(moment.now, key, true, put) {
+            Look::Found(value_len) => {
+                counts.hits += 1;
+                self.count_hit(false, key.len(), value_len);
+            }
+            Look::Absent => counts.misses += 1,
+            Look::Declined => return false,
+        }
         true
     }
 
     fn meta_get_alone(
         &self,
-        topology: &Topology,
-        now: UnixMillis,
+        moment: &Moment<'_>,
         request: &MetaRequest<'_>,
+        key: KeyRef<'_>,
         out: &mut BytesMut,
     ) -> bool {
-        let mut scratch = [0; KEY_BYTES_MAX];
-        let key = key_of(request.key().bytes(&mut scratch));
-        if request.has_any(RARE_GET_FLAGS) || !self.reads_alone(topology, key) {
+        let now = moment.now;
+        if request.has_any(RARE_GET_FLAGS) || !self.reads_alone(moment.topology, key) {
             return false;
         }
         let put = |item: &ItemView<'_>| {
@@ -197,15 +259,8 @@ impl Node {
         true
     }
 
-    fn set_alone(
-        &self,
-        topology: &Topology,
-        now: UnixMillis,
-        key: &[u8],
-        new: &NewValue<'_>,
-        out: &mut BytesMut,
-    ) -> bool {
-        match self.put_alone(topology, now, key_of(key), new) {
+    fn set_alone(&self, moment: &Moment<'_>, key: KeyRef<'_>, new: &NewValue<'_>, out: &mut BytesMut) -> bool {
+        match self.put_alone(moment, key, new) {
             Ok(_) => Response::Stored.encode(out),
             Err(Unset::Declined) => return false,
             Err(Unset::Refused(error)) => Response::Failed(error).encode(out),
@@ -215,20 +270,18 @@ impl Node {
 
     fn meta_set_alone(
         &self,
-        topology: &Topology,
-        now: UnixMillis,
+        moment: &Moment<'_>,
         request: &MetaRequest<'_>,
+        key: KeyRef<'_>,
         value: &[u8],
         out: &mut BytesMut,
     ) -> bool {
         if request.has_any(RARE_SET_FLAGS) {
             return false;
         }
-        let mut scratch = [0; KEY_BYTES_MAX];
-        let key = key_of(request.key().bytes(&mut scratch));
-        let expiry = request.exptime().map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, now));
-        let marks = if request.key().is_base64() { Marks::BINARY_KEY } else { Marks::NONE };
-        match self.put_alone(topology, now, key, &NewValue { value, flags: request.flags(), expiry, marks }) {
+        let expiry = request.exptime().map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, moment.now));
+        let new = NewValue { value, flags: request.flags(), expiry, marks: Marks::NONE };
+        match self.put_alone(moment, key, &new) {
             Ok(_) if request.is_quiet() => {}
             Ok(token) => {
                 let (size, token) = (Some(value.len()), Some(token));
@@ -251,13 +304,8 @@ impl Node {
     }
 
     /// Sets a value as a write at level one does, if this node is the key's only home; the cas token it got.
-    fn put_alone(
-        &self,
-        topology: &Topology,
-        now: UnixMillis,
-        key: KeyRef<'_>,
-        new: &NewValue<'_>,
-    ) -> Result<u64, Unset> {
+    fn put_alone(&self, moment: &Moment<'_>, key: KeyRef<'_>, new: &NewValue<'_>) -> Result<u64, Unset> {
+        let Moment { topology, now, .. } = *moment;
         let partition = key.partition();
         let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Unset::Declined) };
         let is_ours = is_only_home(layout, me, partition)
@@ -289,6 +337,18 @@ impl Node {
 /// Whether the key's partition has no other home, nor will have when a move that is under way is done.
 fn is_only_home(layout: &Layout, me: Slot, partition: Partition) -> bool {
     layout.homes(partition) == [me] && layout.next_homes(partition).is_none()
+}
+
+/// The key of a command that has but one, if the node may answer it alone. A key in base64 takes the long way.
+fn only_key<'a>(command: &Command<'a>) -> Option<KeyRef<'a>> {
+    match command {
+        Command::Get { keys, .. } if keys.count() == 1 => keys.iter().next().map(key_of),
+        Command::Store { verb: StoreVerb::Set, key, .. } => Some(key_of(key)),
+        Command::MetaGet(request) | Command::MetaSet { request, mode: StoreMode::Set, .. } => {
+            request.key().plain_bytes().map(key_of)
+        }
+        _ => None,
+    }
 }
 
 fn key_of(bytes: &[u8]) -> KeyRef<'_> {

@@ -60,6 +60,11 @@ impl Layout {
         Self { config, current, next }
     }
 
+    /// How many homes a partition has: N, or fewer while there are fewer nodes.
+    pub fn replicas(&self) -> usize {
+        self.current.replicas()
+    }
+
     /// The home replicas that reads ask and that writes must reach.
     pub fn homes(&self, partition: Partition) -> &[Slot] {
         self.current.homes(partition)

@@ -98,6 +98,16 @@ impl Index {
         Self::find_among_alike(table, hash, segments, key)
     }
 
+    /// How many entries are in the table where a token's would be.
+    pub(super) fn entries_beside(&self, token: Token) -> usize {
+        self.tables[self.table_of(token)].len()
+    }
+
+    /// A record that is most likely the one of a token, if there is one: its record was not looked at.
+    pub(super) fn likely(&self, token: Token) -> Option<u32> {
+        self.tables[self.table_of(token)].find(self.hash(token), |_| true).copied()
+    }
+
     #[cold]
     fn find_among_alike(table: &HashTable<u32>, hash: u64, segments: &Segments, key: &KeyRef<'_>) -> Option<u32> {
         table.find(hash, |&place| segments.record(place).has_key(key.as_bytes())).copied()

@@ -47,6 +47,11 @@ impl<'a> MetaKey<'a> {
         self.is_base64
     }
 
+    /// The bytes that are stored, if they are those that were sent: not in base64.
+    pub fn plain_bytes(&self) -> Option<&'a [u8]> {
+        (!self.is_base64).then_some(self.sent)
+    }
+
     /// As it is stored.
     pub fn to_key(&self) -> Key {
         let mut decoded = [0; KEY_BYTES_MAX];

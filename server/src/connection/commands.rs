@@ -2,9 +2,13 @@
 //!
 //! Must not know sockets, nor what commands do.
 
+use std::slice;
+
 use memring_engine::node::{Effect, Node, Ticket};
 use memring_engine::now::Now;
-use memring_protocol::text::{Command, Keys, Step};
+use memring_engine::store::WARMED_MAX;
+use memring_protocol::text::{Command, Keys, Step, parse};
+use smallvec::SmallVec;
 
 use super::input::Input;
 use super::large_block::is_awaited;
@@ -12,6 +16,9 @@ use super::long_get::LongGet;
 use super::replies::{OUTPUT_BYTES_MAX, Part};
 use super::{Ask, Connection, Mode, Stall, footprint};
 use crate::watch::CloseReason;
+
+/// Commands that are read ahead.
+type Ahead<T> = SmallVec<[T; WARMED_MAX]>;
 
 impl Connection {
     /// Runs commands from the front of the input until one stalls, or something else than commands is next.
@@ -34,9 +41,44 @@ impl Connection {
             if self.shelf.replies.borrow().is_full() {
                 break Some(Stall::Output);
             }
+            if !input.has_block() {
+                self.answer_ahead(now, &mut input);
+            }
         };
         self.input = input;
         stalled
+    }
+
+    /// Has the node answer the commands at the front together, as far as it can alone: where one command has come with
+    /// others behind it, it can look for all their keys at once.
+    fn answer_ahead(&mut self, now: Now, input: &mut Input) {
+        if input.bytes().len() < self.needed || !self.thread.answers_alone() {
+            return;
+        }
+        if let Some((end, ends_batch)) = self.answer_together(now, input.bytes()) {
+            input.consume(end, 0);
+            self.note_command(now, ends_batch);
+        }
+    }
+
+    /// Where the last of the commands ends that were answered, and whether it was an mn; `None` if none was.
+    fn answer_together(&self, now: Now, bytes: &[u8]) -> Option<(usize, bool)> {
+        let (mut commands, mut ends) = (Ahead::<Command<'_>>::new(), Ahead::<usize>::new());
+        let mut end = 0;
+        while commands.len() < commands.inline_size()
+            && let Step::Command { consumed, command } = parse(&bytes[end..], &self.thread.surroundings.limits)
+        {
+            end += consumed;
+            commands.push(command);
+            ends.push(end);
+        }
+        if commands.len() < 2 {
+            return None;
+        }
+        let answer = |out: &mut _| self.thread.answer_together(now, &commands, OUTPUT_BYTES_MAX, out);
+        let answered = self.shelf.replies.borrow_mut().pass_together(answer);
+        let last = answered.checked_sub(1)?;
+        Some((ends[last], commands[last] == Command::MetaNoop))
     }
 
     /// Runs the command at the front.
@@ -112,7 +154,8 @@ impl Connection {
 
     /// Has the node answer here and now, if it can alone.
     fn answer_alone(&self, now: Now, part: Part, command: &Command<'_>) -> bool {
-        let answer = |out: &mut _| self.thread.answer_alone(now, command, OUTPUT_BYTES_MAX, out);
+        let answer =
+            |out: &mut _| self.thread.answer_together(now, slice::from_ref(command), OUTPUT_BYTES_MAX, out) == 1;
         self.shelf.replies.borrow_mut().pass_alone(part, answer)
     }
 

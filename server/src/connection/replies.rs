@@ -123,6 +123,17 @@ impl Replies {
         true
     }
 
+    /// As [`Replies::pass_alone`], of several whole commands: returns how many were answered, as `answer` does.
+    pub(super) fn pass_together(&mut self, answer: impl FnOnce(&mut BytesMut) -> usize) -> usize {
+        if self.skipping || !self.pipeline.is_idle() {
+            return 0;
+        }
+        self.find_room();
+        let answered = answer(&mut self.output);
+        (0..answered).for_each(|_| self.pipeline.pass());
+        answered
+    }
+
     /// Encodes the reply to a request that was answered at once while nothing was in flight.
     pub(super) fn pass(&mut self, part: Part, response: &Response) {
         self.pipeline.pass();
