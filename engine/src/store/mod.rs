@@ -45,6 +45,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod warm;
 mod writing;
 
 use std::cell::Cell;
@@ -61,6 +62,7 @@ pub use self::listing::{Evictions, Listing, Missing};
 pub use self::partitions::{BUCKETS, Heat};
 pub use self::reading::ItemView;
 pub use self::stats::StoreStats;
+pub use self::warm::WARMED_MAX;
 
 use self::flush::FlushRegister;
 use self::shard::{Moment, NoRoom, Shard};
@@ -382,7 +384,11 @@ impl Store {
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {
-        self.shards[partition.index() & (self.shards.len() - 1)].lock()
+        self.shards[self.shard_of(partition)].lock()
+    }
+
+    fn shard_of(&self, partition: Partition) -> usize {
+        partition.index() & (self.shards.len() - 1)
     }
 }
 

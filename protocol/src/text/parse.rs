@@ -3,11 +3,13 @@
 //! Must not know the commands (`grammar`) or sockets: the caller owns the buffer, drops what was consumed and swallows
 //! what is to be swallowed.
 
-use super::command::{Command, Keys};
+use super::command::{Command, Keys, StoreVerb};
 use super::error_reply::ErrorReply;
 use super::grammar::{self, Statement, StoreLine, StoreWhat};
 use super::meta::MetaKey;
+use super::plain::PlainSet;
 use super::{names, plain};
+use crate::message::StoreMode;
 
 /// The shortest line, its end included; shorter ones are refused whatever they say.
 const LINE_BYTES_MIN: usize = 4;
@@ -143,6 +145,19 @@ impl LineScanner {
                 self.scanned = 0;
                 let command = Command::Get { keys: Keys::one(key), with_cas: false };
                 return Step::Command { consumed: b"get ".len() + len, command };
+            }
+        } else if let Some((b"set ", rest)) = buffer.split_first_chunk() {
+            if let Some(plain) = plain::set(rest, limits.item_bytes_max) {
+                self.scanned = 0;
+                let PlainSet { key, flags, exptime, value, quiet, len } = plain;
+                let command = Command::Store { verb: StoreVerb::Set, key, flags, exptime, value, quiet };
+                return Step::Command { consumed: b"set ".len() + len, command };
+            }
+        } else if let Some((b"ms ", rest)) = buffer.split_first_chunk() {
+            if let Some((request, value, len)) = plain::meta_set(rest, limits.item_bytes_max) {
+                self.scanned = 0;
+                let command = Command::MetaSet { request, mode: StoreMode::Set, value };
+                return Step::Command { consumed: b"ms ".len() + len, command };
             }
         } else if let Some((b"mg ", rest)) = buffer.split_first_chunk()
             && let Some((request, len)) = plain::meta_get(rest)

@@ -1,4 +1,5 @@
-//! What is sent most, read in one pass over its bytes: a get of one key, and an `mg` whose flags have no arguments.
+//! What is sent most, read in one pass over its bytes: a get of one key, a set with plain numbers, `mg` and `ms` whose
+//! flags have no arguments.
 //!
 //! Must not know anything that `parse` and `grammar` do not: they read all else, and would say the same of these lines.
 
@@ -38,6 +39,77 @@ pub(super) fn meta_get(rest: &[u8]) -> Option<(MetaRequest<'_>, usize)> {
     Some((request.with_line(flags), key.len() + flags.len() + line_end))
 }
 
+/// A set as [`set`] reads it.
+#[derive(Debug)]
+pub(super) struct PlainSet<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) flags: u32,
+    pub(super) exptime: i64,
+    pub(super) value: &'a [u8],
+    pub(super) quiet: bool,
+    /// Bytes of it all.
+    pub(super) len: usize,
+}
+
+/// Reads what follows `set `, if its whole data block is there and the item is within the limit.
+#[inline]
+pub(super) fn set(rest: &[u8], item_bytes_max: usize) -> Option<PlainSet<'_>> {
+    let (key, behind) = split_key(rest)?;
+    let (flags, behind) = split_number(behind)?;
+    let (exptime, behind) = split_number(behind)?;
+    let (value_len, behind) = split_number(behind)?;
+    let (quiet, behind) = behind.strip_prefix(b" noreply").map_or((false, behind), |behind| (true, behind));
+    let (value, behind) = split_block(behind.strip_prefix(b"\r\n")?, key, value_len, item_bytes_max)?;
+    Some(PlainSet { key, flags, exptime: i64::from(exptime), value, quiet, len: rest.len() - behind.len() })
+}
+
+/// Reads what follows `ms `, under the same conditions: the request, its value and how many bytes it all has.
+#[inline]
+pub(super) fn meta_set(rest: &[u8], item_bytes_max: usize) -> Option<(MetaRequest<'_>, &[u8], usize)> {
+    let (key, behind) = split_key(rest)?;
+    let (value_len, flags) = split_number(behind)?;
+    let mut request = MetaRequest::plain(key);
+    let mut behind = flags;
+    while let [b' ', letter, more @ ..] = behind {
+        if !request.take_plain(*letter) {
+            return None;
+        }
+        behind = more;
+    }
+    let line = &flags[..flags.len() - behind.len()];
+    let (value, behind) = split_block(behind.strip_prefix(b"\r\n")?, key, value_len, item_bytes_max)?;
+    Some((request.with_line(line), value, rest.len() - behind.len()))
+}
+
+/// Splits behind a space and a number of few digits.
+#[inline]
+fn split_number(line: &[u8]) -> Option<(u32, &[u8])> {
+    /// So many that any number of them fits.
+    const DIGITS_MAX: usize = 9;
+    let rest = line.strip_prefix(b" ")?;
+    let mut number = 0;
+    let mut digits = 0;
+    while let Some(digit) = rest.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+        if digits == DIGITS_MAX {
+            return None;
+        }
+        number = number * 10 + u32::from(digit);
+        digits += 1;
+    }
+    if digits > 0 { Some((number, &rest[digits..])) } else { None }
+}
+
+/// Splits behind a data block and its line end.
+#[inline]
+fn split_block<'a>(rest: &'a [u8], key: &[u8], len: u32, item_bytes_max: usize) -> Option<(&'a [u8], &'a [u8])> {
+    let len = len as usize;
+    if key.len() + len > item_bytes_max {
+        return None;
+    }
+    let (value, behind) = rest.split_at_checked(len)?;
+    Some((value, behind.strip_prefix(b"\r\n")?))
+}
+
 /// Splits behind a key of legal length, eight bytes at a time: at the first byte that is no more than a space.
 #[inline]
 fn split_key(rest: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -75,6 +147,8 @@ mod tests {
         match sent {
             [b'g', b'e', b't', b' ', rest @ ..] => get(rest).is_some(),
             [b'm', b'g', b' ', rest @ ..] => meta_get(rest).is_some(),
+            [b's', b'e', b't', b' ', rest @ ..] => set(rest, LIMITS.item_bytes_max).is_some(),
+            [b'm', b's', b' ', rest @ ..] => meta_set(rest, LIMITS.item_bytes_max).is_some(),
             _ => false,
         }
     }
@@ -111,6 +185,34 @@ mod tests {
             ("mg k v", false),
             (&format!("mg {longest} v\r\n"), true),
             (&format!("mg {too_long} v\r\n"), false),
+            ("set k 0 0 1\r\nv\r\n", true),
+            ("set k 4294967 999999999 1\r\nv\r\nget k\r\n", true),
+            ("set k 0 0 0\r\n\r\n", true),
+            ("set k 0 0 3 noreply\r\na\r\n\r\n", true),
+            ("set k 0 0 1 noreply \r\nv\r\n", false),
+            ("set k 0 0 1 noreplyx\r\nv\r\n", false),
+            ("set k 0 0 1 5\r\nv\r\n", false),
+            ("set k 0 0 1\nv\r\n", false),
+            ("set k 0 0 1\r\nv\n", false),
+            ("set k 0 0 1\r\nvv\r\n", false),
+            ("set k 0 0 1\r\n", false),
+            ("set k 0 0 2\r\nv\r\n", false),
+            ("set k 1234567890 0 1\r\nv\r\n", false),
+            ("set k -1 0 1\r\nv\r\n", false),
+            ("set k 0 -1 1\r\nv\r\n", false),
+            ("set k 0 0 999999999\r\nv\r\n", false),
+            ("set k  0 0 1\r\nv\r\n", false),
+            (&format!("set {longest} 0 0 1\r\nv\r\n"), true),
+            (&format!("set {too_long} 0 0 1\r\nv\r\n"), false),
+            ("ms k 1\r\nv\r\n", true),
+            ("ms k 1 c q k\r\nv\r\nmn\r\n", true),
+            ("ms k 1 c c\r\nv\r\n", false),
+            ("ms k 1 T0\r\nv\r\n", false),
+            ("ms k 1 b\r\nv\r\n", false),
+            ("ms k 01 I x\r\nv\r\n", true),
+            ("ms k S1\r\nv\r\n", false),
+            ("ms k 1\r\nvv\r\n", false),
+            ("ms k 1\r\n", false),
         ] {
             assert_eq!(check(sent.as_bytes()), is_plain, "{sent:?}");
         }
@@ -123,7 +225,7 @@ mod tests {
         let mut plain = 0;
         for number in 0..BYTES.len().pow(LEN) {
             let tail = (0..LEN).map(|place| BYTES[number / BYTES.len().pow(place) % BYTES.len()]);
-            for start in [&b"get "[..], b"mg ", b"mg k "] {
+            for start in [&b"get "[..], b"mg ", b"mg k ", b"set k 1 5 ", b"ms k ", b"ms k 5 "] {
                 let sent: Vec<u8> = start.iter().copied().chain(tail.clone()).collect();
                 plain += usize::from(check(&sent));
             }
