@@ -9,7 +9,7 @@ use crate::clock::{Deadline, Stopwatch};
 use crate::items::{KEY_BYTES, Sizes};
 use crate::policies::{Lru, Policy, S3Fifo};
 use crate::report::{Table, percent, points};
-use crate::servers::Contestant;
+use crate::servers::{Contestant, Settings};
 use crate::traces::{GENERATORS, Scale, Trace};
 use crate::wire::{Client, Stored};
 
@@ -102,7 +102,7 @@ fn replay(requests: &[u32], cache: &mut impl Cache) -> Result<Rates> {
 }
 
 fn replay_on(contestant: &Contestant, trace: &Trace, cap_mib: u64) -> Result<Rates> {
-    let server = contestant.start(cap_mib)?;
+    let server = contestant.start(&Settings::of_cap(cap_mib))?;
     let client = Client::new(server.connect()?, trace.sizes.most())?;
     let deadline = Deadline::after(REPLAY_TIME_MAX);
     let mut cache = Online { client, sizes: trace.sizes, missed: Vec::new(), stored: Stored::default(), deadline };

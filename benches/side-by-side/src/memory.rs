@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::chance::{Chance, mix};
 use crate::clock::{Deadline, Stopwatch, pause};
 use crate::items::{KEY_BYTES, Sizes};
-use crate::servers::{Contestant, Server};
+use crate::servers::{Contestant, Server, Settings};
 use crate::wire::{Client, Held, Store, Stored};
 
 /// How much of the cap is written when the figures of a store that is not full are taken: every server takes that.
@@ -146,7 +146,7 @@ impl Session<'_> {
 }
 
 fn begin<'a>(contestant: &Contestant, plan: &'a Plan, load: &str, sizes: Sizes) -> Result<Session<'a>> {
-    let server = contestant.start(plan.cap_mib)?;
+    let server = contestant.start(&Settings::of_cap(plan.cap_mib))?;
     let client = Client::new(server.connect()?, sizes.most())?;
     Ok(Session { server, client, label: format!("{load}, {}", contestant.name), plan })
 }

@@ -3,7 +3,7 @@
 //! Must not speak the protocol beyond asking for the version, nor know what is measured.
 
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,9 +16,6 @@ const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Another program may take a port between its choice and its use: then the start is tried again, so often.
 const STARTS_MAX: usize = 3;
 
-/// Threads of every server: as many as the cores that these comparisons are made for.
-const THREADS: &str = "2";
-
 /// Starts a server, tells its process id, and kills it when standard input ends: so when the driver ends, however it does.
 /// Deaf to what comes to all of a terminal's processes, so that it is still there to do that.
 const GUARD: &str = r#"exec 2>/dev/null; trap '' HUP INT TERM; "$@" >/dev/null 2>&1 </dev/null & echo $!; cat >/dev/null; kill -KILL $!; wait"#;
@@ -28,6 +25,24 @@ const GUARD: &str = r#"exec 2>/dev/null; trap '' HUP INT TERM; "$@" >/dev/null 2
 pub(crate) enum Kind {
     Memring,
     Memcached,
+}
+
+/// What a server is told beyond its ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// MiB that it may keep.
+    pub(crate) cap_mib: u64,
+    pub(crate) threads: u32,
+    pub(crate) connections_max: u32,
+    /// The cores that it may run on, as taskset(1) takes them; nothing for wherever the kernel likes.
+    pub(crate) cores: Option<&'static str>,
+}
+
+impl Settings {
+    /// Two threads: as many as the cores that these comparisons are made for.
+    pub(crate) fn of_cap(cap_mib: u64) -> Self {
+        Self { cap_mib, threads: 2, connections_max: 1024, cores: None }
+    }
 }
 
 /// A server that is compared: a column of the tables.
@@ -51,11 +66,11 @@ impl Contestant {
         Ok(Self { kind, name, binary: binary.to_owned() })
     }
 
-    /// A fresh server, empty and ready, that may keep so many MiB.
-    pub(crate) fn start(&self, cap_mib: u64) -> Result<Server> {
+    /// A fresh server, empty and ready.
+    pub(crate) fn start(&self, settings: &Settings) -> Result<Server> {
         let mut last = Error::other("never started");
         for _ in 0..STARTS_MAX {
-            match self.start_once(cap_mib) {
+            match self.launch(settings, free_ports()?, "").and_then(Server::ready) {
                 Ok(server) => return Ok(server),
                 Err(error) => last = error,
             }
@@ -63,38 +78,39 @@ impl Contestant {
         Err(last)
     }
 
-    fn start_once(&self, cap_mib: u64) -> Result<Server> {
-        let ports = free_ports()?;
-        let words = self.command(ports, cap_mib);
-        let mut guard = Command::new("sh");
-        // A server's options may also come from the environment: none of ours do.
-        guard.env_clear().arg("-c").arg(GUARD).arg("guard").arg(&self.binary).args(&words);
-        let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut pid = String::new();
-        BufReader::new(guard.stdout.as_mut().expect("is piped")).read_line(&mut pid)?;
-        let pid = pid.trim().parse().map_err(|_| Error::other("the server was not started"))?;
-        let server = Server { guard, pid, port: ports[0] };
-        let deadline = Deadline::after(READY_TIME_MAX);
-        while !server.is_ready() {
-            if deadline.is_over() || server.resident_bytes().is_err() {
-                return Err(Error::other(format!("did not start: {} {}", self.binary.display(), words.join(" "))));
-            }
-            pause(Duration::from_millis(20));
-        }
-        Ok(server)
+    /// A process that may not be ready yet, with ports for clients, peers and administrators, and more options.
+    pub(crate) fn launch(&self, settings: &Settings, ports: [u16; 3], more: &str) -> Result<Server> {
+        let line = format!("{} {} {more}", self.binary.display(), self.command(settings, ports));
+        launch(line.split_ascii_whitespace(), settings.cores, ports[0])
     }
 
-    fn command(&self, ports: [u16; 3], cap_mib: u64) -> Vec<String> {
-        let line = match self.kind {
+    fn command(&self, settings: &Settings, ports: [u16; 3]) -> String {
+        let Settings { cap_mib, threads, connections_max, .. } = settings;
+        let [port, peers, administrators] = ports;
+        match self.kind {
             Kind::Memring => format!(
-                "serve -p {} -l 127.0.0.1 -m {cap_mib} -I 1m -t {THREADS} --name side --peer-port {} --admin-port {}",
-                ports[0], ports[1], ports[2]
+                "serve -p {port} -l 127.0.0.1 -m {cap_mib} -I 1m -t {threads} -c {connections_max} \
+                 --name side-{port} --peer-port {peers} --admin-port {administrators}"
             ),
             // `-u` counts only for root, whom memcached refuses without.
-            Kind::Memcached => format!("-p {} -l 127.0.0.1 -m {cap_mib} -t {THREADS} -U 0 -u root", ports[0]),
-        };
-        line.split(' ').map(str::to_owned).collect()
+            Kind::Memcached => {
+                format!("-p {port} -l 127.0.0.1 -m {cap_mib} -t {threads} -c {connections_max} -U 0 -u root")
+            }
+        }
     }
+}
+
+/// Starts a program that listens on a port.
+pub(crate) fn launch<'a>(words: impl Iterator<Item = &'a str>, cores: Option<&'a str>, port: u16) -> Result<Server> {
+    let words: Vec<&str> = cores.iter().flat_map(|cores| ["taskset", "-c", cores]).chain(words).collect();
+    let mut guard = Command::new("sh");
+    // A server's options may also come from the environment: none of ours do.
+    guard.env_clear().arg("-c").arg(GUARD).arg("guard").args(&words);
+    let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut pid = String::new();
+    BufReader::new(guard.stdout.as_mut().expect("is piped")).read_line(&mut pid)?;
+    let pid = pid.trim().parse().map_err(|_| Error::other("the server was not started"))?;
+    Ok(Server { guard, pid, port, line: words.join(" ") })
 }
 
 /// A running server, killed when dropped.
@@ -102,11 +118,33 @@ pub(crate) struct Server {
     guard: Child,
     pid: u32,
     port: u16,
+    /// The command that started it.
+    line: String,
 }
 
 impl Server {
+    /// Waits until it does what it is for.
+    pub(crate) fn ready(self) -> Result<Self> {
+        let deadline = Deadline::after(READY_TIME_MAX);
+        while !self.is_ready() {
+            if deadline.is_over() || self.resident_bytes().is_err() {
+                return Err(Error::other(format!("did not start: {}", self.line)));
+            }
+            pause(Duration::from_millis(20));
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
     pub(crate) fn connect(&self) -> Result<TcpStream> {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
+        TcpStream::connect(self.address())
     }
 
     /// What of it lies in memory, in bytes, as the kernel tells it (VmRSS).
@@ -147,7 +185,7 @@ fn resident_bytes_in(status: &str) -> Option<u64> {
 }
 
 /// Three that nobody listens on at the moment, for clients, peers and administrators.
-fn free_ports() -> Result<[u16; 3]> {
+pub(crate) fn free_ports() -> Result<[u16; 3]> {
     let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listeners: Vec<TcpListener> = (0..3).map(listen).collect::<Result<_>>()?;
     let mut ports = [0; 3];
@@ -161,7 +199,7 @@ fn free_ports() -> Result<[u16; 3]> {
 mod tests {
     use std::path::Path;
 
-    use super::{Contestant, Kind, free_ports, resident_bytes_in};
+    use super::{Contestant, Kind, Settings, free_ports, resident_bytes_in};
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
@@ -185,7 +223,7 @@ mod tests {
     fn a_program_that_is_no_server_is_not_taken_for_one_that_started() {
         let contestant =
             Contestant { kind: Kind::Memcached, name: "true".to_owned(), binary: Path::new("true").to_owned() };
-        let error = contestant.start(1).err().expect("it ended at once");
+        let error = contestant.start(&Settings::of_cap(1)).err().expect("it ended at once");
         assert!(error.to_string().contains("did not start: true -p"), "{error}");
     }
 }
