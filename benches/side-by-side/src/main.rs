@@ -20,6 +20,7 @@ mod memory_report;
 mod policies;
 mod report;
 mod servers;
+mod speed;
 mod traces;
 mod wire;
 mod zipf;
@@ -40,6 +41,10 @@ struct Order {
     is_quick: bool,
     memring: String,
     memcached: String,
+    /// `speed`: rounds, if another number than the plan's is wanted.
+    rounds: Option<usize>,
+    /// `speed`: only rows whose names hold this.
+    only: String,
     /// Another memcached, for a column of its own; empty if there is none.
     older: String,
 }
@@ -73,6 +78,11 @@ fn carry_out(order: &Order) -> Result<()> {
     match (order.what.as_str(), order.is_quick) {
         ("memory", false) => memory_report::run(&contestants, memory::Plan::FULL),
         ("memory", true) => memory_report::run(&contestants, memory::Plan::QUICK),
+        ("speed", is_quick) => {
+            let mut plan = if is_quick { speed::Plan::QUICK } else { speed::Plan::FULL };
+            plan.rounds = order.rounds.unwrap_or(plan.rounds);
+            speed::run(&contestants, &speed::Request { plan, only: order.only.clone() })
+        }
         (_, false) => hits::run(&contestants, hits::Plan::FULL),
         (_, true) => hits::run(&contestants, hits::Plan::QUICK),
     }
@@ -83,6 +93,8 @@ fn order_in(mut words: impl Iterator<Item = String>) -> Option<Order> {
     let mut order = Order { what: words.next()?, ..Order::default() };
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--rounds" => order.rounds = Some(words.next()?.parse().ok().filter(|rounds| *rounds > 0)?),
+            "--only" => order.only = words.next()?,
             "--quick" => order.is_quick = true,
             "--memring" => order.memring = words.next()?,
             "--memcached" => order.memcached = words.next()?,
@@ -91,7 +103,7 @@ fn order_in(mut words: impl Iterator<Item = String>) -> Option<Order> {
         }
     }
     let is_whole = !order.memring.is_empty() && !order.memcached.is_empty();
-    (["memory", "hits"].contains(&order.what.as_str()) && is_whole).then_some(order)
+    (["speed", "memory", "hits"].contains(&order.what.as_str()) && is_whole).then_some(order)
 }
 
 #[cfg(test)]
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_order_is_refused() {
-        for line in ["hits", "speed --memring /a --memcached /b", "hits --memring /a", "memory --memring"] {
+        for line in ["hits", "sped --memring /a --memcached /b", "hits --memring /a", "memory --memring"] {
             assert_eq!(order(line), None, "{line}");
         }
     }
