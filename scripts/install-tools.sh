@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|debian-memcached]…, by default all but the last.
+# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing]…, by default the first four.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -10,6 +10,8 @@
 #            taken from the mirror that apt is configured with; else, with a word of warning, the distribution's own
 #   debian-memcached  the distribution's own memcached, unpacked and not installed, so that no service starts, in
 #            .tools/debian-memcached/memcached; where it cannot be had, a line says so and nothing fails
+#   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
+#   tracing  strace (Debian), which counts system calls
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -48,6 +50,9 @@ install_debian() {
   fi
   if wants counting; then
     command -v valgrind >/dev/null || missing+=(valgrind)
+  fi
+  if wants tracing; then
+    command -v strace >/dev/null || missing+=(strace)
   fi
   if wants memcached && ! has_yardstick; then
     dpkg -s libevent-dev >/dev/null 2>&1 || missing+=(libevent-dev)
@@ -197,6 +202,30 @@ install_debian_memcached() {
   echo "install-tools: the distribution's memcached cannot be had ($(tail -n 1 "$log")): comparing without it" >&2
 }
 
+# The same for the proxy. The library that it reads its configuration with starts nothing, and is installed.
+install_nutcracker() {
+  local folder=$tools/nutcracker package
+  if "$folder/nutcracker" --version >/dev/null 2>&1; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  if [ -x /usr/sbin/nutcracker ]; then
+    ln -s /usr/sbin/nutcracker "$folder/nutcracker"
+    return
+  fi
+  if (
+    cd "$folder"
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
+      as_root apt-get update --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 &&
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 libyaml-0-2 &&
+      apt-get download --option Acquire::Retries=3 --option APT::Sandbox::User= nutcracker &&
+      package=$(echo nutcracker_*.deb) && dpkg-deb --extract "$package" unpacked && rm "$package" &&
+      ln -s unpacked/usr/sbin/nutcracker nutcracker && ./nutcracker --version
+  ) >"$log" 2>&1 </dev/null; then return; fi
+  rm -rf "$folder"
+  echo "install-tools: nutcracker cannot be had ($(tail -n 1 "$log")): comparing without it" >&2
+}
+
 # debian_archive SUITE: the machine's own entry for Debian's main archive, of either form, as one for SUITE's sources.
 debian_archive() {
   python3 - "$1" /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list <<'PYTHON'
@@ -245,9 +274,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | debian-memcached) ;;
+    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached or debian-memcached" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker or tracing" >&2
       exit 2
       ;;
   esac
@@ -270,4 +299,7 @@ if wants memcached; then
 fi
 if wants debian-memcached; then
   install_debian_memcached
+fi
+if wants nutcracker; then
+  install_nutcracker
 fi
