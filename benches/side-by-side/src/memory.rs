@@ -211,7 +211,7 @@ fn overwrites(load: &Load, keys: u64, is_expiring: bool) -> impl Iterator<Item =
 }
 
 /// The resident memory, once it has stopped moving.
-fn settled_bytes(server: &Server) -> Result<u64> {
+pub(crate) fn settled_bytes(server: &Server) -> Result<u64> {
     let mut last = server.resident_bytes()?;
     for _ in 0..LOOKS_MAX {
         pause(SETTLE_TIME);

@@ -145,6 +145,10 @@ impl Generator {
         Ok(())
     }
 
+    /// Operations answered since the connections were made.
+    pub(crate) fn operations(&self) -> u64 {
+        self.answered * self.operations_each
+    }
     fn go_on(&mut self, until: Until) -> Result<()> {
         if !self.is_draining {
             for at in 0..self.connections.len() {
@@ -271,4 +275,74 @@ fn sent(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize> {
         }
     }
     Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Result, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use super::{Generator, Keys};
+    use crate::speed::replies::Order;
+    use crate::speed::workloads::{Batch, Items, SET_PIPELINE, Workload};
+
+    const ITEMS: Items = Items { first: 7, count: 3, value_bytes: 30 };
+
+    const SETS: Workload = Workload { items: ITEMS, batch: Batch::Pipeline(2), connections: 1, ..SET_PIPELINE };
+
+    fn set(key: u32) -> String {
+        format!("set side-by-side:{key:017} 0 0 30\r\nside-by-side:{key:017}\r\n")
+    }
+
+    /// What comes of a generator whose server takes `request` and answers `replies`, one a turn, then closes.
+    fn against<T>(replies: &[&str], ask: impl FnOnce(&mut Generator) -> Result<T>) -> (Result<T>, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().expect("the generator comes");
+                let mut asked = vec![0; replies.len() * 2 * set(0).len()];
+                for (asked, reply) in asked.chunks_mut(2 * set(0).len()).zip(replies) {
+                    stream.read_exact(asked).expect("the generator asks");
+                    stream.write_all(reply.as_bytes()).expect("the generator listens");
+                }
+                String::from_utf8(asked).expect("requests are text")
+            });
+            let keys = Keys::in_order(ITEMS);
+            let mut generator = Generator::connect(&SETS, &[address], Order::AsAsked, keys).expect("it listens");
+            let outcome = ask(&mut generator);
+            (outcome, server.join().expect("the server has no reason to panic"))
+        })
+    }
+
+    #[test]
+    fn the_next_batch_is_sent_when_the_last_one_is_answered_and_each_request_is_an_operation() {
+        let reply = "STORED\r\nSTORED\r\n";
+        let (operations, asked) = against(&[reply, reply], |generator| {
+            generator.run_batches(1)?;
+            Ok(generator.operations())
+        });
+        // The second batch was on its way when the first was answered.
+        assert_eq!(operations.expect("all is answered"), 4);
+        assert_eq!(asked, [7, 8, 9, 7].map(set).concat());
+    }
+
+    #[test]
+    fn an_error_or_a_closed_connection_ends_a_run() {
+        let run = |generator: &mut Generator| generator.run(Duration::from_secs(60));
+        let (outcome, _) = against(&["STORED\r\nSERVER_ERROR out of memory\r\n"], run);
+        let error = outcome.expect_err("an error was answered").to_string();
+        assert_eq!(error, r"unexpected reply: SERVER_ERROR out of memory\r\n");
+        let (outcome, _) = against(&["STORED\r\nSTORED\r\n"], run);
+        outcome.expect_err("the server is gone");
+    }
+
+    #[test]
+    fn random_keys_are_of_their_size() {
+        let mut keys = Keys::random(ITEMS, 1);
+        let mut seen = [0; 3];
+        (0..300).for_each(|_| seen[keys.draw() as usize - 7] += 1);
+        assert!(seen.iter().all(|times| *times > 50), "{seen:?}");
+    }
 }

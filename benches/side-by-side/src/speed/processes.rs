@@ -52,6 +52,16 @@ fn ticks_in(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
+/// Bytes that a process has read, from files and sockets alike.
+pub(crate) fn bytes_read(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    read_in(&std::fs::read_to_string(&path)?).ok_or_else(|| Error::other(format!("{path}: no rchar")))
+}
+
+fn read_in(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("rchar:"))?.trim().parse().ok()
+}
+
 /// Keeps this thread, and what it starts, on these cores from now on.
 pub(crate) fn stay_on(cores: &str) -> Result<()> {
     let pid = std::process::id().to_string();
@@ -61,7 +71,7 @@ pub(crate) fn stay_on(cores: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_seconds, on_cpu_in, ticks_in};
+    use super::{cpu_seconds, on_cpu_in, read_in, ticks_in};
 
     #[test]
     fn processor_time_is_read_from_both_files() {
@@ -70,6 +80,12 @@ mod tests {
         let stat = "71 (odd) name) S 1 71 71 0 -1 4194560 1 0 0 0 250 50 7 7 20 0 3 0 99";
         assert_eq!(ticks_in(stat), Some(300));
         assert_eq!(ticks_in("71 (x) S 1"), None);
+    }
+
+    #[test]
+    fn bytes_read_are_found_among_the_figures_of_io() {
+        assert_eq!(read_in("rchar: 4096\nwchar: 7\n"), Some(4096));
+        assert_eq!(read_in("wchar: 7\n"), None);
     }
 
     #[test]

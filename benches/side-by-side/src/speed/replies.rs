@@ -127,46 +127,51 @@ impl Layout {
     fn take_head<'a>(&self, progress: &mut Progress, keys: &mut [u32], bytes: &'a [u8]) -> Result<&'a [u8]> {
         let wanted = self.head.len() - progress.at;
         if progress.at == 0 && bytes.len() >= wanted {
-            self.check_head(progress.key, keys, &bytes[..wanted])?;
+            if !self.is_head(progress.key, keys, &bytes[..wanted]) {
+                return Err(unexpected(bytes));
+            }
         } else {
             let more = bytes.len().min(wanted);
             progress.head.extend_from_slice(&bytes[..more]);
+            // An error may be shorter than what is waited for.
+            let known = progress.head.len().min(self.places.first().copied().unwrap_or(self.head.len()));
+            let is_right = if more < wanted {
+                progress.head[..known] == self.head[..known]
+            } else {
+                self.is_head(progress.key, keys, &progress.head)
+            };
+            if !is_right {
+                return Err(unexpected(&[&progress.head, &bytes[more..]].concat()));
+            }
             if more < wanted {
-                // An error may be shorter than what is waited for.
-                let known = progress.head.len().min(self.places.first().copied().unwrap_or(self.head.len()));
-                if progress.head[..known] != self.head[..known] {
-                    return Err(unexpected(&progress.head));
-                }
                 progress.at += more;
                 return Ok(&bytes[more..]);
             }
-            self.check_head(progress.key, keys, &progress.head)?;
             progress.head.clear();
         }
         progress.at += wanted;
         Ok(&bytes[wanted..])
     }
 
-    /// `head` is as long as ours.
-    fn check_head(&self, at: usize, keys: &mut [u32], head: &[u8]) -> Result<()> {
-        let Some(first) = self.places.first() else {
-            return if head == self.head { Ok(()) } else { Err(unexpected(head)) };
-        };
+    /// Whether these bytes, as many as our head has, are the head of a reply to the key at `at`, or to one that may come now.
+    fn is_head(&self, at: usize, keys: &mut [u32], head: &[u8]) -> bool {
+        let Some(first) = self.places.first() else { return head == self.head };
         let mut digits = digits_of(keys[at]);
         if self.order == Order::Any && head[*first..first + digits.len()] != digits {
-            let found = keys[at..].iter().position(|key| head[*first..first + digits.len()] == digits_of(*key));
-            keys.swap(at, at + found.ok_or_else(|| unexpected(head))?);
+            let is_found = |key: &u32| head[*first..first + digits.len()] == digits_of(*key);
+            let Some(found) = keys[at..].iter().position(is_found) else { return false };
+            keys.swap(at, at + found);
             digits = digits_of(keys[at]);
         }
         let mut from = 0;
         for place in &self.places {
             let digits_end = place + digits.len();
             if head[from..*place] != self.head[from..*place] || head[*place..digits_end] != digits {
-                return Err(unexpected(head));
+                return false;
             }
             from = digits_end;
         }
-        if head[from..] == self.head[from..] { Ok(()) } else { Err(unexpected(head)) }
+        head[from..] == self.head[from..]
     }
 }
 

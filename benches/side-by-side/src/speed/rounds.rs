@@ -3,12 +3,11 @@
 //! Must not know what a row is about.
 
 use std::io::{Error, Result};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::speed::generator::{Generator, Keys};
 use crate::speed::processes::cpu_seconds;
-use crate::speed::replies::Order;
+use crate::speed::targets::Target;
 use crate::speed::workloads::Workload;
 
 /// How long and how often is measured.
@@ -28,16 +27,6 @@ impl Plan {
         Self { rounds: 3, warm_up: Duration::from_millis(100), measuring: Duration::from_millis(300) };
 }
 
-/// Who is asked: one server, a cluster of them, or a proxy in front of some.
-pub(crate) struct Target {
-    pub(crate) name: String,
-    /// Connections are spread over these.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// Every process that works for a reply.
-    pub(crate) pids: Vec<u32>,
-    pub(crate) order: Order,
-}
-
 /// What was seen of one target in one round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
@@ -45,11 +34,18 @@ pub(crate) struct Sample {
     pub(crate) seconds: f64,
     /// Of all the target's processes.
     pub(crate) cpu_seconds: f64,
+    /// Of the generator.
+    pub(crate) generator_seconds: f64,
 }
 
 impl Sample {
     pub(crate) fn micros_each(&self) -> f64 {
         1e6 * self.cpu_seconds / self.operations as f64
+    }
+
+    /// What an operation costs the generator: where that is more than it costs the target, the target has to wait.
+    pub(crate) fn generator_micros_each(&self) -> f64 {
+        1e6 * self.generator_seconds / self.operations as f64
     }
 
     pub(crate) fn kops(&self) -> f64 {
@@ -88,14 +84,16 @@ fn measure(plan: &Plan, target: &Target, workload: &Workload, seed: u64) -> Resu
     let keys = Keys::random(workload.items, seed);
     let mut generator = Generator::connect(workload, &target.addresses, target.order, keys)?;
     generator.run(plan.warm_up)?;
-    let before = cpu_seconds(&target.pids)?;
+    let own = [std::process::id()];
+    let (before, generator_before) = (cpu_seconds(&target.pids)?, cpu_seconds(&own)?);
     let (operations, seconds) = generator.run(plan.measuring)?;
-    let cpu_seconds = cpu_seconds(&target.pids)? - before;
+    let (after, generator_after) = (cpu_seconds(&target.pids)?, cpu_seconds(&own)?);
     generator.drain()?;
     if operations == 0 {
         return Err(Error::other("not one operation was answered"));
     }
-    Ok(Sample { operations, seconds, cpu_seconds })
+    let generator_seconds = generator_after - generator_before;
+    Ok(Sample { operations, seconds, cpu_seconds: after - before, generator_seconds })
 }
 
 /// The middle one, or the mean of the two in the middle. There is at least one.
@@ -128,10 +126,11 @@ mod tests {
 
     #[test]
     fn ratios_are_of_the_same_round() {
-        let sample = |cpu_seconds| Sample { operations: 100, seconds: 2.0, cpu_seconds };
+        let sample = |cpu_seconds| Sample { operations: 100, seconds: 2.0, cpu_seconds, generator_seconds: 0.5 };
         let ours: Vec<Sample> = [1.0, 2.0, 3.0].map(sample).to_vec();
         let theirs: Vec<Sample> = [2.0, 2.0, 2.0].map(sample).to_vec();
         assert_eq!(ratio(&ours, &theirs, Sample::micros_each), Ratio { median: 1.0, least: 0.5, most: 1.5 });
         assert_eq!((ours[0].micros_each(), ours[0].kops(), ours[0].busy()), (10_000.0, 0.05, 0.5));
+        assert_eq!(ours[0].generator_micros_each(), 5_000.0);
     }
 }
