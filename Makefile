@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,10 @@ shuttle: ## the store under thousands of orders of threads, those of its locks a
 fuzz: ## fuzz every decoder, and the store, for a minute
 	scripts/fuzz.sh 60
 
-bench: ## measure what a request costs, room by room
+bench: ## memring's speed beside memcached's, written into docs/performance.md (QUICK=1: a look, not written)
+	scripts/side-by-side.sh speed --write docs/performance.md
+
+bench-rooms: ## measure what a request costs, room by room
 	$(CARGO) bench --locked --package memring-benches
 
 bench-memory: ## memring's memory beside memcached's, through the protocol (QUICK=1: smaller figures)
