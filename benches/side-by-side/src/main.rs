@@ -120,7 +120,8 @@ fn page(order: &Order) -> String {
 
 /// What to type for the same tables, on any machine.
 fn command(order: &Order) -> String {
-    let mut command = "scripts/side-by-side.sh speed".to_owned();
+    let driven = if order.mc_crusher.is_empty() { "" } else { "MC_CRUSHER=mc-crusher " };
+    let mut command = format!("{driven}scripts/side-by-side.sh speed");
     let rounds = order.rounds.map(|rounds| format!(" --rounds {rounds}"));
     let only = (!order.only.is_empty()).then(|| format!(" --only '{}'", order.only));
     let flag = |is_given: bool, flag: &str| is_given.then(|| flag.to_owned());
@@ -172,6 +173,12 @@ mod tests {
         let found = order(line).expect("an order");
         assert_eq!(command(&found), "scripts/side-by-side.sh speed --quick --rounds 9 --only 'GET'");
         assert_eq!((found.page.as_str(), found.syscalls_alone), ("/page", false));
+    }
+
+    #[test]
+    fn a_command_for_people_says_that_another_generator_took_part() {
+        let found = order("speed --memring /a --memcached /b --mc-crusher /c/d").expect("an order");
+        assert_eq!(command(&found), "MC_CRUSHER=mc-crusher scripts/side-by-side.sh speed");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::clock::{Deadline, pause};
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Another program may take a port between its choice and its use: then the start is tried again, so often.
-const STARTS_MAX: usize = 3;
+pub(crate) const STARTS_MAX: usize = 3;
 
 /// Starts a server, tells its process id, and kills it when standard input ends: so when the driver ends, however it does.
 /// Deaf to what comes to all of a terminal's processes, so that it is still there to do that.
@@ -186,20 +186,23 @@ fn resident_bytes_in(status: &str) -> Option<u64> {
 
 /// Three that nobody listens on at the moment, for clients, peers and administrators.
 pub(crate) fn free_ports() -> Result<[u16; 3]> {
+    Ok(free_ports_of(1)?[0])
+}
+
+/// The same for so many nodes, all of them different.
+pub(crate) fn free_ports_of(nodes: usize) -> Result<Vec<[u16; 3]>> {
     let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let listeners: Vec<TcpListener> = (0..3).map(listen).collect::<Result<_>>()?;
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+    let listeners: Vec<TcpListener> = (0..3 * nodes).map(listen).collect::<Result<_>>()?;
+    let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
+    let ports: Vec<u16> = listeners.iter().map(port).collect::<Result<_>>()?;
+    Ok(ports.chunks_exact(3).map(|ports| [ports[0], ports[1], ports[2]]).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Contestant, Kind, Settings, free_ports, resident_bytes_in};
+    use super::{Contestant, Kind, Settings, free_ports_of, resident_bytes_in};
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
@@ -208,9 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn three_free_ports_differ() {
-        let [a, b, c] = free_ports().expect("the machine has free ports");
-        assert!(a != b && b != c && a != c);
+    fn free_ports_differ() {
+        let mut ports = free_ports_of(6).expect("the machine has free ports").concat();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 18);
     }
 
     #[test]

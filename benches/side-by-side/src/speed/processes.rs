@@ -65,7 +65,8 @@ fn read_in(io: &str) -> Option<u64> {
 /// Keeps this thread, and what it starts, on these cores from now on.
 pub(crate) fn stay_on(cores: &str) -> Result<()> {
     let pid = std::process::id().to_string();
-    let status = Command::new("taskset").args(["-cp", cores, &pid]).stdout(Stdio::null()).status()?;
+    let failed = |error| Error::other(format!("taskset: {error}"));
+    let status = Command::new("taskset").args(["-cp", cores, &pid]).stdout(Stdio::null()).status().map_err(failed)?;
     if status.success() { Ok(()) } else { Err(Error::other(format!("taskset: cannot stay on core {cores}"))) }
 }
 

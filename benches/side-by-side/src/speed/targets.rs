@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::clock::{Deadline, pause};
-use crate::servers::{Contestant, Server, Settings, free_ports, launch};
+use crate::servers::{Contestant, STARTS_MAX, Server, Settings, free_ports, free_ports_of, launch};
 use crate::speed::generator::{Generator, Keys};
 use crate::speed::replies::Order;
 use crate::speed::workloads::{Items, Workload};
@@ -46,20 +46,17 @@ impl Target {
 
     /// So many nodes with three copies of each item, told `more` besides.
     pub(crate) fn cluster(contestant: &Contestant, settings: &Settings, nodes: usize, more: &str) -> Result<Self> {
-        let ports: Vec<[u16; 3]> = (0..nodes).map(|_| free_ports()).collect::<Result<_>>()?;
-        let joined: Vec<String> = ports.iter().map(|[_, peers, _]| format!("127.0.0.1:{peers}")).collect();
-        let more = format!("--advertise 127.0.0.1 --join {} --expect {nodes} {more}", joined.join(","));
-        let start = |ports: &[u16; 3]| contestant.launch(settings, *ports, &more);
-        let servers: Vec<Server> = ports.iter().map(start).collect::<Result<_>>()?;
-        let deadline = Deadline::after(TOGETHER_TIME_MAX);
-        while !ports.iter().all(|[_, _, administrators]| is_together(*administrators, nodes)) {
-            if deadline.is_over() {
-                return Err(Error::other(format!("{nodes} nodes are not together: {more}")));
+        let mut last = Error::other("never started");
+        for _ in 0..STARTS_MAX {
+            match together(contestant, settings, nodes, more) {
+                Ok(servers) => {
+                    let addresses = servers.iter().map(Server::address).collect();
+                    return Ok(Self::of(contestant.name.clone(), addresses, servers, Order::AsAsked));
+                }
+                Err(error) => last = error,
             }
-            pause(LOOK_TIME);
         }
-        let addresses = servers.iter().map(Server::address).collect();
-        Ok(Self::of(contestant.name.clone(), addresses, servers, Order::AsAsked))
+        Err(last)
     }
 
     /// A nutcracker in front of three servers, each of which keeps a third of the items.
@@ -116,6 +113,23 @@ fn ask_all(workload: &Workload, address: SocketAddr, order: Order) -> Result<()>
     let items = workload.items;
     let mut generator = Generator::connect(workload, &[address], order, Keys::in_order(items))?;
     generator.run_batches(u64::from(items.count) / workload.batch.keys() as u64)
+}
+
+/// Nodes that see each other. Fails when one ends, or when it takes too long.
+fn together(contestant: &Contestant, settings: &Settings, nodes: usize, more: &str) -> Result<Vec<Server>> {
+    let ports = free_ports_of(nodes)?;
+    let joined: Vec<String> = ports.iter().map(|[_, peers, _]| format!("127.0.0.1:{peers}")).collect();
+    let more = format!("--advertise 127.0.0.1 --join {} --expect {nodes} {more}", joined.join(","));
+    let start = |ports: &[u16; 3]| contestant.launch(settings, *ports, &more);
+    let servers: Vec<Server> = ports.iter().map(start).collect::<Result<_>>()?;
+    let deadline = Deadline::after(TOGETHER_TIME_MAX);
+    while !ports.iter().all(|[_, _, administrators]| is_together(*administrators, nodes)) {
+        if deadline.is_over() || servers.iter().any(|server| server.resident_bytes().is_err()) {
+            return Err(Error::other(format!("{nodes} nodes did not come together: {more}")));
+        }
+        pause(LOOK_TIME);
+    }
+    Ok(servers)
 }
 
 /// Whether a node sees as many nodes as there are, each with all of its share.
