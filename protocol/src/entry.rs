@@ -172,6 +172,109 @@ impl Entry {
     }
 }
 
+/// A value that somebody else holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ValueRef<'a> {
+    /// Bytes of something larger: whoever keeps them copies them.
+    Part(&'a [u8]),
+    /// Bytes that may be kept by reference.
+    Whole(&'a Bytes),
+}
+
+impl std::ops::Deref for ValueRef<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Part(bytes) => bytes,
+            Self::Whole(bytes) => bytes,
+        }
+    }
+}
+
+impl ValueRef<'_> {
+    /// To be kept: copied only if it must be.
+    pub fn to_bytes(self) -> Bytes {
+        match self {
+            Self::Part(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Whole(bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// An [`Item`] whose value lies elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ItemRef<'a> {
+    /// The bytes a client stored.
+    pub value: ValueRef<'a>,
+    /// The client's flags.
+    pub flags: u32,
+    /// The cas token, as of an [`Item`].
+    pub cas: u64,
+    /// When it ends.
+    pub expiry: Expiry,
+    /// What meta commands noted on it.
+    pub marks: Marks,
+}
+
+/// A [`Body`] whose value lies elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyRef<'a> {
+    /// The key has this value.
+    Item(ItemRef<'a>),
+    /// The key was deleted.
+    Tombstone,
+}
+
+/// An [`Entry`] whose value lies elsewhere: what is stored of it is copied once, from there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryRef<'a> {
+    /// Its place in the order of writes.
+    pub version: Version,
+    /// What it says.
+    pub body: BodyRef<'a>,
+}
+
+impl EntryRef<'_> {
+    /// Bytes of its value; 0 for a tombstone.
+    #[inline]
+    pub fn value_len(&self) -> usize {
+        match &self.body {
+            BodyRef::Item(item) => item.value.len(),
+            BodyRef::Tombstone => 0,
+        }
+    }
+
+    /// To be kept: its value is copied only if it must be.
+    pub fn to_entry(&self) -> Entry {
+        let body = match self.body {
+            BodyRef::Item(ItemRef { value, flags, cas, expiry, marks }) => {
+                Body::Item(Item { value: value.to_bytes(), flags, cas, expiry, marks })
+            }
+            BodyRef::Tombstone => Body::Tombstone,
+        };
+        Entry { version: self.version, body }
+    }
+}
+
+impl<'a> From<&'a Entry> for EntryRef<'a> {
+    #[inline]
+    fn from(entry: &'a Entry) -> Self {
+        let body = match &entry.body {
+            Body::Item(Item { value, flags, cas, expiry, marks }) => BodyRef::Item(ItemRef {
+                value: ValueRef::Whole(value),
+                flags: *flags,
+                cas: *cas,
+                expiry: *expiry,
+                marks: *marks,
+            }),
+            Body::Tombstone => BodyRef::Tombstone,
+        };
+        Self { version: entry.version, body }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,6 +161,66 @@ impl Key {
     }
 }
 
+/// A key whose bytes lie elsewhere, hashed: for whoever only asks for it and need not keep it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyRef<'a> {
+    bytes: &'a [u8],
+    digest: KeyDigest,
+}
+
+impl<'a> KeyRef<'a> {
+    /// As [`Key::new`], without a copy.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, KeyLengthError> {
+        if bytes.is_empty() || bytes.len() > KEY_BYTES_MAX {
+            return Err(KeyLengthError(bytes.len()));
+        }
+        Ok(Self { bytes, digest: KeyDigest::of(bytes) })
+    }
+
+    /// The key as sent.
+    #[inline]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its length in bytes, 1 to [`KEY_BYTES_MAX`].
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a key is never empty")]
+    pub fn len(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Its SHA-1, hashed once.
+    #[inline]
+    pub fn digest(self) -> KeyDigest {
+        self.digest
+    }
+
+    /// The arc of the ring that owns it.
+    #[inline]
+    pub fn partition(self) -> Partition {
+        self.digest.token().partition()
+    }
+
+    /// To be kept; the bytes are copied, and not hashed again.
+    pub fn to_key(self) -> Key {
+        Key { bytes: Bytes::copy_from_slice(self.bytes), digest: self.digest }
+    }
+}
+
+impl<'a> From<&'a Key> for KeyRef<'a> {
+    #[inline]
+    fn from(key: &'a Key) -> Self {
+        Self { bytes: &key.bytes, digest: key.digest }
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.bytes.escape_ascii())
+    }
+}
+
 impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))

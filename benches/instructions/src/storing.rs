@@ -4,10 +4,9 @@
 
 use std::hint::black_box;
 
-use bytes::Bytes;
 use memring_engine::store::{Change, Store, StoreConfig, Updated};
-use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
-use memring_protocol::key::Key;
+use memring_protocol::entry::{BodyRef, EntryRef, Expiry, ItemRef, Marks, UnixMillis, ValueRef};
+use memring_protocol::key::KeyRef;
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Slot, Stamp, Version};
 
 /// 2026-01-01.
@@ -43,22 +42,24 @@ pub(crate) fn run(case: &str, times: usize) -> bool {
 
 /// Reads of held items, each copied into the buffer of a reply.
 fn get(times: usize) {
-    let (store, keys) = (store_of(ROOMY_BYTES), keys(HELD));
+    let (store, names) = (store_of(ROOMY_BYTES), names(HELD));
+    let keys = keys(&names);
     fill(&store, &keys);
     let mut reply = Vec::with_capacity(VALUE_BYTES);
-    for key in keys.iter().cycle().take(times) {
+    for &key in keys.iter().cycle().take(times) {
         reply.clear();
         read(&store, key, &mut reply);
-        assert_eq!(reply.len(), VALUE_BYTES, "all are held");
     }
+    assert_eq!((reply.len(), store.stats().get_hits), (VALUE_BYTES, times as u64), "all are held");
 }
 
 /// Writes of held keys with values as long as before.
 fn overwrite(times: usize) {
-    let (store, keys) = (store_of(ROOMY_BYTES), keys(HELD));
+    let (store, names) = (store_of(ROOMY_BYTES), names(HELD));
+    let keys = keys(&names);
     fill(&store, &keys);
     let value = value();
-    for (number, key) in keys.iter().cycle().take(times).enumerate() {
+    for (number, &key) in keys.iter().cycle().take(times).enumerate() {
         write(&store, key, HELD + number, &value);
     }
     assert_eq!(store.stats().evictions, 0, "all are held");
@@ -67,46 +68,51 @@ fn overwrite(times: usize) {
 /// Writes of new keys into a full store: each evicts.
 fn evict(times: usize) {
     assert!(times <= NEW_MAX, "so many keys are made");
-    let (store, keys) = (store_of(TIGHT_BYTES), keys(FILLING + NEW_MAX));
+    let (store, names) = (store_of(TIGHT_BYTES), names(FILLING + NEW_MAX));
+    let keys = keys(&names);
     let (filling, new) = keys.split_at(FILLING);
     fill(&store, filling);
     let (before, value) = (store.stats().evictions, value());
     assert!(before > FILLING as u64 / 4, "it is full: {before}");
-    for (number, key) in new[..times].iter().enumerate() {
+    for (number, &key) in new[..times].iter().enumerate() {
         write(&store, key, FILLING + number, &value);
     }
     black_box(&store);
 }
 
 /// A client's read, its value into the buffer.
-fn read(store: &Store, key: &Key, reply: &mut Vec<u8>) {
-    store.with_item(NOW, black_box(key), true, |item| item.copy_value(reply));
+fn read(store: &Store, key: KeyRef<'_>, reply: &mut Vec<u8>) {
+    store.with_item(NOW, key, true, |item| item.copy_value(reply));
 }
 
 /// A client's write as its serializer makes it: write `number` of all.
-fn write(store: &Store, key: &Key, number: usize, value: &Bytes) {
+fn write(store: &Store, key: KeyRef<'_>, number: usize, value: &[u8]) {
     let stamp = Stamp(Stamp::at(NOW.0, slot()).0 + ((number as u64) << 10));
     let version = Version { ballot: Ballot::new(1, slot()), stamp };
-    let item = Item { value: value.clone(), flags: 0, cas: stamp.0, expiry: Expiry::NEVER, marks: Marks::NONE };
-    let entry = Entry { version, body: Body::Item(item) };
-    let (updated, ()) = store.update(NOW, black_box(key), |_| (Change::Put(entry), ()));
+    let value = ValueRef::Part(value);
+    let item = ItemRef { value, flags: 0, cas: stamp.0, expiry: Expiry::NEVER, marks: Marks::NONE };
+    let entry = EntryRef { version, body: BodyRef::Item(item) };
+    let (updated, ()) = store.update(NOW, key, |_| (Change::Write(entry), ()));
     assert_eq!(updated, Updated::Put);
 }
 
-fn fill(store: &Store, keys: &[Key]) {
+fn fill(store: &Store, keys: &[KeyRef<'_>]) {
     let value = value();
-    for (number, key) in keys.iter().enumerate() {
+    for (number, &key) in keys.iter().enumerate() {
         write(store, key, number, &value);
     }
 }
 
-fn value() -> Bytes {
-    Bytes::from(vec![b'v'; VALUE_BYTES])
+fn value() -> Vec<u8> {
+    vec![b'v'; VALUE_BYTES]
 }
 
-fn keys(count: usize) -> Vec<Key> {
-    let key = |number: usize| Key::copy_from(format!("bench:object:{number:017}").as_bytes()).expect("30 bytes");
-    (0..count).map(key).collect()
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("bench:object:{number:017}")).collect()
+}
+
+fn keys(names: &[String]) -> Vec<KeyRef<'_>> {
+    names.iter().map(|name| KeyRef::new(name.as_bytes()).expect("30 bytes")).collect()
 }
 
 fn store_of(memory_limit_bytes: usize) -> Store {

@@ -34,7 +34,7 @@ impl Node {
         let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
         let me = member(turn);
         let looked = order.looked.as_ref().filter(|(ballot, _)| *ballot == lead.ballot).map(|(_, found)| found);
-        let decide = |held: &Held<'_>| -> (store::Change, Applied) {
+        let decide = |held: &Held<'_>| -> (store::Change<'_>, Applied) {
             if held.promised() != lead.ballot {
                 return (store::Change::Keep, Applied::Deposed);
             }
@@ -113,7 +113,7 @@ fn member(turn: &Turn<'_>) -> Slot {
 /// What a change makes of a key.
 enum Made {
     /// A new version.
-    New(Outcome, store::Change, Entry),
+    New(Outcome, store::Change<'static>, Entry),
     /// None.
     Same(Outcome),
 }

@@ -5,7 +5,7 @@
 //! thousands of nearly empty ones would fill a megabyte.
 
 use hashbrown::HashTable;
-use memring_protocol::key::{Key, PARTITIONS, Partition, Token};
+use memring_protocol::key::{KeyRef, PARTITIONS, Partition, Token};
 use memring_protocol::version::{Ballot, Version};
 
 use super::accounting::allocation;
@@ -87,7 +87,7 @@ impl Index {
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, segments: &Segments, key: &Key) -> Option<u32> {
+    pub(super) fn find(&self, segments: &Segments, key: &KeyRef<'_>) -> Option<u32> {
         let token = key.digest().token();
         let (table, hash) = (&self.tables[self.table_of(token)], self.hash(token));
         // Tokens are 64 bits of SHA-1: two keys with the same one will hardly be met, but may.
@@ -99,7 +99,7 @@ impl Index {
     }
 
     #[cold]
-    fn find_among_alike(table: &HashTable<u32>, hash: u64, segments: &Segments, key: &Key) -> Option<u32> {
+    fn find_among_alike(table: &HashTable<u32>, hash: u64, segments: &Segments, key: &KeyRef<'_>) -> Option<u32> {
         table.find(hash, |&place| segments.record(place).has_key(key.as_bytes())).copied()
     }
 

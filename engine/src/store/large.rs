@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use memmap2::MmapMut;
+use memring_protocol::entry::ValueRef;
 
 use super::accounting::allocation;
 
@@ -47,8 +48,8 @@ impl Larges {
     }
 
     /// Keeps a value; its number is free for another one once it is removed.
-    pub(super) fn insert(&mut self, value: &Bytes) -> u32 {
-        let value = if value.len() < OWN_BYTES { copied(value) } else { value.clone() };
+    pub(super) fn insert(&mut self, value: ValueRef<'_>) -> u32 {
+        let value = if value.len() < OWN_BYTES { copied(&value) } else { value.to_bytes() };
         self.bytes += cost_of(value.len());
         if let Some(number) = self.free.pop() {
             self.values[number as usize] = Some(value);
@@ -85,7 +86,7 @@ impl Larges {
 }
 
 /// A copy in memory of its own: straight from the system, so that values of all sizes that come and go leave no gaps.
-fn copied(value: &Bytes) -> Bytes {
+fn copied(value: &[u8]) -> Bytes {
     match MmapMut::map_anon(value.len()) {
         Ok(mut memory) => {
             memory.copy_from_slice(value);
@@ -112,7 +113,7 @@ mod tests {
         let numbers: Vec<u32> = [&own, &part, &own]
             .map(|value| {
                 let most = larges.bytes() + larges.cost(value.len());
-                let number = larges.insert(value);
+                let number = larges.insert(ValueRef::Whole(value));
                 assert!(larges.bytes() <= most);
                 number
             })
@@ -122,7 +123,7 @@ mod tests {
         let full = larges.bytes();
         larges.remove(numbers[0]);
         assert_eq!(full - larges.bytes(), OWN_BYTES + PAGE_BYTES);
-        assert_eq!(larges.insert(&own), numbers[0]);
+        assert_eq!(larges.insert(ValueRef::Whole(&own)), numbers[0]);
         numbers.into_iter().for_each(|number| larges.remove(number));
         assert!(larges.bytes() < 1024);
     }

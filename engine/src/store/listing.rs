@@ -103,7 +103,7 @@ impl Store {
     pub fn listing(&self, now: UnixMillis, key: &Key) -> Result<Listing, Missing> {
         let moment = self.moment(now);
         let shard = self.lock(key.partition());
-        let place = shard.find(key).ok_or(Missing::Absent)?;
+        let place = shard.find(&key.into()).ok_or(Missing::Absent)?;
         let record = shard.record(place);
         match shard.listing_of(place).ok_or(Missing::Absent)? {
             _ if moment.is_flushed(record) => Err(Missing::Flushed),

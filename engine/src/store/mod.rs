@@ -49,9 +49,9 @@ mod writing;
 
 use std::cell::Cell;
 
-use memring_protocol::entry::{Entry, Item, Seen, UnixMillis};
+use memring_protocol::entry::{Entry, EntryRef, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::{Key, KeyRef, Partition};
 use memring_protocol::version::{Ballot, Version};
 
 pub use self::background::HotKey;
@@ -116,7 +116,7 @@ pub enum Applied {
 
 /// What a read-modify-write wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum Change<'a> {
     /// Nothing.
     Keep,
     /// Nothing but to take note that the item was read.
@@ -131,6 +131,8 @@ pub enum Change {
     /// Hold this instead. Its version must be above [`Held::version`] (asserted), and its stamp above the flush floor
     /// (else it is absent at once).
     Put(Entry),
+    /// As [`Change::Put`], its value copied from where it lies.
+    Write(EntryRef<'a>),
 }
 
 /// What became of a [`Change`].
@@ -206,16 +208,16 @@ impl Store {
 
     /// A live item for a client's read, as by [`Store::fetch`], shown under its shard's lock: `look` must be short and
     /// must not call the store.
-    pub fn with_item<R>(
+    pub fn with_item<'k, R>(
         &self,
         now: UnixMillis,
-        key: &Key,
+        key: impl Into<KeyRef<'k>>,
         noticed: bool,
         look: impl FnOnce(&ItemView<'_>) -> R,
     ) -> Option<R> {
-        let moment = self.moment(now);
+        let (moment, key) = (self.moment(now), key.into());
         let mut shard = self.lock(key.partition());
-        let place = shard.fetch(moment, key)?;
+        let place = shard.fetch(moment, &key)?;
         let view = ItemView::new(&shard, place, now);
         let (found, size) = (look(&view), view.size());
         if noticed {
@@ -229,7 +231,7 @@ impl Store {
     pub fn read(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<(Entry, Seen)> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let place = shard.find_live(moment, key, noticed)?;
+        let place = shard.find_live(moment, &key.into(), noticed)?;
         let found = (shard.entry(place), shard.record(place).seen(now));
         if noticed {
             shard.notice(moment, place);
@@ -246,7 +248,7 @@ impl Store {
     pub fn version(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<Version> {
         let moment = self.moment(now);
         let mut shard = self.lock(key.partition());
-        let place = shard.find_live(moment, key, noticed)?;
+        let place = shard.find_live(moment, &key.into(), noticed)?;
         if noticed {
             shard.notice(moment, place);
         }
@@ -257,10 +259,16 @@ impl Store {
     ///
     /// With a fence it is refused when the partition has promised a ballot above, and raises the promise to the fence
     /// otherwise, even if the entry is superseded. Without one the version alone decides.
-    pub fn apply(&self, now: UnixMillis, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
-        let moment = self.moment(now);
+    pub fn apply<'a>(
+        &self,
+        now: UnixMillis,
+        key: impl Into<KeyRef<'a>>,
+        fence: Option<Ballot>,
+        entry: impl Into<EntryRef<'a>>,
+    ) -> Applied {
+        let (moment, key) = (self.moment(now), key.into());
         let mut shard = self.lock(key.partition());
-        let applied = shard.apply(moment, key, fence, entry);
+        let applied = shard.apply(moment, &key, fence, &entry.into());
         self.heed_evictions(&shard);
         // Freeing a gigabyte takes its time: not under the lock.
         let gone = shard.larges.take_gone();
@@ -274,10 +282,15 @@ impl Store {
     /// # Panics
     ///
     /// When `decide` puts a version that is not above [`Held::version`]: the caller lost the order of writes.
-    pub fn update<R>(&self, now: UnixMillis, key: &Key, decide: impl FnOnce(&Held<'_>) -> (Change, R)) -> (Updated, R) {
-        let moment = self.moment(now);
+    pub fn update<'a, R>(
+        &self,
+        now: UnixMillis,
+        key: impl Into<KeyRef<'a>>,
+        decide: impl FnOnce(&Held<'_>) -> (Change<'a>, R),
+    ) -> (Updated, R) {
+        let (moment, key) = (self.moment(now), key.into());
         let mut shard = self.lock(key.partition());
-        let place = shard.index.find(&shard.segments, key);
+        let place = shard.index.find(&shard.segments, &key);
         let held = Held { place, shard: &shard, partition: key.partition(), moment, met_dead: Cell::new(false) };
         let version = held.version();
         let (change, result) = decide(&held);
@@ -286,7 +299,8 @@ impl Store {
         {
             shard.count_dead(moment, place);
         }
-        let (entry, amends, noticed) = match change {
+        let made;
+        let (entry, amends, noticed) = match &change {
             Change::Keep => return (Updated::Kept, result),
             Change::Notice => {
                 if let Some(place) = place {
@@ -294,11 +308,18 @@ impl Store {
                 }
                 return (Updated::Kept, result);
             }
-            Change::Put(entry) => (entry, false, false),
-            Change::Amend { entry, noticed } => (entry, true, noticed),
+            Change::Write(entry) => (entry, false, false),
+            Change::Put(entry) => {
+                made = EntryRef::from(entry);
+                (&made, false, false)
+            }
+            Change::Amend { entry, noticed } => {
+                made = EntryRef::from(entry);
+                (&made, true, *noticed)
+            }
         };
         assert!(version.is_none_or(|version| entry.version > version), "a new version is above the one it replaces");
-        let kept = shard.keep(moment, key, place.zip(version), &entry, amends);
+        let kept = shard.keep(moment, &key, place.zip(version), entry, amends);
         if noticed && let Ok(place) = kept {
             shard.notice(moment, place);
         }

@@ -367,10 +367,10 @@ mod tests {
             for term in [Term::Number(513), Term::Whole(Ballot(u64::MAX))] {
                 for (value_len, (home, large)) in [0, 1, 3000, 70_000].into_iter().zip(homes.into_iter().cycle()) {
                     let entry = entry(flags, cas, expiry, marks, &vec![1; value_len]);
-                    let shape = Shape::of(&key, &entry, term, large.is_some());
+                    let shape = Shape::of(&(&key).into(), &(&entry).into(), term, large.is_some());
                     let history = History { fetched: true, frequency: 2, accessed_s: 5 };
                     let mut head = vec![0; shape.head_len];
-                    shape.write_head(&mut head, &key, &entry, &Written { term, home, history });
+                    shape.write_head(&mut head, &(&key).into(), &(&entry).into(), &Written { term, home, history });
                     let record = Record::new(&head);
                     assert_eq!((record.flags(), record.cas()), (flags, Some(cas)));
                     assert_eq!((record.expiry(), record.marks()), (expiry, marks));
@@ -384,10 +384,10 @@ mod tests {
             }
         }
         let tombstone = Entry { version: Version::default(), body: Body::Tombstone };
-        let shape = Shape::of(&key, &tombstone, Term::Number(0), false);
+        let shape = Shape::of(&(&key).into(), &(&tombstone).into(), Term::Number(0), false);
         let written = Written { term: Term::Number(0), home: Home::Log, history: History::beginning(NOW) };
         let mut head = vec![0; shape.head_len];
-        shape.write_head(&mut head, &key, &tombstone, &written);
+        shape.write_head(&mut head, &(&key).into(), &(&tombstone).into(), &written);
         let record = Record::new(&head);
         assert!(record.is_tombstone() && record.cas().is_none() && record.key() == key.as_bytes());
     }
@@ -396,10 +396,10 @@ mod tests {
     fn reads_and_death_do_not_disturb_the_rest() {
         let key = Key::copy_from(b"k").expect("a key");
         let entry = entry(1, 2, Expiry::at(3), Marks::WON, b"v");
-        let shape = Shape::of(&key, &entry, Term::Number(1), false);
+        let shape = Shape::of(&(&key).into(), &(&entry).into(), Term::Number(1), false);
         let written = Written { term: Term::Number(1), home: Home::Log, history: History::beginning(UnixMillis(0)) };
         let mut bytes = vec![0; shape.head_len];
-        shape.write_head(&mut bytes, &key, &entry, &written);
+        shape.write_head(&mut bytes, &(&key).into(), &(&entry).into(), &written);
         for expected in [1, 2, 3, 3] {
             note_fetch(&mut bytes, NOW);
             let record = Record::new(&bytes);

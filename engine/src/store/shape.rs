@@ -2,8 +2,8 @@
 //!
 //! Must not know where it is written.
 
-use memring_protocol::entry::{Body, Entry, Expiry, Marks};
-use memring_protocol::key::Key;
+use memring_protocol::entry::{BodyRef, EntryRef, Expiry, Marks};
+use memring_protocol::key::KeyRef;
 
 use super::record::{
     ACCESS_AT, FETCHED, FIXED_BYTES, FREQUENCY_SHIFT, HAS_BALLOT, HAS_CAS, HAS_EXPIRY, HAS_FLAGS, HAS_LARGE, HAS_LONG,
@@ -23,12 +23,12 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Of an entry whose value goes beside the log if `is_large`.
-    pub(super) fn of(key: &Key, entry: &Entry, term: Term, is_large: bool) -> Self {
+    pub(super) fn of(key: &KeyRef<'_>, entry: &EntryRef<'_>, term: Term, is_large: bool) -> Self {
         let mut tag = if matches!(term, Term::Whole(_)) { HAS_BALLOT } else { 0 };
         let mut value_len = 0;
         match &entry.body {
-            Body::Tombstone => tag |= TOMBSTONE,
-            Body::Item(item) => {
+            BodyRef::Tombstone => tag |= TOMBSTONE,
+            BodyRef::Item(item) => {
                 let set = |bit: u16, wanted: bool| if wanted { bit } else { 0 };
                 value_len = if is_large { 0 } else { item.value.len() };
                 tag |= set(HAS_FLAGS, item.flags != 0)
@@ -55,7 +55,7 @@ impl Shape {
 
     /// Writes the head of a record over the first [`Shape::head_len`] bytes. The entry is the one that the shape was
     /// taken of.
-    pub(super) fn write_head(&self, into: &mut [u8], key: &Key, entry: &Entry, written: &Written) {
+    pub(super) fn write_head(&self, into: &mut [u8], key: &KeyRef<'_>, entry: &EntryRef<'_>, written: &Written) {
         let into = &mut into[..self.head_len];
         let (fixed, mut rest) = into.split_first_chunk_mut::<FIXED_BYTES>().expect("a head has the fixed fields");
         let History { fetched, frequency, accessed_s } = written.history;
@@ -75,7 +75,7 @@ impl Shape {
     }
 
     #[cold]
-    fn write_rare<'a>(&self, mut into: &'a mut [u8], entry: &Entry, written: &Written) -> &'a mut [u8] {
+    fn write_rare<'a>(&self, mut into: &'a mut [u8], entry: &EntryRef<'_>, written: &Written) -> &'a mut [u8] {
         let mut put = |field: &[u8]| {
             let (at, rest) = std::mem::take(&mut into).split_at_mut(field.len());
             at.copy_from_slice(field);
@@ -84,7 +84,7 @@ impl Shape {
         if let Term::Whole(ballot) = written.term {
             put(&ballot.0.to_le_bytes());
         }
-        if let Body::Item(item) = &entry.body {
+        if let BodyRef::Item(item) = &entry.body {
             if self.tag & HAS_FLAGS != 0 {
                 put(&item.flags.to_le_bytes());
             }

@@ -3,8 +3,8 @@
 //! Must not know other shards or locks. `reading` says what a record holds, `writing` keeps entries, `evict` makes room,
 //! `walk` pages, `sweep` finds what is over; this file finds, moves, removes.
 
-use memring_protocol::entry::{Body, Entry, UnixMillis};
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::entry::{BodyRef, EntryRef, UnixMillis};
+use memring_protocol::key::{KeyRef, Partition};
 use memring_protocol::version::{Ballot, Stamp};
 
 use super::classes::Classes;
@@ -173,12 +173,12 @@ impl Shard {
     }
 
     /// The record of a key, dead or alive.
-    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<u32> {
         self.index.find(&self.segments, key)
     }
 
     /// The record of a key unless it is dead: then it is reclaimed, and counted if a client asked.
-    pub(super) fn find_live(&mut self, moment: Moment, key: &Key, counts: bool) -> Option<u32> {
+    pub(super) fn find_live(&mut self, moment: Moment, key: &KeyRef<'_>, counts: bool) -> Option<u32> {
         let place = self.find(key)?;
         if moment.is_dead(self.record(place)) {
             if counts {
@@ -192,7 +192,7 @@ impl Shard {
 
     /// A client's read: counts.
     #[inline(always)]
-    pub(super) fn fetch(&mut self, moment: Moment, key: &Key) -> Option<u32> {
+    pub(super) fn fetch(&mut self, moment: Moment, key: &KeyRef<'_>) -> Option<u32> {
         let Some(place) = self.index.find(&self.segments, key) else {
             self.stats.get_misses += 1;
             return None;
@@ -253,7 +253,13 @@ impl Shard {
     }
 
     /// Keeps an entry if it is newer than what is held and its term still stands.
-    pub(super) fn apply(&mut self, moment: Moment, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
+    pub(super) fn apply(
+        &mut self,
+        moment: Moment,
+        key: &KeyRef<'_>,
+        fence: Option<Ballot>,
+        entry: &EntryRef<'_>,
+    ) -> Applied {
         if let Some(ballot) = fence
             && let Err(promised) = self.promise(key.partition(), ballot)
         {
@@ -345,9 +351,9 @@ impl Shard {
 }
 
 /// Whether an entry is the held item with its value unchanged.
-fn same_value(held: Record<'_>, entry: &Entry) -> bool {
+fn same_value(held: Record<'_>, entry: &EntryRef<'_>) -> bool {
     match &entry.body {
-        Body::Item(item) => held.cas() == Some(item.cas),
-        Body::Tombstone => false,
+        BodyRef::Item(item) => held.cas() == Some(item.cas),
+        BodyRef::Tombstone => false,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Must not know how room is made, nor who ordered the entries.
 
-use memring_protocol::entry::{Body, Entry};
-use memring_protocol::key::Key;
+use memring_protocol::entry::{BodyRef, EntryRef};
+use memring_protocol::key::KeyRef;
 use memring_protocol::version::{Stamp, Version};
 
 use super::counting::Counted;
@@ -15,8 +15,8 @@ use super::shard::{Moment, NoRoom, Queue, Shard};
 
 /// An entry about to be written.
 struct Draft<'a> {
-    key: &'a Key,
-    entry: &'a Entry,
+    key: &'a KeyRef<'a>,
+    entry: &'a EntryRef<'a>,
     term: Term,
     shape: Shape,
     is_large: bool,
@@ -43,8 +43,8 @@ impl Draft<'_> {
 
     fn value(&self) -> &[u8] {
         match &self.entry.body {
-            Body::Item(item) if !self.is_large => &item.value,
-            Body::Item(_) | Body::Tombstone => &[],
+            BodyRef::Item(item) if !self.is_large => &item.value,
+            BodyRef::Item(_) | BodyRef::Tombstone => &[],
         }
     }
 }
@@ -56,12 +56,12 @@ impl Shard {
     pub(super) fn keep(
         &mut self,
         moment: Moment,
-        key: &Key,
+        key: &KeyRef<'_>,
         held: Option<(u32, Version)>,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         amends: bool,
     ) -> Result<u32, NoRoom> {
-        let is_item = matches!(entry.body, Body::Item(_));
+        let is_item = matches!(entry.body, BodyRef::Item(_));
         if is_item && key.len() + entry.value_len() > self.item_bytes_max {
             self.stats.too_large += 1;
             return Err(NoRoom::TooLarge);
@@ -79,13 +79,13 @@ impl Shard {
     fn overwrite(
         &mut self,
         moment: Moment,
-        key: &Key,
+        key: &KeyRef<'_>,
         place: u32,
         version: Version,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         amends: bool,
     ) -> Option<u32> {
-        let Body::Item(item) = &entry.body else { return None };
+        let BodyRef::Item(item) = &entry.body else { return None };
         let (number, offset) = self.segments.split(place);
         let segment = self.segments.get(number);
         let (record, queue) = (segment.record(offset), segment.queue);
@@ -120,12 +120,12 @@ impl Shard {
     fn append(
         &mut self,
         moment: Moment,
-        key: &Key,
+        key: &KeyRef<'_>,
         held: Option<u32>,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         amends: bool,
     ) -> Result<u32, NoRoom> {
-        let is_item = matches!(entry.body, Body::Item(_));
+        let is_item = matches!(entry.body, BodyRef::Item(_));
         let held_item = held.map(|place| self.record(place)).filter(|held| is_item && !held.is_tombstone());
         let amends = amends && held_item.is_some_and(|held| !moment.is_dead(held));
         let history = history(moment, held_item, amends);
@@ -163,8 +163,8 @@ impl Shard {
         }
         let draft = &*draft;
         let home = match &draft.entry.body {
-            Body::Item(item) if draft.is_large => Home::Large(self.larges.insert(&item.value)),
-            Body::Item(_) | Body::Tombstone => Home::Log,
+            BodyRef::Item(item) if draft.is_large => Home::Large(self.larges.insert(item.value)),
+            BodyRef::Item(_) | BodyRef::Tombstone => Home::Log,
         };
         let write_head = |into: &mut [u8]| draft.write_head(into, home);
         let (head_len, log) = (draft.shape.head_len, &mut self.logs[queue as usize]);
@@ -189,7 +189,7 @@ impl Shard {
     /// Where a record starts: an item in the queue that it is in already; a new one on probation, unless the ghost queue
     /// remembers its key.
     fn queue_for(&mut self, held: Option<u32>, draft: &Draft<'_>) -> Queue {
-        if matches!(draft.entry.body, Body::Tombstone) {
+        if matches!(draft.entry.body, BodyRef::Tombstone) {
             return Queue::Tombstones;
         }
         match held.map(|place| self.queue(place)) {
@@ -219,7 +219,7 @@ impl Shard {
             self.terms.leave(number);
         }
         self.stats.out_of_memory += 1;
-        if matches!(draft.entry.body, Body::Item(_)) {
+        if matches!(draft.entry.body, BodyRef::Item(_)) {
             let size = super::item_size(draft.key.len(), draft.entry.value_len());
             self.classes.of_size(size).out_of_memory += 1;
         }

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use memring_engine::store::{Applied, Change, Missing, Updated};
-use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks};
+use memring_protocol::entry::{Body, Entry, EntryRef, Expiry, Item, Marks};
 use memring_protocol::version::{Slot, Stamp, Version};
 
 use super::flow::Flow;
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// One read-modify-write: the map says what it must see, `change` what it does with a version above.
-    pub(crate) fn update(&mut self, key: u16, change: impl FnOnce(&mut Self, Version) -> Change) {
+    pub(crate) fn update(&mut self, key: u16, change: impl FnOnce(&mut Self, Version) -> Change<'static>) {
         let (now, before) = (self.now, self.before(key));
         let record = self.model.records.get(&key);
         let (version, live) = (record.map(|record| record.entry.version), self.model.live(now, key).cloned());
@@ -135,6 +135,11 @@ impl World {
         let stamp = self.stamp(0).max(above);
         let change = change(self, Version { ballot: top, stamp });
         let wanted = change.clone();
+        // Every other key's value is copied from where it lies.
+        let change = match &wanted {
+            Change::Put(entry) if key % 2 == 1 => Change::Write(EntryRef::from(entry)),
+            _ => change,
+        };
         let ((updated, seen), flow) = self.call(Some(key), |store| {
             store.update(now, name(key), |held| (change, (held.version(), held.entry(), held.seen(), held.promised())))
         });
@@ -153,6 +158,7 @@ impl World {
                 return;
             }
             Change::Put(entry) => (entry, false, false),
+            Change::Write(entry) => (entry.to_entry(), false, false),
             Change::Amend { entry, noticed } => (entry, before == Before::Item, noticed),
         };
         let end = match updated {
