@@ -23,6 +23,9 @@ pub(super) const REPLY_FRAGMENT_KIND: u8 = 0x86;
 pub(super) const REPLY_LEAVE_KIND: u8 = 0x07;
 pub(super) const REQUEST_LEAVE_KIND: u8 = 0x87;
 
+/// The kind of a frame that is many messages: no [`Kind`] either.
+pub(super) const ACKNOWLEDGEMENTS_KIND: u8 = 0x88;
+
 /// Replies have this bit, requests do not.
 const REPLY_BIT: u8 = 0x80;
 
