@@ -227,14 +227,14 @@ fn acknowledgements_in_one_frame_have_these_bytes() {
         (0, Acknowledgement::Held { synced: true }),
         (3, Acknowledgement::Held { synced: true }),
         (4, Acknowledgement::Fenced(Ballot(7))),
-        (258, Acknowledgement::Held { synced: true }),
-        (513, Acknowledgement::Held { synced: true }),
+        ((254 << 20) + 2, Acknowledgement::Held { synced: true }),
+        (513 << 20, Acknowledgement::Held { synced: true }),
     ] {
         batch.push(RequestId(ID.0 + behind), said, &mut bytes);
     }
     batch.end(&mut bytes);
-    let (fenced, held) = ("ff0502030405060708020700000000000000", "ff02040304050607080101");
-    assert_eq!(hex(&bytes), format!("2000000001880000 0102030405060708 0003{fenced}fe{held}").replace(' ', ""));
+    let (fenced, held) = ("ff0502030405060708020700000000000000", "ff01021324050607080101");
+    assert_eq!(hex(&bytes), format!("2300000001880000 0102030405060708 00000003{fenced}fefe{held}").replace(' ', ""));
 }
 
 #[test]

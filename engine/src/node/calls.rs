@@ -22,7 +22,8 @@ pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Threads number their calls apart, so that an answer that goes astray is not taken for another's.
 const THREAD_SHIFT: u32 = 48;
 
-/// Below the thread's number comes one that tells apart what was asked from one place, then the place's.
+/// Below the thread's number comes one that tells apart what was asked from one place, then the place's: in this order, and
+/// with so many bits for places, ids make short acknowledgements.
 const GENERATION_SHIFT: u32 = 20;
 const GENERATIONS: u32 = (1 << (THREAD_SHIFT - GENERATION_SHIFT)) - 1;
 

@@ -1,12 +1,15 @@
-//! Many acknowledgements in one frame: about a byte each.
+//! Many acknowledgements in one frame: two bytes each where all is well.
 //!
-//! A home acknowledges most of what a link brings in one turn, in the order of the requests, and in the same words. Goes
-//! only to peers that know [`ACKNOWLEDGEMENTS`](super::ACKNOWLEDGEMENTS): an older one gets a frame for each.
+//! A home acknowledges most of what a link brings in one turn, in the order of the requests, and in the same words. Who
+//! asks counts its requests in the upper bits of their ids; the lower [`PLACE_BITS`] say where it keeps them, and are near
+//! each other. Other ids are spelled out. Goes only to peers that know [`ACKNOWLEDGEMENTS`](super::ACKNOWLEDGEMENTS): an
+//! older one gets a frame for each.
 //!
 //! ```text
-//! header  kind 0x88, request id: where the ids of the words begin
+//! header  kind 0x88, request id: that before the first word's
 //! body    words, at least one, at most limits::ACKNOWLEDGEMENTS_BYTES_MAX bytes:
-//!         0x00..=0xfe       held and synced: the request so many ids behind the one before it
+//!         0x00..=0xfe, i8   held and synced: the count is so much above that of the request before it, the place so
+//!                           much above or below its
 //!         0xff, id u64, acknowledgement (see `replicate`)
 //! ```
 //!
@@ -19,6 +22,9 @@ use super::header::{ACKNOWLEDGEMENTS_KIND, HEADER_BYTES, put_header};
 use super::{FrameError, WIRE_VERSION, replicate};
 use crate::limits::ACKNOWLEDGEMENTS_BYTES_MAX;
 use crate::message::{Acknowledgement, RequestId};
+
+/// Bits of a request's id that are no count: [`RequestId`].
+const PLACE_BITS: u32 = 20;
 
 /// The word that is followed by an id and an acknowledgement; those below are distances.
 const SPELLED_OUT: u8 = 0xff;
@@ -46,9 +52,10 @@ impl Batch {
             put_header(WIRE_VERSION, 0, ACKNOWLEDGEMENTS_KIND, id, &mut self.frame);
             self.before = id.0;
         }
-        match (acknowledgement, id.0.checked_sub(self.before)) {
-            (Acknowledgement::Held { synced: true }, Some(behind)) if behind < u64::from(SPELLED_OUT) => {
-                self.frame.put_u8(behind as u8);
+        match (acknowledgement, Distance::between(self.before, id.0)) {
+            (Acknowledgement::Held { synced: true }, Some(Distance { count, place })) => {
+                self.frame.put_u8(count);
+                self.frame.put_i8(place);
             }
             _ => {
                 self.frame.put_u8(SPELLED_OUT);
@@ -74,6 +81,34 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         self.frame.len()
     }
+}
+
+/// How far an id is from the one before it.
+#[derive(Clone, Copy)]
+struct Distance {
+    count: u8,
+    place: i8,
+}
+
+impl Distance {
+    /// `None` if it is too far.
+    fn between(before: u64, id: u64) -> Option<Self> {
+        let count =
+            (id >> PLACE_BITS).checked_sub(before >> PLACE_BITS).filter(|count| *count < u64::from(SPELLED_OUT))?;
+        let place = i8::try_from(place_of(id) - place_of(before)).ok()?;
+        Some(Self { count: count as u8, place })
+    }
+
+    /// `None` if there is no such id.
+    fn from(self, before: u64) -> Option<u64> {
+        let count = (before >> PLACE_BITS) + u64::from(self.count);
+        let place = u64::try_from(place_of(before) + i64::from(self.place)).ok()?;
+        (count >> (u64::BITS - PLACE_BITS) == 0 && place >> PLACE_BITS == 0).then_some(count << PLACE_BITS | place)
+    }
+}
+
+fn place_of(id: u64) -> i64 {
+    (id & ((1 << PLACE_BITS) - 1)) as i64
 }
 
 /// The words of one frame, in the order that they were put. All of them have been read once: none can be wrong.
@@ -102,7 +137,9 @@ impl<'a> Acknowledgements<'a> {
             let (id, acknowledgement) = (reader.u64()?, replicate::take_acknowledgement(&mut reader)?);
             (id, acknowledgement, *reader.rest())
         } else {
-            let id = self.before.checked_add(u64::from(word));
+            let (&place, rest) = rest.split_first().ok_or(FrameError::Short)?;
+            let distance = Distance { count: word, place: place as i8 };
+            let id = distance.from(self.before);
             let id = id.ok_or(FrameError::Value { what: "distance of a request", value: u64::from(word) })?;
             (id, Acknowledgement::Held { synced: true }, rest)
         };

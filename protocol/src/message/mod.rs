@@ -18,7 +18,8 @@ use crate::key::{Key, KeyRef, Partition};
 use crate::ring::{Epoch, NodeName};
 use crate::version::{Ballot, Slot, Stamp, Version};
 
-/// Pairs a reply with its request; unique on the node that asked.
+/// Pairs a reply with its request; unique on the node that asked, and its own business. Acknowledgements are short where the
+/// upper 44 bits of ids go up and the lower 20 stay near each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
