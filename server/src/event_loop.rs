@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::message::{Message, Reply, Request, RequestId};
+use memring_protocol::frame::Acknowledgements;
+use memring_protocol::message::{Message, ReplicateRef, Reply, Request, RequestId};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -29,6 +30,32 @@ pub(crate) trait Machine: 'static {
     fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>);
     fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>);
     fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>);
+
+    /// A replicate that lies where the link has it. For a machine that gets few, the same as any other request.
+    fn on_peer_replicate(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        replicate: &ReplicateRef<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        self.on_peer_request(now, link, id, Request::Replicate(replicate.to_replicate()), fx);
+    }
+
+    /// Acknowledgements that came together.
+    fn on_peer_acknowledgements(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        acknowledgements: Acknowledgements<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        for (id, said) in acknowledgements {
+            self.on_peer_reply(now, from, id, Reply::Replicate(said), fx);
+        }
+    }
+
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>);
     fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>);
     fn next_deadline(&self) -> Option<Mono>;
@@ -110,6 +137,7 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
             match effect {
                 Effect::Send(peer, message) => self.send(peer, &message),
                 Effect::Answer(link, message) => self.links.answer(link, &message),
+                Effect::Acknowledge(link, id, said) => self.links.acknowledge(link, id, said),
                 other => self.surroundings.perform(other),
             }
         }
@@ -165,6 +193,27 @@ impl Machine for Node {
 
     fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>) {
         Self::on_peer_moved(self, now, from, id, fx);
+    }
+
+    fn on_peer_replicate(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        replicate: &ReplicateRef<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        Self::on_peer_replicate(self, now, link, id, replicate, fx);
+    }
+
+    fn on_peer_acknowledgements(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        acknowledgements: Acknowledgements<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        Self::on_peer_acknowledgements(self, now, from, acknowledgements, fx);
     }
 
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {

@@ -2,9 +2,9 @@
 //!
 //! Must not know how a message is laid out, but for the header of its frame.
 
-use bytes::{BufMut, BytesMut};
-use memring_protocol::frame::{HEADER_BYTES, encode};
-use memring_protocol::message::{Acknowledgement, Message, Reply, RequestId};
+use bytes::BytesMut;
+use memring_protocol::frame::{Batch, HEADER_BYTES};
+use memring_protocol::message::{Acknowledgement, RequestId};
 use memring_protocol::text::{Command, Step, StoreVerb, TextLimits, encode_store, parse};
 
 use crate::ring::{NODES, Ring};
@@ -58,12 +58,11 @@ fn coordinator(times: usize) {
     write_all(&mut ring, &commands);
     let led = led_by_the_first(&mut ring, &commands);
     let before = ring.answered;
-    let mut acknowledgements = Acknowledgements::new();
     for (number, command) in led.iter().copied().cycle().take(times).enumerate() {
         ring.request(0, command);
         if (number + 1) % AT_ONCE == 0 {
             for home in 1..NODES {
-                acknowledgements.answer(&mut ring, home);
+                acknowledge(&mut ring, home);
             }
         }
     }
@@ -118,36 +117,20 @@ fn led_by_the_first<'a, 'b>(ring: &mut Ring, commands: &'a [Command<'b>]) -> Vec
     led
 }
 
-/// What the other homes say, made up from one of their words.
-struct Acknowledgements {
-    word: BytesMut,
-    frames: BytesMut,
-}
-
-impl Acknowledgements {
-    fn new() -> Self {
-        let held = Reply::Replicate(Acknowledgement::Held { synced: true });
-        let mut word = BytesMut::new();
-        encode(&Message::Reply(RequestId(0), held), &mut word).expect("it fits");
-        Self { word, frames: BytesMut::with_capacity(1 << 16) }
+/// Acknowledges all that is on the way to `home`, in place of it, and lets the first node hear it.
+fn acknowledge(ring: &mut Ring, home: usize) {
+    let (mut batch, mut said) = (Batch::default(), BytesMut::new());
+    let frames = ring.take_requests(0, home);
+    let mut rest = &frames[..];
+    while let Some((header, _)) = rest.split_first_chunk::<HEADER_BYTES>() {
+        let number =
+            |at: usize| header[at..].iter().take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        batch.push(RequestId(number(8)), Acknowledgement::Held { synced: true }, &mut said);
+        rest = &rest[HEADER_BYTES + (number(0) as u32) as usize..];
     }
-
-    /// Acknowledges all that is on the way to `home`, and lets the first node hear it.
-    fn answer(&mut self, ring: &mut Ring, home: usize) {
-        self.frames.clear();
-        let frames = ring.take_requests(0, home);
-        let mut rest = &frames[..];
-        while let Some((header, _)) = rest.split_first_chunk::<HEADER_BYTES>() {
-            let [a, b, c, d, .., _, _, _, _, _, _, _, _] = *header;
-            let body_len = u32::from_le_bytes([a, b, c, d]) as usize;
-            self.frames.put_slice(&self.word[..8]);
-            self.frames.put_slice(&header[8..]);
-            self.frames.put_slice(&self.word[HEADER_BYTES..]);
-            rest = &rest[HEADER_BYTES + body_len..];
-        }
-        ring.put_replies(home, 0, &self.frames);
-        assert!(ring.hear_replies(home, 0));
-    }
+    batch.end(&mut said);
+    ring.put_replies(home, 0, &said);
+    assert!(ring.hear_replies(home, 0));
 }
 
 fn requests() -> Vec<BytesMut> {

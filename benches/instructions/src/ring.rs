@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use memring_engine::node::{Control, Effect, LinkId, Node, Settings, Shared, Ticket};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::frame::{Streams, Taken, encode_in_pieces};
+use memring_protocol::frame::{Batch, InPlace, Streams, Taken, encode_in_pieces, read_in_place};
 use memring_protocol::message::Message;
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Response};
@@ -39,6 +39,7 @@ struct Place {
 struct Way {
     bytes: BytesMut,
     streams: Streams,
+    batch: Batch,
 }
 
 /// The ring.
@@ -86,7 +87,8 @@ impl Ring {
             let shared = Shared::new(settings(node));
             Place { control: Control::new(Arc::clone(&shared)), worker: Node::new(Arc::clone(&shared), 0), shared }
         };
-        let way = || Way { bytes: BytesMut::with_capacity(LINK_BYTES), streams: Streams::default() };
+        let way =
+            || Way { bytes: BytesMut::with_capacity(LINK_BYTES), streams: Streams::default(), batch: Batch::default() };
         let ways = || std::array::from_fn(|_| std::array::from_fn(|_| way()));
         let mut ring = Self {
             places: (0..NODES).map(place).collect(),
@@ -172,37 +174,54 @@ impl Ring {
 
     /// What `from` has asked `to`, as the link's task hands it over; false if there was nothing.
     pub(crate) fn hear_requests(&mut self, from: usize, to: usize) -> bool {
-        let mut any = false;
-        while let Some(taken) = {
-            let way = &mut self.requests[from][to];
-            way.streams.take(&mut way.bytes)
+        let (link, now) = (LinkId(from as u64), self.now);
+        let (way, worker) = (&mut self.requests[from][to], &mut self.places[to].worker);
+        if way.bytes.is_empty() {
+            return false;
         }
-        .expect("a frame")
-        {
-            any = true;
-            let Taken::Message(Message::Request(id, request)) = taken else { panic!("not a request: {taken:?}") };
-            let link = LinkId(from as u64);
-            self.places[to].worker.on_peer_request(self.now, link, id, request, &mut self.effects);
-            self.perform(to);
+        loop {
+            if let Some((read, frame_len)) = read_in_place(&way.bytes).expect("a frame") {
+                let InPlace::Replicate(id, replicate) = read else { panic!("not a request: {read:?}") };
+                worker.on_peer_replicate(now, link, id, &replicate, &mut self.effects);
+                way.bytes.advance(frame_len);
+                continue;
+            }
+            match way.streams.take(&mut way.bytes).expect("a frame") {
+                Some(Taken::Message(Message::Request(id, request))) => {
+                    worker.on_peer_request(now, link, id, request, &mut self.effects);
+                }
+                Some(other) => panic!("not a request: {other:?}"),
+                None => break,
+            }
         }
-        any
+        self.perform(to);
+        true
     }
 
     /// What `from` has answered `to`.
     pub(crate) fn hear_replies(&mut self, from: usize, to: usize) -> bool {
-        let mut any = false;
-        while let Some(taken) = {
-            let way = &mut self.replies[from][to];
-            way.streams.take(&mut way.bytes)
+        let now = self.now;
+        let (way, worker) = (&mut self.replies[from][to], &mut self.places[to].worker);
+        if way.bytes.is_empty() {
+            return false;
         }
-        .expect("a frame")
-        {
-            any = true;
-            let Taken::Message(Message::Reply(id, reply)) = taken else { panic!("not a reply: {taken:?}") };
-            self.places[to].worker.on_peer_reply(self.now, address(from), id, reply, &mut self.effects);
-            self.perform(to);
+        loop {
+            if let Some((read, frame_len)) = read_in_place(&way.bytes).expect("a frame") {
+                let InPlace::Acknowledgements(said) = read else { panic!("not a reply: {read:?}") };
+                worker.on_peer_acknowledgements(now, address(from), said, &mut self.effects);
+                way.bytes.advance(frame_len);
+                continue;
+            }
+            match way.streams.take(&mut way.bytes).expect("a frame") {
+                Some(Taken::Message(Message::Reply(id, reply))) => {
+                    worker.on_peer_reply(now, address(from), id, reply, &mut self.effects);
+                }
+                Some(other) => panic!("not a reply: {other:?}"),
+                None => break,
+            }
         }
-        any
+        self.perform(to);
+        true
     }
 
     fn perform(&mut self, node: usize) {
@@ -210,9 +229,16 @@ impl Ring {
             match effect {
                 Effect::Send(peer, message) => put(&message, &mut self.requests[node][node_at(peer)]),
                 Effect::Answer(link, message) => put(&message, &mut self.replies[node][link.0 as usize]),
+                Effect::Acknowledge(link, id, said) => {
+                    let way = &mut self.replies[node][link.0 as usize];
+                    way.batch.push(id, said, &mut way.bytes);
+                }
                 Effect::Respond(_, Response::Stored) => self.answered += 1,
                 other => panic!("not a worker's: {other:?}"),
             }
+        }
+        for way in &mut self.replies[node] {
+            way.batch.end(&mut way.bytes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use memring_protocol::message::Message;
+use memring_protocol::message::{Acknowledgement, Message, RequestId};
 use memring_protocol::text::Response;
 
 use super::events::Event;
@@ -30,6 +30,9 @@ pub enum Effect {
     Send(SocketAddr, Message),
     /// Answer over the link that the request came on; dropped if the link is gone.
     Answer(LinkId, Message),
+    /// The same, for [`Reply::Replicate`](memring_protocol::message::Reply::Replicate): those of one turn of a link go
+    /// together.
+    Acknowledge(LinkId, RequestId, Acknowledgement),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
     /// Tell those who watch. Given only for kinds that [`Shared::set_watched`](super::Shared::set_watched) names.

@@ -1,4 +1,5 @@
-//! What waits to be sent on one link: whole frames, and long messages that go in fragments between them.
+//! What waits to be sent on one link: whole frames, acknowledgements that go many to a frame, and long messages that go in
+//! fragments between them.
 //!
 //! Whole frames overtake: they wait for one fragment at most. Long messages take turns, a fragment each, so a small one
 //! among them does not wait for a large one. Must not know which side dialled, nor what happens when the link ends.
@@ -8,8 +9,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use memring_protocol::frame::{self, Leave, put_leave};
-use memring_protocol::message::{Message, RequestId};
+use memring_protocol::frame::{self, Batch, Leave, put_leave};
+use memring_protocol::message::{Acknowledgement, Message, Reply, RequestId};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -36,6 +37,8 @@ pub(super) enum Speech {
 /// Filled by effects, emptied by the link's task.
 pub(super) struct Outbox {
     unsent: RefCell<BytesMut>,
+    /// What the next flush makes a frame of. `None` for a peer that takes them one by one.
+    acknowledgements: Option<RefCell<Batch>>,
     long: RefCell<LongQueue>,
     speech: Cell<Speech>,
     wake: Notify,
@@ -45,17 +48,18 @@ pub(super) struct Outbox {
 impl Outbox {
     /// For requests, on a link that is being dialled: starts with these bytes.
     pub(super) fn for_requests(first: &[u8], room: &Arc<Room>) -> Self {
-        Self::new(first, Speech::Unknown, LongQueue::of_requests(room))
+        Self::new(first, Speech::Unknown, false, LongQueue::of_requests(room))
     }
 
-    /// For replies, on a link that a peer has dialled.
-    pub(super) fn for_replies(first: &[u8], speech: Speech, room: &Arc<Room>) -> Self {
-        Self::new(first, speech, LongQueue::of_replies(room))
+    /// For replies, on a link that a peer has dialled; `batches`: it takes many acknowledgements in a frame.
+    pub(super) fn for_replies(first: &[u8], speech: Speech, batches: bool, room: &Arc<Room>) -> Self {
+        Self::new(first, speech, batches, LongQueue::of_replies(room))
     }
 
-    fn new(first: &[u8], speech: Speech, long: LongQueue) -> Self {
+    fn new(first: &[u8], speech: Speech, batches: bool, long: LongQueue) -> Self {
         Self {
             unsent: RefCell::new(BytesMut::from(first)),
+            acknowledgements: batches.then(RefCell::default),
             long: RefCell::new(long),
             speech: Cell::new(speech),
             wake: Notify::new(),
@@ -81,6 +85,17 @@ impl Outbox {
             }
         }
         self.wake.notify_one();
+    }
+
+    /// Queues an acknowledgement; those of one turn go in one frame if the peer takes it.
+    pub(super) fn acknowledge(&self, id: RequestId, said: Acknowledgement) {
+        match &self.acknowledgements {
+            Some(batch) => {
+                batch.borrow_mut().push(id, said, &mut self.unsent.borrow_mut());
+                self.wake.notify_one();
+            }
+            None => self.push(&Message::Reply(id, Reply::Replicate(said))),
+        }
     }
 
     /// Lets the peer send the rest of a long message, or tells it not to.
@@ -123,14 +138,14 @@ impl Outbox {
         (long.bytes() > 0).then(|| long.frames())
     }
 
-    /// Bytes of whole frames.
+    /// Bytes of whole frames, and of what becomes one.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.unsent.borrow().len()
+        self.unsent.borrow().len() + self.acknowledgements.as_ref().map_or(0, |batch| batch.borrow().bytes())
     }
 
     /// Whether there is something that could be sent now.
     pub(super) fn has_sendable(&self) -> bool {
-        !self.unsent.borrow().is_empty() || self.long.borrow().has_sendable(self.speech.get() == Speech::Fragments)
+        self.unsent_bytes() > 0 || self.long.borrow().has_sendable(self.speech.get() == Speech::Fragments)
     }
 
     /// Ends the link, whatever is queued.
@@ -156,6 +171,9 @@ impl Outbox {
     /// Sends as much as the socket takes now, of long messages at most [`FLUSH_BYTES_MAX`].
     pub(super) fn flush(&self, stream: &TcpStream) -> io::Result<()> {
         let mut unsent = self.unsent.borrow_mut();
+        if let Some(batch) = &self.acknowledgements {
+            batch.borrow_mut().end(&mut unsent);
+        }
         let mut long = self.long.borrow_mut();
         let mut room = FLUSH_BYTES_MAX;
         loop {

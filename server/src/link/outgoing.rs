@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use memring_protocol::frame::InPlace;
 use memring_protocol::message::Message;
 use tokio::net::TcpStream;
 
@@ -48,7 +49,7 @@ async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: Soc
         Ok(mut stream) => {
             tracing::debug!(%peer, "link up");
             thread.links.dial_succeeded(peer);
-            let deliver = |incoming| deliver(&thread, peer, incoming);
+            let deliver = |incoming: Incoming<'_>| deliver(&thread, peer, incoming);
             let (room, clock, input) = (&thread.links.room, thread.clock, BytesMut::new());
             Exchange::new(&mut stream, &outbox, room, Side::Dialled, clock, input, deliver).run().await
         }
@@ -73,9 +74,13 @@ async fn dial(peer: SocketAddr) -> std::io::Result<TcpStream> {
 fn deliver<M: Machine, S: Surroundings>(
     thread: &Rc<EventLoop<M, S>>,
     peer: SocketAddr,
-    incoming: Incoming,
+    incoming: Incoming<'_>,
 ) -> Result<(), LinkEnd> {
     match incoming {
+        Incoming::InPlace(InPlace::Acknowledgements(said)) => {
+            thread.call(|machine, now, fx| machine.on_peer_acknowledgements(now, peer, said, fx));
+            Ok(())
+        }
         Incoming::Message(Message::Reply(id, reply)) => {
             thread.call(|machine, now, fx| machine.on_peer_reply(now, peer, id, reply, fx));
             Ok(())
@@ -84,6 +89,8 @@ fn deliver<M: Machine, S: Surroundings>(
             thread.call(|machine, now, fx| machine.on_peer_moved(now, peer, id, fx));
             Ok(())
         }
-        Incoming::Message(Message::Request(..)) | Incoming::Refusable(_) => Err(LinkEnd::WrongSide),
+        Incoming::Message(Message::Request(..))
+        | Incoming::Refusable(_)
+        | Incoming::InPlace(InPlace::Replicate(..)) => Err(LinkEnd::WrongSide),
     }
 }
