@@ -16,11 +16,11 @@ use std::time::Duration;
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::frame::Acknowledgements;
-use memring_protocol::message::{Message, ReplicateRef, Reply, Request, RequestId};
+use memring_protocol::message::{ReplicateRef, Reply, Request, RequestId};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::link::Links;
+use crate::link::{Links, Outbox};
 
 /// How often a loop turns at least: what `/livez` looks at.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -135,17 +135,23 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
     fn perform(self: &Rc<Self>, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(peer, message) => self.send(peer, &message),
+                Effect::Send(peer, message) => self.send(peer, |outbox| outbox.push(&message)),
                 Effect::Answer(link, message) => self.links.answer(link, &message),
+                Effect::Replicate(receivers, replicate) => {
+                    let replicate = ReplicateRef::from(&replicate);
+                    for (peer, id) in receivers {
+                        self.send(peer, |outbox| outbox.push_replicate(id, &replicate));
+                    }
+                }
                 Effect::Acknowledge(link, id, said) => self.links.acknowledge(link, id, said),
                 other => self.surroundings.perform(other),
             }
         }
     }
 
-    fn send(self: &Rc<Self>, peer: SocketAddr, message: &Message) {
+    fn send(self: &Rc<Self>, peer: SocketAddr, push: impl FnOnce(&Outbox)) {
         // A loss that is about to be told covers this message too. On a new link it would survive, and be taken for lost.
-        if !self.lost.borrow().contains(&peer) && !crate::link::send(self, peer, message) {
+        if !self.lost.borrow().contains(&peer) && !crate::link::send(self, peer, push) {
             self.peer_lost(peer);
         }
     }

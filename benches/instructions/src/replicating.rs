@@ -120,14 +120,14 @@ fn led_by_the_first<'a, 'b>(ring: &mut Ring, commands: &'a [Command<'b>]) -> Vec
 /// Acknowledges all that is on the way to `home`, in place of it, and lets the first node hear it.
 fn acknowledge(ring: &mut Ring, home: usize) {
     let (mut batch, mut said) = (Batch::default(), BytesMut::new());
-    let frames = ring.take_requests(0, home);
-    let mut rest = &frames[..];
-    while let Some((header, _)) = rest.split_first_chunk::<HEADER_BYTES>() {
-        let number =
-            |at: usize| header[at..].iter().take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        batch.push(RequestId(number(8)), Acknowledgement::Held { synced: true }, &mut said);
-        rest = &rest[HEADER_BYTES + (number(0) as u32) as usize..];
-    }
+    ring.show_requests(0, home, |mut rest| {
+        while let Some((header, _)) = rest.split_first_chunk::<HEADER_BYTES>() {
+            let number =
+                |at: usize| header[at..].iter().take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+            batch.push(RequestId(number(8)), Acknowledgement::Held { synced: true }, &mut said);
+            rest = &rest[HEADER_BYTES + (number(0) as u32) as usize..];
+        }
+    });
     batch.end(&mut said);
     ring.put_replies(home, 0, &said);
     assert!(ring.hear_replies(home, 0));

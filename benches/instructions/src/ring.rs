@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use memring_engine::node::{Control, Effect, LinkId, Node, Settings, Shared, Ticket};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::frame::{Batch, InPlace, Streams, Taken, encode_in_pieces, read_in_place};
+use memring_protocol::frame::{Batch, InPlace, Streams, Taken, encode_in_pieces, encode_replicate, read_in_place};
 use memring_protocol::message::Message;
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Response};
@@ -229,6 +229,13 @@ impl Ring {
             match effect {
                 Effect::Send(peer, message) => put(&message, &mut self.requests[node][node_at(peer)]),
                 Effect::Answer(link, message) => put(&message, &mut self.replies[node][link.0 as usize]),
+                Effect::Replicate(receivers, replicate) => {
+                    for (peer, id) in receivers {
+                        let way = &mut self.requests[node][node_at(peer)];
+                        let long = encode_replicate(id, &(&replicate).into(), &mut way.bytes).expect("it fits");
+                        assert!(long.is_none(), "nothing here is large");
+                    }
+                }
                 Effect::Acknowledge(link, id, said) => {
                     let way = &mut self.replies[node][link.0 as usize];
                     way.batch.push(id, said, &mut way.bytes);
@@ -240,6 +247,13 @@ impl Ring {
         for way in &mut self.replies[node] {
             way.batch.end(&mut way.bytes);
         }
+    }
+
+    /// Shows the frames on the way from `from` to `to`, and drops them.
+    pub(crate) fn show_requests(&mut self, from: usize, to: usize, show: impl FnOnce(&[u8])) {
+        let way = &mut self.requests[from][to];
+        show(&way.bytes);
+        way.bytes.clear();
     }
 
     /// The frames on the way from `from` to `to`, taken off it.

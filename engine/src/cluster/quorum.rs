@@ -60,14 +60,15 @@ impl HomeSet {
 #[derive(Clone, Debug)]
 pub struct Quorum {
     current: HomeSet,
-    next: Option<HomeSet>,
+    /// Only while the ring changes.
+    next: Option<Box<HomeSet>>,
 }
 
 impl Quorum {
     /// Needs `copies` of `current`, at least a majority; and while a move is under way as much of `next`.
     pub fn of_writes(current: &[Slot], next: Option<&[Slot]>, copies: usize) -> Self {
         let needed = copies.max(majority(current.len()));
-        let next = next.map(|homes| HomeSet::new(homes, copies.min(homes.len()).max(majority(homes.len()))));
+        let next = next.map(|homes| Box::new(HomeSet::new(homes, copies.min(homes.len()).max(majority(homes.len())))));
         Self { current: HomeSet::new(current, needed), next }
     }
 
@@ -103,7 +104,7 @@ impl Quorum {
 
     /// Where the count stands.
     pub fn verdict(&self) -> Verdict {
-        match (self.current.verdict(), self.next.as_ref().map(HomeSet::verdict)) {
+        match (self.current.verdict(), self.next.as_deref().map(HomeSet::verdict)) {
             (Verdict::Impossible, _) | (_, Some(Verdict::Impossible)) => Verdict::Impossible,
             (Verdict::Reached, None | Some(Verdict::Reached)) => Verdict::Reached,
             _ => Verdict::Pending,
@@ -131,7 +132,7 @@ impl Quorum {
     }
 
     fn sets(&self) -> impl Iterator<Item = &HomeSet> {
-        std::iter::once(&self.current).chain(&self.next)
+        std::iter::once(&self.current).chain(self.next.as_deref())
     }
 
     /// All homes of both sets, each once.

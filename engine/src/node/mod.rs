@@ -62,7 +62,7 @@ use memring_protocol::version::{Ballot, Slot};
 pub use self::control::Control;
 pub use self::counters::{Counter, Counters};
 pub use self::dump::DumpCursor;
-pub use self::effect::{Effect, LinkId, Ticket};
+pub use self::effect::{Effect, LinkId, Receivers, Ticket};
 pub use self::events::{Event, StoreStatus, StoreWord};
 pub use self::requests::VERSION;
 pub use self::settings::{Namespace, Settings, Unmet};
@@ -353,9 +353,14 @@ impl Node {
 
     /// Sends a request to a member. False if gossip knows no address for it, or too many are unanswered: nothing was sent.
     fn call(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose, request: Request) -> bool {
-        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return false };
-        let Some(id) = self.calls.open(turn.mono(), Call { slot, peer, purpose }) else { return false };
+        let Some((peer, id)) = self.open_call(turn, slot, purpose) else { return false };
         turn.effects.push(Effect::Send(peer, Message::Request(id, request)));
         true
+    }
+
+    /// The same, for a request that the caller sends.
+    fn open_call(&mut self, turn: &Turn<'_>, slot: Slot, purpose: Purpose) -> Option<(SocketAddr, RequestId)> {
+        let peer = turn.topology.peer(slot)?.address;
+        self.calls.open(turn.mono(), Call { slot, peer, purpose }).map(|id| (peer, id))
     }
 }

@@ -44,6 +44,13 @@ impl Ops {
         self.running.remove(place_of(id)).map(|running| (running.op, running.wake_at))
     }
 
+    /// Drops an operation; as [`Ops::remove`] otherwise.
+    pub(super) fn discard(&mut self, id: OpId) -> Option<Mono> {
+        let wake_at = self.running.get(place_of(id))?.wake_at;
+        self.running.discard(place_of(id));
+        wake_at
+    }
+
     pub(crate) fn get(&self, id: &OpId) -> Option<&Op> {
         self.running.get(place_of(*id)).map(|running| &running.op)
     }
@@ -79,6 +86,13 @@ impl Node {
             self.timers.cancel(at);
         }
         Some(op)
+    }
+
+    /// The same, for what nobody asks about any more.
+    pub(super) fn discard(&mut self, id: OpId) {
+        if let Some(at) = self.ops.discard(id) {
+            self.timers.cancel(at);
+        }
     }
 
     pub(super) fn clear_timer(&mut self, id: OpId) {

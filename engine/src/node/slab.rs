@@ -92,17 +92,33 @@ impl<T> Slab<T> {
     }
 
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let chunk = self.chunks.get_mut(place.index as usize / CHUNK_PLACES)?;
-        let held = chunk.places.get_mut(place.index as usize % CHUNK_PLACES)?;
-        if held.generation == place.generation { held.thing.as_mut() } else { None }
+        self.named(place)?.as_mut()
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        let thing = self.named(place)?.take();
+        self.vacate(place);
+        thing
+    }
+
+    /// Drops what is held where it lies: what is large need not be moved for that. False if it is gone.
+    pub(super) fn discard(&mut self, place: Place) -> bool {
+        let Some(thing) = self.named(place) else { return false };
+        *thing = None;
+        self.vacate(place);
+        true
+    }
+
+    /// What is held, if it is held still.
+    fn named(&mut self, place: Place) -> Option<&mut Option<T>> {
+        let chunk = self.chunks.get_mut(place.index as usize / CHUNK_PLACES)?;
+        let held = chunk.places.get_mut(place.index as usize % CHUNK_PLACES)?;
+        (held.generation == place.generation && held.thing.is_some()).then_some(&mut held.thing)
+    }
+
+    fn vacate(&mut self, place: Place) {
         let number = place.index / CHUNK_PLACES as u32;
-        let chunk = self.chunks.get_mut(number as usize)?;
-        let at = place.index as usize % CHUNK_PLACES;
-        let held = chunk.places.get_mut(at).filter(|held| held.generation == place.generation)?;
-        let thing = held.thing.take()?;
+        let (chunk, at) = (&mut self.chunks[number as usize], place.index as usize % CHUNK_PLACES);
         if chunk.vacant == 0 {
             self.roomy.push(number);
         }
@@ -114,7 +130,6 @@ impl<T> Slab<T> {
         {
             self.chunks[former as usize].places = Vec::new();
         }
-        Some(thing)
     }
 
     /// Takes out all that are wanted, in the order of their places.

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use memring_protocol::entry::Entry;
-use memring_protocol::message::{Acknowledgement, Outcome, Refusal, Replicate, Reply, Request, RequestId, WriteReply};
+use memring_protocol::message::{Acknowledgement, Outcome, Refusal, Replicate, Reply, RequestId, WriteReply};
 use memring_protocol::version::{Ballot, Slot};
 
 use super::calls::{Call, Purpose};
-use super::effect::Effect;
+use super::effect::{Effect, Receivers};
 use super::plausible::is_plausible_acknowledgement;
 use super::serializer::{Order, Stage};
 use super::turn::Turn;
@@ -84,10 +84,10 @@ impl Node {
         let hint_at = turn.mono().after(HINT_AFTER);
         let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
         self.set_timer(timer, id);
-        let mut avoided = Slots::new();
+        let (mut receivers, mut avoided) = (Receivers::new(), Slots::new());
         for slot in homes.into_iter().filter(|slot| *slot != me) {
             if self.shared.is_usable(&turn.topology, slot) {
-                self.replicate_to(turn, id, slot, replicate.clone());
+                self.replicate_to(turn, id, slot, &mut receivers);
             } else {
                 avoided.push(slot);
             }
@@ -95,17 +95,21 @@ impl Node {
         for slot in avoided {
             // A home that seems away is bothered only where the others cannot be enough.
             if turn.topology.is_up(slot) && !self.could_do_without(id, slot) {
-                self.replicate_to(turn, id, slot, replicate.clone());
+                self.replicate_to(turn, id, slot, &mut receivers);
             } else {
                 self.on_replicate_lost(turn, id, slot);
             }
         }
+        if !receivers.is_empty() {
+            turn.effects.push(Effect::Replicate(receivers, replicate));
+        }
         self.judge_spread(turn, id);
     }
 
-    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, replicate: Replicate) {
-        if !self.call(turn, slot, Purpose::Replicate(id), Request::Replicate(replicate)) {
-            self.on_replicate_lost(turn, id, slot);
+    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, receivers: &mut Receivers) {
+        match self.open_call(turn, slot, Purpose::Replicate(id)) {
+            Some(receiver) => receivers.push(receiver),
+            None => self.on_replicate_lost(turn, id, slot),
         }
     }
 
@@ -180,7 +184,7 @@ impl Node {
             });
         }
         if all_heard {
-            self.close(id);
+            self.discard(id);
         }
         if let Some(reply) = reply {
             self.answer_order(turn, origin, reply);
@@ -208,10 +212,10 @@ impl Node {
             }
         }
         if spread.answered {
-            self.close(id);
+            self.discard(id);
         } else if overdue {
             let reply = in_doubt(&spread.quorum);
-            self.close(id);
+            self.discard(id);
             self.answer_order(turn, origin, reply);
         } else {
             self.set_timer(deadline, id);

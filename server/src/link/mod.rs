@@ -34,7 +34,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 pub(crate) use self::incoming::serve;
-use self::outbox::Outbox;
+pub(crate) use self::outbox::Outbox;
 pub(crate) use self::outgoing::send;
 pub(crate) use self::room::Room;
 

@@ -9,8 +9,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use memring_protocol::frame::{self, Batch, Leave, put_leave};
-use memring_protocol::message::{Acknowledgement, Message, Reply, RequestId};
+use memring_protocol::frame::{self, Batch, FrameError, Leave, LongMessage, put_leave};
+use memring_protocol::message::{Acknowledgement, Message, ReplicateRef, Reply, Request, RequestId};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -35,7 +35,7 @@ pub(super) enum Speech {
 }
 
 /// Filled by effects, emptied by the link's task.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     unsent: RefCell<BytesMut>,
     /// What the next flush makes a frame of. `None` for a peer that takes them one by one.
     acknowledgements: Option<RefCell<Batch>>,
@@ -68,13 +68,24 @@ impl Outbox {
     }
 
     /// Queues a message; what is queued in one turn is sent together.
-    pub(super) fn push(&self, message: &Message) {
-        let mut unsent = self.unsent.borrow_mut();
-        let encoded = if self.speech.get() == Speech::Whole {
-            frame::encode(message, &mut unsent).map(|()| None)
+    pub(crate) fn push(&self, message: &Message) {
+        let unsent = &mut self.unsent.borrow_mut();
+        self.queued(if self.speech.get() == Speech::Whole {
+            frame::encode(message, unsent).map(|()| None)
         } else {
-            frame::encode_in_pieces(message, &mut unsent)
-        };
+            frame::encode_in_pieces(message, unsent)
+        });
+    }
+
+    /// As [`Outbox::push`], for a replicate that others get too.
+    pub(crate) fn push_replicate(&self, id: RequestId, replicate: &ReplicateRef<'_>) {
+        if self.speech.get() == Speech::Whole {
+            return self.push(&Message::Request(id, Request::Replicate(replicate.to_replicate())));
+        }
+        self.queued(frame::encode_replicate(id, replicate, &mut self.unsent.borrow_mut()));
+    }
+
+    fn queued(&self, encoded: Result<Option<LongMessage>, FrameError>) {
         match encoded {
             Ok(None) => {}
             Ok(Some(long)) => self.long.borrow_mut().push(long),

@@ -15,13 +15,13 @@ use super::outbox::Outbox;
 use super::{DIAL_TIMEOUT, LINK_QUEUE_BYTES_MAX, tune};
 use crate::event_loop::{EventLoop, Machine, Surroundings};
 
-/// Queues a request for a peer, dialling first if there is no link. False if a dial has just failed. Whatever is queued
+/// Queues a request for a peer by `push`, dialling first if there is no link. False if a dial has just failed. Whatever is queued
 /// on a link that ends is lost, and so is what comes behind [`LINK_QUEUE_BYTES_MAX`] that the peer has let pile up: that
 /// ends the link.
 pub(crate) fn send<M: Machine, S: Surroundings>(
     thread: &Rc<EventLoop<M, S>>,
     peer: SocketAddr,
-    message: &Message,
+    push: impl FnOnce(&Outbox),
 ) -> bool {
     let links = &thread.links;
     let known = links.outgoing.borrow().get(&peer).cloned();
@@ -39,7 +39,7 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
         // Its task tells of the loss, this message's too, when it next runs.
         outbox.close();
     } else {
-        outbox.push(message);
+        push(&outbox);
     }
     true
 }

@@ -500,6 +500,11 @@ impl Cluster {
                 }
                 Effect::Send(peer, message) => self.send(from, peer, &message),
                 Effect::Answer(link, message) => self.answer(node, link, &encode(&message)),
+                Effect::Replicate(receivers, replicate) => {
+                    for (peer, id) in receivers {
+                        self.send(from, peer, &Message::Request(id, Request::Replicate(replicate.clone())));
+                    }
+                }
                 Effect::Acknowledge(link, id, said) => {
                     let (mut batch, mut bytes) = (Batch::default(), BytesMut::new());
                     batch.push(id, said, &mut bytes);
