@@ -9,7 +9,12 @@ use memring_protocol::entry::UnixMillis;
 use memring_protocol::version::{Slot, Stamp};
 
 /// Makes stamps that only rise.
+///
+/// One word for all threads, although every write changes it: stamps tell nodes apart but no threads, so two clocks of one
+/// process could give a key the same stamp twice; and a flush, which asks for the latest, must be above every stamp given
+/// before and below every one given after. It has a cache line of its own, so that only writes meet there.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct HybridClock {
     latest: AtomicU64,
 }
@@ -27,7 +32,10 @@ impl HybridClock {
 
     /// Takes note of a stamp made elsewhere.
     pub fn observe(&self, stamp: Stamp) {
-        self.latest.fetch_max(stamp.0, Ordering::Relaxed);
+        // One that is no news is worth no locked instruction.
+        if self.latest() < stamp {
+            self.latest.fetch_max(stamp.0, Ordering::Relaxed);
+        }
     }
 
     /// The highest stamp made or seen.

@@ -44,3 +44,7 @@ const _: () = assert!(FETCH_REPLY_BYTES * 2 <= 1024 * 1024);
 
 /// The largest bincode body: a ring config of a thousand members with long names fits.
 pub const CONTROL_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest value, in bytes, that is copied into a reply; a longer one is sent from where it lies, for copying it would
+/// cost more than the calls that are saved.
+pub const COPIED_VALUE_BYTES_MAX: usize = 64 * 1024;

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::frame::Acknowledgements;
 use memring_protocol::message::{ReplicateRef, Reply, Request, RequestId};
+use memring_protocol::text::Command;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -185,6 +187,19 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+impl<S: Surroundings> EventLoop<Node, S> {
+    /// [`Node::answer_alone`]: has no effects and sets no timers.
+    pub(crate) fn answer_alone(
+        &self,
+        now: Now,
+        command: &Command<'_>,
+        reply_bytes_max: usize,
+        out: &mut BytesMut,
+    ) -> bool {
+        self.machine.borrow_mut().answer_alone(now, command, reply_bytes_max, out)
     }
 }
 

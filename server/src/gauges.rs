@@ -1,7 +1,7 @@
 //! What this process counts about itself: connections and bytes.
 //!
-//! Must not know who asks (`stats` through the engine). Counters that every read and write touches are one a worker, so
-//! that workers do not fight over a cache line.
+//! Must not know who asks (`stats` through the engine). Counters that every read and write touches are one a worker and
+//! written by it alone, so that workers do not fight over a cache line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,27 +13,48 @@ use memring_engine::now::Mono;
 use crate::client_socket::Endpoint;
 use crate::registry::{Entry, Registry};
 
+/// A counter that any thread may add to, for what happens rarely.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// One more.
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Client connections of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) registry: Registry,
     current: AtomicU64,
-    total: Counter,
-    rejected: Counter,
+    total: SharedCounter,
+    rejected: SharedCounter,
     /// Closed because they were idle.
-    pub(crate) idle_kicks: Counter,
+    pub(crate) idle_kicks: SharedCounter,
     /// Closed because they sent nothing within a large data block.
-    pub(crate) slow_senders: Counter,
+    pub(crate) slow_senders: SharedCounter,
     /// Closed because they took nothing of much that waited for them.
-    pub(crate) slow_readers: Counter,
+    pub(crate) slow_readers: SharedCounter,
     /// Logins tried.
-    pub(crate) logins: Counter,
+    pub(crate) logins: SharedCounter,
     /// Logins tried in vain.
-    pub(crate) failed_logins: Counter,
+    pub(crate) failed_logins: SharedCounter,
     /// Listeners that cannot accept for now.
     paused: AtomicU64,
-    pauses: Counter,
-    paused_us: Counter,
+    pauses: SharedCounter,
+    paused_us: SharedCounter,
 }
 
 impl Connections {
@@ -116,26 +137,26 @@ impl Drop for Admission {
     }
 }
 
-/// Bytes that one worker read from and wrote to clients.
+/// Bytes that one worker read from and wrote to clients. Only its thread counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Traffic {
-    read: AtomicU64,
-    written: AtomicU64,
+    read: Counter,
+    written: Counter,
 }
 
 impl Traffic {
     pub(crate) fn count_read(&self, bytes: usize) {
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.read.add(bytes as u64);
     }
 
     pub(crate) fn count_written(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.written.add(bytes as u64);
     }
 
     /// Read and written.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.read.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
+        (self.read.value(), self.written.value())
     }
 }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use memring_protocol::limits::COPIED_VALUE_BYTES_MAX;
 use parking_lot::Mutex;
 
-use memring_engine::node::Counter;
+use crate::gauges::SharedCounter;
 
-/// A value of more bytes is received into an allocation of its own, and sent from where it lies: copying it would cost
-/// more than the calls that are saved.
-pub(crate) const LARGE_VALUE_BYTES: usize = 64 * 1024;
+/// A value of more bytes is received into an allocation of its own, and sent from where it lies.
+pub(crate) const LARGE_VALUE_BYTES: usize = COPIED_VALUE_BYTES_MAX;
 
 /// A value of so many bytes needs room to be sent: smaller ones are bounded by what one connection may be owed.
 pub(crate) const PINNED_VALUE_BYTES_MIN: usize = 1024 * 1024;
@@ -30,7 +30,7 @@ pub(crate) struct LargeValues {
     received_bytes: AtomicUsize,
     sent: Mutex<Pinned>,
     /// Values that were told to be missing, because there was no room to send them.
-    pub(crate) missed: Counter,
+    pub(crate) missed: SharedCounter,
 }
 
 /// Values that clients are being sent, by the address of their first byte: nothing else can lie there meanwhile.
@@ -47,7 +47,7 @@ impl LargeValues {
             bytes_max: item_bytes_max.max(memory_limit_bytes / MEMORY_SHARE),
             received_bytes: AtomicUsize::new(0),
             sent: Mutex::default(),
-            missed: Counter::default(),
+            missed: SharedCounter::default(),
         })
     }
 

@@ -19,6 +19,7 @@
 mod acceptor;
 mod admin;
 mod arrival;
+mod bell;
 mod client_socket;
 mod clock;
 pub mod config;

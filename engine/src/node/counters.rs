@@ -1,14 +1,21 @@
 //! What a node counts of its clients' commands and of the cluster, for `stats`.
 //!
-//! Relaxed atomics shared by the threads. Must not be read back by any decision.
+//! Each thread counts in a set of its own, so that no two of them write to one cache line; who reads adds the sets up.
+//! Must not be read back by any decision.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::store::{CLASSES, class_of};
 
 macro_rules! counters {
     ($(#[$type_doc:meta])* $type:ident {
         $($(#[$doc:meta])* $name:ident,)*
+    } kept {
+        $($(#[$kept_doc:meta])* $kept:ident,)*
     } beside {
         $($(#[$other_doc:meta])* $other:ident: $other_type:ty,)*
     }) => {
@@ -16,19 +23,27 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct $type {
             $($(#[$doc])* pub $name: Counter,)*
+            $($(#[$kept_doc])* pub $kept: Counter,)*
             $($(#[$other_doc])* pub $other: $other_type,)*
         }
 
         impl $type {
-            /// The counters of clients' commands start over.
-            fn zero(&self) {
-                $(self.$name.0.store(0, Ordering::Relaxed);)*
+            /// All that another set has counted is counted here too.
+            fn take_in(&self, other: &Self) {
+                $(self.$name.add(other.$name.value());)*
+                $(self.$kept.add(other.$kept.value());)*
+            }
+
+            /// What had been counted at the last reset is not counted, but for what is kept.
+            fn leave_out(&self, before: &Self) {
+                $(self.$name.subtract(before.$name.value());)*
             }
         }
     };
 }
 
-/// One counter.
+/// One counter. Only one thread may add to it, since it does so without a locked instruction: of what two add at a time
+/// one's share may be lost. Any thread may read it.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -40,17 +55,22 @@ impl Counter {
 
     /// So many more.
     pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.store(self.value() + count, Ordering::Relaxed);
     }
 
     /// The count.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    fn subtract(&self, count: u64) {
+        self.0.store(self.value() - count, Ordering::Relaxed);
+    }
 }
 
 counters! {
-    /// Counters since the start, or since `stats reset` where clients' commands are counted.
+    /// The counters of one thread, or the sums of all of them.
+    #[repr(align(128))]
     Counters {
         /// `me` commands.
         cmd_meta,
@@ -92,19 +112,20 @@ counters! {
         store_too_large,
         /// Values that found no memory.
         store_no_memory,
-    } beside {
+    } kept {
         /// Reads that too few replicas could answer.
-        reads_unmet: Counter,
+        reads_unmet,
         /// Writes that too few replicas acknowledged.
-        writes_unmet: Counter,
+        writes_unmet,
         /// Reads whose replicas differed and were made to agree.
-        read_repairs: Counter,
+        read_repairs,
         /// Partitions taken over by this node as their serializer.
-        takeovers: Counter,
+        takeovers,
         /// Partitions declared synced although fewer homes than needed could give them.
-        partitions_refounded: Counter,
+        partitions_refounded,
         /// Hints replayed.
-        hints_replayed: Counter,
+        hints_replayed,
+    } beside {
         /// By size class, from class 1 on.
         classes: [Class; CLASSES as usize],
     }
@@ -129,6 +150,7 @@ counters! {
         cas_badval,
         /// Touches that found the item.
         touch_hits,
+    } kept {
     } beside {
     }
 }
@@ -144,11 +166,104 @@ impl Counters {
         &self.classes[class as usize - 1]
     }
 
+    fn take_in_all(&self, other: &Self) {
+        self.take_in(other);
+        for (mine, others) in self.classes.iter().zip(&other.classes) {
+            mine.take_in(others);
+        }
+    }
+
+    fn leave_out_all(&self, before: &Self) {
+        self.leave_out(before);
+        for (mine, before) in self.classes.iter().zip(&before.classes) {
+            mine.leave_out(before);
+        }
+    }
+}
+
+/// The counters of all threads of a process: one set a worker, and the control thread's.
+#[derive(Debug, Default)]
+pub(crate) struct CounterSets {
+    /// Only the control thread adds to these.
+    pub(crate) control: Counters,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    /// By number: as many as there are workers.
+    workers: BTreeMap<u16, Arc<Counters>>,
+    /// What all had counted at the last reset. Counting goes on meanwhile, so that the counters themselves are written by
+    /// nobody but those whose they are.
+    at_reset: Counters,
+}
+
+impl CounterSets {
+    /// The set of a worker; only its thread may add to it.
+    pub(crate) fn of_worker(&self, worker: u16) -> Arc<Counters> {
+        Arc::clone(self.ledger.lock().workers.entry(worker).or_default())
+    }
+
+    /// The sums since the start, or since the last reset where clients' commands are counted.
+    pub(crate) fn sums(&self) -> Counters {
+        let ledger = self.ledger.lock();
+        let sums = self.since_the_start(&ledger);
+        // Never below zero: the lock orders this reading of each counter behind that of the reset.
+        sums.leave_out_all(&ledger.at_reset);
+        sums
+    }
+
     /// What clients' commands came to starts over.
     pub(crate) fn reset(&self) {
-        self.zero();
-        for class in &self.classes {
-            class.zero();
+        let mut ledger = self.ledger.lock();
+        ledger.at_reset = self.since_the_start(&ledger);
+    }
+
+    fn since_the_start(&self, ledger: &Ledger) -> Counters {
+        let sums = Counters::default();
+        sums.take_in_all(&self.control);
+        for worker in ledger.workers.values() {
+            sums.take_in_all(worker);
         }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_is_summed_and_a_reset_keeps_what_the_cluster_came_to() {
+        let sets = CounterSets::default();
+        let (first, second) = (sets.of_worker(0), sets.of_worker(1));
+        first.cmd_get.add(3);
+        second.cmd_get.add(4);
+        first.class(2).get_hits.increment();
+        second.class(2).get_hits.increment();
+        second.takeovers.increment();
+        sets.control.partitions_refounded.add(5);
+        let told = || {
+            let sums = sets.sums();
+            let classes = (sums.class(1).get_hits.value(), sums.class(2).get_hits.value());
+            (sums.cmd_get.value(), classes, sums.takeovers.value(), sums.partitions_refounded.value())
+        };
+        assert_eq!(told(), (7, (0, 2), 1, 5));
+        sets.reset();
+        assert_eq!(told(), (0, (0, 0), 1, 5));
+        first.cmd_get.increment();
+        first.class(1).get_hits.increment();
+        assert_eq!(told(), (1, (1, 0), 1, 5));
+        sets.reset();
+        second.cmd_get.add(2);
+        assert_eq!(told(), (2, (0, 0), 1, 5));
+    }
+
+    #[test]
+    fn a_worker_has_one_set() {
+        let sets = CounterSets::default();
+        sets.of_worker(7).cmd_set.increment();
+        sets.of_worker(7).cmd_set.increment();
+        assert_eq!(sets.sums().cmd_set.value(), 2);
     }
 }

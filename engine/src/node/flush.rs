@@ -35,7 +35,7 @@ pub(crate) struct Flush {
 
 impl Node {
     pub(crate) fn start_flush(&mut self, turn: &mut Turn<'_>, ticket: Ticket, at: Option<UnixMillis>) {
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else {
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else {
             turn.effects.push(Effect::Respond(ticket, Response::ServerError("no ring yet".to_owned())));
             return;
         };
@@ -104,7 +104,7 @@ impl Node {
         let (highest, at) = (flush.highest, flush.at);
         flush.committing = true;
         flush.answered = 1;
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
         let others = layout.config.members.iter().map(|member| member.slot);
         flush.waiting = others.filter(|slot| *slot != me && turn.topology.is_up(*slot)).collect();
         self.shared.clock.observe(highest);

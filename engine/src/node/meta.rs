@@ -126,7 +126,7 @@ impl Node {
             missing: Missing::Absent,
             seen: None,
         };
-        self.shared.counters.cmd_meta.increment();
+        self.counters.cmd_meta.increment();
         self.start_meta_read(turn, key.to_key(), call);
     }
 
@@ -278,7 +278,7 @@ impl Node {
             return self.answer_fetched(turn, key, call, None);
         }
         if !reads {
-            self.shared.counters.writes_unmet.increment();
+            self.counters.writes_unmet.increment();
         }
         turn.effects.push(Effect::Respond(call.ticket, Response::ServerError(text.to_owned())));
     }
@@ -291,7 +291,7 @@ impl Node {
             }
             (_, Some(fetched)) => {
                 if call.touched.is_some() {
-                    self.shared.counters.cmd_touch.increment();
+                    self.counters.cmd_touch.increment();
                 }
                 self.count_reads(call.touched.is_some(), 1, 0);
                 self.count_hit(call.touched.is_some(), key.len(), fetched.item.value.len());
@@ -315,7 +315,7 @@ impl Node {
             (_, Outcome::OutOfMemory) => self.count_write(mutation, outcome),
             // An invalidated item is no deleted one.
             (Kind::Delete(true), Outcome::Deleted) => {}
-            (Kind::Delete(_), Outcome::Exists) => self.shared.counters.delete_misses.increment(),
+            (Kind::Delete(_), Outcome::Exists) => self.counters.delete_misses.increment(),
             (Kind::Arithmetic, Outcome::Exists) => {}
             (Kind::Set(_), _) if !counts_as_cas(mutation) => {}
             _ => self.count_write(mutation, outcome),

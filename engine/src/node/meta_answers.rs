@@ -11,7 +11,7 @@ use memring_protocol::text::{ErrorReply, MetaCode, MetaFacts, Response, meta_lin
 use super::meta::{Kind, MetaCall};
 
 /// Whole seconds left, -1 for ever; 0 for what is past.
-fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
+pub(super) fn ttl(expiry: Expiry, now: UnixMillis) -> i64 {
     expiry.seconds_left(now).map_or(-1, |left| left.max(0))
 }
 

@@ -13,6 +13,7 @@
 //! ```
 
 mod admin;
+mod alone;
 mod apply;
 mod calls;
 mod control;
@@ -79,7 +80,7 @@ use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
 use self::timers::Timers;
-use self::turn::Turn;
+use self::turn::{TopologyView, Turn};
 use crate::now::{Mono, Now};
 
 /// Whatever takes more than one turn.
@@ -113,6 +114,10 @@ pub(crate) struct Replaying {
 /// One worker's machine.
 pub struct Node {
     shared: Arc<Shared>,
+    /// This worker's own.
+    counters: Arc<Counters>,
+    /// There between turns, once there was one.
+    view: Option<TopologyView>,
     worker: u16,
     ops: Ops,
     timers: Timers,
@@ -124,13 +129,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// The machine of worker number `worker`.
+    /// The machine of worker number `worker`, the only one of that number.
     pub fn new(shared: Arc<Shared>, worker: u16) -> Self {
         let mut timers = Timers::new();
         if worker == 0 {
             timers.insert(Mono(0), Timer::Replay, |_, _| true);
         }
         Self {
+            counters: shared.counters.of_worker(worker),
+            view: None,
             shared,
             worker,
             ops: Ops::new(),
@@ -206,7 +213,7 @@ impl Node {
         self.turn(now, effects, |node, turn| match request {
             Request::Write(write) => node.start_order(turn, Origin::Remote(link, id), write),
             request => {
-                let answer = replica::answer(&node.shared, &turn.topology, turn.cluster(), request);
+                let answer = replica::answer(&node.shared, turn.topology, turn.cluster(), request);
                 let reply = answer.unwrap_or(Reply::Control(ControlReply::Refused(Refusal::Busy)));
                 turn.effects.push(Effect::Answer(link, Message::Reply(id, reply)));
             }
@@ -272,33 +279,6 @@ impl Node {
     /// How many operations are under way: for tests that wait for quiet.
     pub fn operations(&self) -> usize {
         self.ops.len()
-    }
-
-    /// One turn: the step itself, then what it has left to do at once.
-    fn turn(&mut self, now: Now, effects: &mut Vec<Effect>, step: impl FnOnce(&mut Self, &mut Turn<'_>)) {
-        self.turn_over(now, None, effects, step);
-    }
-
-    fn turn_over(
-        &mut self,
-        now: Now,
-        frame: Option<&Bytes>,
-        effects: &mut Vec<Effect>,
-        step: impl FnOnce(&mut Self, &mut Turn<'_>),
-    ) {
-        let topology = Arc::clone(&self.shared.topology());
-        let mut turn = Turn { now, topology, effects, frame };
-        step(self, &mut turn);
-        loop {
-            if !self.asks.is_empty() {
-                self.send_asks(&mut turn);
-            } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
-                self.on_local_reply(&mut turn, attempt, reply);
-            } else {
-                break;
-            }
-        }
-        self.tell_evictions(&mut turn);
     }
 
     fn on_local_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, reply: WriteReply) {

@@ -133,7 +133,7 @@ impl Node {
     }
 
     fn read_level(&self, turn: &Turn<'_>, target: &Target) -> Level {
-        target.level.unwrap_or_else(|| self.shared.read_level(&turn.topology, target.key.as_bytes()))
+        target.level.unwrap_or_else(|| self.shared.read_level(turn.topology, target.key.as_bytes()))
     }
 
     pub(crate) fn start_read(
@@ -170,7 +170,7 @@ impl Node {
         let mut candidates: Slots = homes.into();
         candidates.sort_by_key(|slot| {
             let mine = Some(*slot) == turn.topology.me();
-            (!mine, !self.shared.is_usable(&turn.topology, *slot), !turn.topology.is_up(*slot))
+            (!mine, !self.shared.is_usable(turn.topology, *slot), !turn.topology.is_up(*slot))
         });
         candidates
     }
@@ -190,7 +190,7 @@ impl Node {
                     self.set_result(gather, index, Ok(found.and_then(live)));
                 }
                 ReadStep::Confirm => {
-                    self.shared.counters.read_repairs.increment();
+                    self.counters.read_repairs.increment();
                     let target = Target { key: read.key.clone(), level: read.level };
                     let deadline = read.deadline;
                     self.start_write(turn, target, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
@@ -215,7 +215,7 @@ impl Node {
             if Some(slot) == turn.topology.me() {
                 for (op, key) in batch {
                     let how = ReadRequest { epoch, want, noticed, keys: Vec::new() };
-                    let result = replica::read_key(&self.shared, &turn.topology, turn.cluster(), &how, &key);
+                    let result = replica::read_key(&self.shared, turn.topology, turn.cluster(), &how, &key);
                     self.on_read_result(turn, op, slot, result);
                 }
                 continue;
@@ -303,7 +303,7 @@ impl Node {
             Ok(found) => gather.found[index] = found,
             Err(()) => {
                 gather.unmet = true;
-                self.shared.counters.reads_unmet.increment();
+                self.counters.reads_unmet.increment();
             }
         }
     }

@@ -34,7 +34,7 @@ impl Node {
             let known = turn.topology.layout().is_some_and(|layout| layout.config.member(target).is_some());
             if !known {
                 self.shared.hints.lock().forget(target);
-            } else if self.shared.is_usable(&turn.topology, target) {
+            } else if self.shared.is_usable(turn.topology, target) {
                 self.replay_to(turn, target);
             }
         }
@@ -93,7 +93,7 @@ impl Node {
     ) {
         match reply {
             Some(Reply::Replicate(Acknowledgement::Held { .. })) => {
-                self.shared.counters.hints_replayed.increment();
+                self.counters.hints_replayed.increment();
                 self.shared.hints.lock().settle(target, &key, version);
             }
             Some(Reply::Replicate(Acknowledgement::Fenced(ballot))) => {

@@ -59,7 +59,7 @@ impl Node {
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::Touch { key, exptime, .. } => {
-                self.shared.counters.cmd_touch.increment();
+                self.counters.cmd_touch.increment();
                 let mutation = Mutation::Touch(expiry(*exptime));
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
@@ -69,7 +69,7 @@ impl Node {
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
             Command::FlushAll { exptime, .. } => {
-                self.shared.counters.cmd_flush.increment();
+                self.counters.cmd_flush.increment();
                 if !self.shared.settings().flush_enabled {
                     turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::FlushDisabled)));
                     return;
@@ -133,7 +133,7 @@ impl Node {
         with_cas: bool,
     ) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
-        self.shared.counters.cmd_touch.add(keys.len() as u64);
+        self.counters.cmd_touch.add(keys.len() as u64);
         let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, &keys);
         for (index, key) in keys.into_iter().enumerate() {
             let parent = WriteParent::Gather(gather, index);
@@ -152,8 +152,8 @@ impl Node {
         why: Unkept,
     ) {
         match why {
-            Unkept::TooLarge => self.shared.counters.store_too_large.increment(),
-            Unkept::NoMemory => self.shared.counters.store_no_memory.increment(),
+            Unkept::TooLarge => self.counters.store_too_large.increment(),
+            Unkept::NoMemory => self.counters.store_no_memory.increment(),
         }
         let key = key.to_key();
         self.shared.details.note_store(key.as_bytes());
@@ -181,7 +181,7 @@ impl Node {
                 response_to(outcome)
             }
             WriteEnd::Unmet(acknowledged, needed) => {
-                self.shared.counters.writes_unmet.increment();
+                self.counters.writes_unmet.increment();
                 Response::ServerError(format!("quorum not reached ({acknowledged} of {needed})"))
             }
         };

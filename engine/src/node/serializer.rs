@@ -152,7 +152,7 @@ impl Node {
         let homes = turn.topology.layout().map_or(&[][..], |layout| layout.homes(partition));
         let holder = self.shared.store.promised(partition).holder();
         let other = holder.filter(|slot| {
-            Some(*slot) != turn.topology.me() && homes.contains(slot) && self.shared.is_usable(&turn.topology, *slot)
+            Some(*slot) != turn.topology.me() && homes.contains(slot) && self.shared.is_usable(turn.topology, *slot)
         });
         match other {
             Some(slot) if !order.request.takeover => {
@@ -187,7 +187,7 @@ impl Node {
     /// Asks the other homes for the key.
     fn start_look(&mut self, turn: &mut Turn<'_>, id: OpId, ballot: Ballot) {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
         let key = order.request.key.clone();
         let mut quorum = Quorum::of_promises(layout.homes(key.partition()), None);
         quorum.yes(me, true);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
 use memring_protocol::key::{PARTITIONS, Partition};
 use memring_protocol::level::Level;
@@ -14,10 +14,11 @@ use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot};
 use parking_lot::Mutex;
 
-use super::counters::Counters;
+use super::counters::CounterSets;
 use super::settings::{Namespace, Settings};
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
+use super::turn::TopologyView;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
 use crate::store::{Store, StoreConfig};
@@ -128,11 +129,11 @@ pub struct Shared {
     pub(crate) clock: HybridClock,
     pub(crate) standings: Standings,
     pub(crate) hints: Mutex<Hints>,
-    pub(crate) counters: Counters,
-    topology: ArcSwap<Topology>,
+    pub(crate) counters: CounterSets,
+    topology: Arc<ArcSwap<Topology>>,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
-    /// How many, for most of the time there are none.
+    /// How many they are, so that nobody looks for one among none: a look takes a lock that all threads share.
     avoided_count: AtomicUsize,
     /// By name.
     pub(crate) heard: SharedMap<String, Heard>,
@@ -166,8 +167,8 @@ impl Shared {
             clock: HybridClock::default(),
             standings: Standings::new(),
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
-            counters: Counters::default(),
-            topology: ArcSwap::default(),
+            counters: CounterSets::default(),
+            topology: Arc::default(),
             avoided: SharedMap::default(),
             avoided_count: AtomicUsize::new(0),
             heard: SharedMap::default(),
@@ -192,6 +193,11 @@ impl Shared {
     /// The current view.
     pub fn topology(&self) -> Guard<Arc<Topology>> {
         self.topology.load()
+    }
+
+    /// The current view for one thread, now and whenever it looks again.
+    pub(crate) fn follow_topology(&self) -> TopologyView {
+        Cache::new(Arc::clone(&self.topology))
     }
 
     pub(crate) fn set_topology(&self, topology: Topology) {
@@ -246,9 +252,11 @@ impl Shared {
     /// Keeps what is known of these addresses only.
     pub(crate) fn forget_avoided(&self, keep: impl Fn(&SocketAddr) -> bool) {
         self.avoided.retain(|address, ()| {
-            let keeps = keep(address);
-            self.avoided_count.fetch_sub(usize::from(!keeps), Ordering::Relaxed);
-            keeps
+            let kept = keep(address);
+            if !kept {
+                self.avoided_count.fetch_sub(1, Ordering::Relaxed);
+            }
+            kept
         });
     }
 
@@ -281,5 +289,37 @@ fn default_level(topology: &Topology) -> Level {
     match topology.layout() {
         Some(layout) if layout.config.replicas == 2 => Level::One,
         _ => Level::Quorum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memring_protocol::ring::NodeName;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_is_avoided_until_it_is_not_or_is_forgotten() {
+        let shared = Shared::new(Settings::alone(NodeName::new("n1").expect("a legal name")));
+        let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse::<SocketAddr>().expect("an address"));
+        let avoided = || (shared.is_avoided(a), shared.is_avoided(b));
+        assert_eq!(avoided(), (false, false));
+        for (peer, sets, expected) in [
+            (a, true, (true, false)),
+            (a, true, (true, false)),
+            (b, true, (true, true)),
+            (a, false, (false, true)),
+            (a, false, (false, true)),
+            (a, true, (true, true)),
+        ] {
+            shared.set_avoided(peer, sets);
+            assert_eq!(avoided(), expected);
+        }
+        shared.forget_avoided(|address| *address == b);
+        assert_eq!(avoided(), (false, true));
+        shared.forget_avoided(|_| false);
+        assert_eq!(avoided(), (false, false));
+        shared.set_avoided(b, true);
+        assert_eq!(avoided(), (false, true));
     }
 }

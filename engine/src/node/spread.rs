@@ -71,7 +71,7 @@ impl Node {
         entry: Option<Entry>,
         changed: bool,
     ) {
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
         let (key, partition) = (order.request.key.clone(), order.request.key.partition());
         let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
@@ -86,7 +86,7 @@ impl Node {
         self.set_timer(timer, id);
         let (mut receivers, mut avoided) = (Receivers::new(), Slots::new());
         for slot in homes.into_iter().filter(|slot| *slot != me) {
-            if self.shared.is_usable(&turn.topology, slot) {
+            if self.shared.is_usable(turn.topology, slot) {
                 self.replicate_to(turn, id, slot, &mut receivers);
             } else {
                 avoided.push(slot);

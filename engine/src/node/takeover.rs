@@ -52,7 +52,7 @@ impl Node {
             }
             return true;
         }
-        let (Some(layout), Some(me)) = (turn.topology.layout().cloned(), turn.topology.me()) else { return false };
+        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return false };
         if !self.shared.standings.claim_takeover(partition) {
             return false;
         }
@@ -123,7 +123,7 @@ impl Node {
             Verdict::Reached if !outbid => {
                 let lead = Lead { ballot: takeover.ballot, whole: takeover.whole };
                 self.shared.standings.set_lead(partition, lead);
-                self.shared.counters.takeovers.increment();
+                self.counters.takeovers.increment();
                 self.end_takeover(turn, partition, Duration::ZERO);
             }
             _ => self.end_takeover(turn, partition, self.backoff()),

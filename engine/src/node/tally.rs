@@ -12,18 +12,18 @@ use crate::store::item_size;
 impl Node {
     /// The data block of a storage command did not end where its length said: it counts as a set all the same.
     pub fn on_bad_chunk(&self) {
-        self.shared.counters.cmd_set.increment();
+        self.counters.cmd_set.increment();
     }
 
     /// A storage command whose value was read: it counts whatever becomes of it.
     pub(crate) fn count_store(&self, key_len: usize, value_len: usize) {
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         counters.cmd_set.increment();
         counters.class_of(item_size(key_len, value_len)).cmd_set.increment();
     }
 
     pub(crate) fn count_reads(&self, touching: bool, hits: u64, misses: u64) {
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         if touching {
             counters.touch_hits.add(hits);
             counters.touch_misses.add(misses);
@@ -36,12 +36,12 @@ impl Node {
 
     /// The size class of an item that was found.
     pub(crate) fn count_hit(&self, touching: bool, key_len: usize, value_len: usize) {
-        let class = self.shared.counters.class_of(item_size(key_len, value_len));
+        let class = self.counters.class_of(item_size(key_len, value_len));
         if touching { class.touch_hits.increment() } else { class.get_hits.increment() }
     }
 
     pub(crate) fn count_write(&self, mutation: &Mutation, outcome: &Outcome) {
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         let found = match outcome {
             Outcome::NonNumeric | Outcome::TooLarge => return,
             Outcome::OutOfMemory => {
@@ -72,7 +72,7 @@ impl Node {
 
     /// What an order met in the size class of the item there was.
     pub(crate) fn count_order(&self, key_len: usize, mutation: &Mutation, held_len: Option<usize>, outcome: &Outcome) {
-        let class = |value_len| self.shared.counters.class_of(item_size(key_len, value_len));
+        let class = |value_len| self.counters.class_of(item_size(key_len, value_len));
         match (mutation, outcome, held_len) {
             (Mutation::Count(Count { step: Step::Up(_), .. }), Outcome::Number(_), Some(held)) => {
                 class(held).incr_hits.increment();
@@ -92,7 +92,7 @@ impl Node {
         if !counts_as_cas(mutation) {
             return;
         }
-        let class = self.shared.counters.class_of(item_size(key_len, store.new.value.len()));
+        let class = self.counters.class_of(item_size(key_len, store.new.value.len()));
         match outcome {
             Outcome::Stored { .. } => class.cas_hits.increment(),
             Outcome::Exists => class.cas_badval.increment(),

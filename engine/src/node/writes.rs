@@ -108,7 +108,7 @@ impl Node {
     ) {
         let Target { key, level } = target;
         let homes = turn.topology.layout().map_or(0, |layout| layout.homes(key.partition()).len());
-        let level = level.unwrap_or_else(|| self.shared.write_level(&turn.topology, key.as_bytes()));
+        let level = level.unwrap_or_else(|| self.shared.write_level(turn.topology, key.as_bytes()));
         let copies = if mutation == Mutation::Confirm { 1 } else { level.needed(homes) };
         let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE + patience_with(&mutation)));
         let write = Write {
@@ -146,7 +146,7 @@ impl Node {
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             return;
         }
-        let named = write.named.filter(|slot| self.shared.is_usable(&turn.topology, *slot));
+        let named = write.named.filter(|slot| self.shared.is_usable(turn.topology, *slot));
         let target = named.map(|slot| (slot, false)).or_else(|| self.serializer_for(turn, write));
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
         write.named = None;
@@ -186,7 +186,7 @@ impl Node {
     fn serializer_for(&self, turn: &Turn<'_>, write: &Write) -> Option<(Slot, bool)> {
         let (layout, partition) = (turn.topology.layout()?, write.key.partition());
         let homes = layout.homes(partition);
-        let usable = |slot: Slot| self.shared.is_usable(&turn.topology, slot) && !write.tried.contains(&slot);
+        let usable = |slot: Slot| self.shared.is_usable(turn.topology, slot) && !write.tried.contains(&slot);
         let mine = turn.topology.me().is_some_and(|me| homes.contains(&me));
         let holder =
             if mine { self.shared.store.promised(partition).holder() } else { self.shared.standings.holder(partition) };
@@ -250,7 +250,7 @@ impl Node {
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
         self.shared.standings.set_holder(write.key.partition(), Some(holder));
         write.asked = None;
-        if self.shared.is_usable(&turn.topology, holder) && !write.tried.contains(&holder) {
+        if self.shared.is_usable(turn.topology, holder) && !write.tried.contains(&holder) {
             write.takeover = false;
             write.named = Some(holder);
         } else {
@@ -308,7 +308,7 @@ impl Node {
         match write.asked {
             None => self.attempt_write(turn, id),
             Some(slot) if turn.mono() < write.deadline => {
-                let silent = Some(slot) != turn.topology.me() && !self.shared.is_usable(&turn.topology, slot);
+                let silent = Some(slot) != turn.topology.me() && !self.shared.is_usable(turn.topology, slot);
                 if silent && is_repeatable(&write.mutation) {
                     let attempt = Attempt { write: id, number: write.attempt };
                     self.on_write_lost(turn, attempt, slot, true);

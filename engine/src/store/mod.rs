@@ -148,6 +148,17 @@ pub enum Updated {
     OutOfMemory,
 }
 
+/// What [`Store::look`] came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look<R> {
+    /// There is no live item.
+    Absent,
+    /// There is one that was not looked at.
+    Declined,
+    /// There is one, and this was made of it.
+    Found(R),
+}
+
 /// A shard on cache lines of its own, so that two threads on two shards do not slow each other down.
 #[repr(align(128))]
 struct Padded(Mutex<Shard>);
@@ -215,15 +226,33 @@ impl Store {
         noticed: bool,
         look: impl FnOnce(&ItemView<'_>) -> R,
     ) -> Option<R> {
+        match self.look(now, key, noticed, |item| Some(look(item))) {
+            Look::Found(found) => Some(found),
+            Look::Absent | Look::Declined => None,
+        }
+    }
+
+    /// As [`Store::with_item`], but where `look` finds that the item is not for it and returns `None`, it is as if nobody
+    /// had asked: nothing is counted or noticed.
+    #[inline]
+    pub fn look<'k, R>(
+        &self,
+        now: UnixMillis,
+        key: impl Into<KeyRef<'k>>,
+        noticed: bool,
+        look: impl FnOnce(&ItemView<'_>) -> Option<R>,
+    ) -> Look<R> {
         let (moment, key) = (self.moment(now), key.into());
         let mut shard = self.lock(key.partition());
-        let place = shard.fetch(moment, &key)?;
+        let Some(place) = shard.fetch(moment, &key) else { return Look::Absent };
         let view = ItemView::new(&shard, place, now);
         let (found, size) = (look(&view), view.size());
+        let Some(found) = found else { return Look::Declined };
+        shard.count_hit();
         if noticed {
             shard.notice_item(moment, place, size);
         }
-        Some(found)
+        Look::Found(found)
     }
 
     /// What is held, a tombstone too, for a peer's read: no count. Expired and flushed entries are `None`. With it, how

@@ -146,8 +146,8 @@ impl<'a> ItemView<'a> {
         super::item_size(self.record.key_len(), self.value_len())
     }
 
-    #[inline]
     /// Copies its value behind what is there: at most [`ItemView::value_len`] bytes that `into` has room for.
+    #[inline]
     pub fn copy_value(&self, into: &mut impl BufMut) {
         match self.large_value() {
             Some(value) => into.put_slice(&value),
@@ -155,8 +155,8 @@ impl<'a> ItemView<'a> {
         }
     }
 
-    #[inline]
     /// Its value by reference, if it is one of the large ones that are not copied.
+    #[inline]
     pub fn large_value(&self) -> Option<Bytes> {
         self.record.large().map(|number| self.shard.larges.get(number).clone())
     }

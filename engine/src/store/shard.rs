@@ -190,7 +190,7 @@ impl Shard {
         Some(place)
     }
 
-    /// A client's read: counts.
+    /// A client's read: counts, but a hit, which is [`Shard::count_hit`]'s.
     #[inline(always)]
     pub(super) fn fetch(&mut self, moment: Moment, key: &KeyRef<'_>) -> Option<u32> {
         let Some(place) = self.index.find(&self.segments, key) else {
@@ -206,8 +206,11 @@ impl Shard {
             self.miss_dead(moment, place);
             return None;
         }
-        self.stats.get_hits += 1;
         Some(place)
+    }
+
+    pub(super) fn count_hit(&mut self) {
+        self.stats.get_hits += 1;
     }
 
     #[cold]

@@ -203,13 +203,17 @@ impl<'a> MetaRequest<'a> {
     /// What of the flags comes back.
     pub fn echo(&self) -> Echo {
         let mut words = SmallVec::new();
-        for word in tokens(self.line) {
-            if ECHOED & bit(word[0]) != 0 {
-                words.extend_from_slice(if word[0] == b'O' { word } else { &word[..1] });
-                words.push(b' ');
-            }
+        for word in self.echoed() {
+            words.extend_from_slice(word);
+            words.push(b' ');
         }
         Echo { words, is_base64: self.key.is_base64 }
+    }
+
+    /// The words of [`MetaRequest::echo`].
+    pub(super) fn echoed(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let echoed = tokens(self.line).filter(|word| ECHOED & bit(word[0]) != 0);
+        echoed.map(|word| if word[0] == b'O' { word } else { &word[..1] })
     }
 
     fn has(&self, letter: u8) -> bool {

@@ -2,10 +2,11 @@
 //!
 //! Must not know how the answer came about. A fact that the command does not give is left out, whatever flag asks for it.
 
+use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
 use super::base64;
-use super::meta::Echo;
+use super::meta::{Echo, MetaRequest};
 use super::names;
 
 /// An answer line with its CR LF. The usual ones need no heap.
@@ -62,18 +63,36 @@ pub struct MetaFacts<'a> {
 /// Spells an answer line.
 pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine {
     let mut line = MetaLine::new();
+    let words = echo.words.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    spell(code, words, echo.is_base64, facts, |bytes| line.extend_from_slice(bytes));
+    line
+}
+
+/// Spells an answer line straight behind what is in `out`.
+pub fn put_meta_line(code: MetaCode, request: &MetaRequest<'_>, facts: &MetaFacts<'_>, out: &mut BytesMut) {
+    spell(code, request.echoed(), request.key().is_base64(), facts, |bytes| out.put_slice(bytes));
+}
+
+#[inline]
+fn spell<'a>(
+    code: MetaCode,
+    echoed: impl Iterator<Item = &'a [u8]>,
+    is_base64: bool,
+    facts: &MetaFacts<'_>,
+    mut line: impl FnMut(&[u8]),
+) {
     let mut number = itoa::Buffer::new();
-    line.extend_from_slice(code.word());
+    line(code.word());
     if let MetaCode::Value(bytes) = code {
-        line.push(b' ');
-        line.extend_from_slice(number.format(bytes).as_bytes());
+        line(b" ");
+        line(number.format(bytes).as_bytes());
     }
     let mut ttl = facts.ttl;
-    for word in echo.words.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
+    for word in echoed {
         let mut put = |text: Option<&str>| {
             if let Some(text) = text {
-                line.extend_from_slice(&[b' ', word[0]]);
-                line.extend_from_slice(text.as_bytes());
+                line(&[b' ', word[0]]);
+                line(text.as_bytes());
             }
         };
         match word[0] {
@@ -85,20 +104,19 @@ pub fn meta_line(code: MetaCode, echo: &Echo, facts: &MetaFacts<'_>) -> MetaLine
             b'f' => put(facts.flags.map(|flags| number.format(flags))),
             b'l' => put(facts.idle.map(|idle| number.format(idle))),
             b'h' => put(facts.fetched.map(|fetched| if fetched { "1" } else { "0" })),
-            b'k' => put_key(facts.key, facts.binary_key.unwrap_or(echo.is_base64), &mut line),
+            b'k' => put_key(facts.key, facts.binary_key.unwrap_or(is_base64), &mut line),
             _ => {
-                line.push(b' ');
-                line.extend_from_slice(word);
+                line(b" ");
+                line(word);
             }
         }
     }
     for (letter, holds) in [(b'Z', facts.lost), (b'X', facts.stale), (b'W', facts.won)] {
         if holds {
-            line.extend_from_slice(&[b' ', letter]);
+            line(&[b' ', letter]);
         }
     }
-    line.extend_from_slice(names::CRLF);
-    line
+    line(names::CRLF);
 }
 
 /// The answer line of a miss in place of that of a hit, which a miss repeats the key and the opaque token of.
@@ -114,13 +132,13 @@ pub fn miss_line(hit: &[u8]) -> MetaLine {
     line
 }
 
-fn put_key(key: &[u8], binary: bool, line: &mut MetaLine) {
-    line.extend_from_slice(b" k");
+fn put_key(key: &[u8], binary: bool, line: &mut impl FnMut(&[u8])) {
+    line(b" k");
     if binary {
-        base64::encode(key, |letters| line.extend_from_slice(letters));
-        line.extend_from_slice(b" b");
+        base64::encode(key, |letters| line(letters));
+        line(b" b");
     } else {
-        line.extend_from_slice(key);
+        line(key);
     }
 }
 

@@ -38,8 +38,8 @@ pub use encode::{
 pub use error_reply::ErrorReply;
 pub use login::{LoginStep, parse_login};
 pub use meta::{Echo, MetaKey, MetaRequest};
-pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line, miss_line};
+pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line, miss_line, put_meta_line};
 pub use parse::{AwaitedBlock, LineScanner, Step, TextLimits, awaited_block, parse};
 pub use reply::{REPLY_LINE_BYTES_MAX, ReplyLine, ReplyStep, parse_reply};
-pub use response::Response;
+pub use response::{Response, VALUE_OVERHEAD, put_end, put_value_line};
 pub use uri::put_uri_encoded;

@@ -116,6 +116,35 @@ impl Response {
     }
 }
 
+/// "VALUE ", three numbers with a space before each, and two line ends: what a value takes beside itself and its key.
+pub const VALUE_OVERHEAD: usize = 6 + 11 + 21 + 21 + 4;
+
+/// The line before a value of a get's answer; the value and CR LF follow.
+#[inline]
+pub fn put_value_line(key: &[u8], flags: u32, value_len: usize, cas: Option<u64>, out: &mut BytesMut) {
+    let mut digits = itoa::Buffer::new();
+    out.put_slice(names::VALUE_SPACE);
+    out.put_slice(key);
+    if flags == 0 {
+        out.put_slice(b" 0 ");
+    } else {
+        out.put_u8(b' ');
+        out.put_slice(digits.format(flags).as_bytes());
+        out.put_u8(b' ');
+    }
+    out.put_slice(digits.format(value_len).as_bytes());
+    if let Some(cas) = cas {
+        out.put_u8(b' ');
+        out.put_slice(digits.format(cas).as_bytes());
+    }
+    out.put_slice(names::CRLF);
+}
+
+/// The end of a get's answer.
+pub fn put_end(out: &mut BytesMut) {
+    put_line(names::END, out);
+}
+
 fn encode_values(
     with_cas: bool,
     values: &[(Bytes, Item)],
@@ -123,24 +152,11 @@ fn encode_values(
     copied_bytes_max: usize,
     mut apart: impl FnMut(&mut BytesMut, &Bytes),
 ) {
-    /// "VALUE ", three numbers with a space before each, and two line ends.
-    const VALUE_OVERHEAD: usize = 6 + 11 + 21 + 21 + 4;
     let copied = |value: &Bytes| if value.len() > copied_bytes_max { 0 } else { value.len() };
     let bytes: usize = values.iter().map(|(key, item)| VALUE_OVERHEAD + key.len() + copied(&item.value)).sum();
     out.reserve(bytes + names::END.len() + names::CRLF.len());
-    let mut digits = itoa::Buffer::new();
     for (key, item) in values {
-        out.put_slice(names::VALUE_SPACE);
-        out.put_slice(key);
-        out.put_u8(b' ');
-        out.put_slice(digits.format(item.flags).as_bytes());
-        out.put_u8(b' ');
-        out.put_slice(digits.format(item.value.len()).as_bytes());
-        if with_cas {
-            out.put_u8(b' ');
-            out.put_slice(digits.format(item.cas).as_bytes());
-        }
-        out.put_slice(names::CRLF);
+        put_value_line(key, item.flags, item.value.len(), with_cas.then_some(item.cas), out);
         if item.value.len() > copied_bytes_max {
             apart(out, &item.value);
         } else {

@@ -4,12 +4,12 @@
 //! an idle connection keeps none. A large data block has an allocation of its own, of exactly its size and its line's: the
 //! address space is taken at once, its memory by the system as bytes are put there.
 
-use std::cell::Cell;
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 
+use super::spare::SpareBuffer;
 use crate::arrival::{Arrived, read_once};
 use crate::large::Receiving;
 
@@ -21,14 +21,10 @@ const READ_BYTES: usize = 16 * 1024;
 const LEFTOVER_BYTES_MAX: usize = 2 * 1024;
 
 /// A read buffer above this is not kept for the next connection.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SPARE_INPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What one read may take of a large data block: then others have their turn.
 const BLOCK_READ_BYTES: usize = 1024 * 1024;
-
-/// A read buffer that the connections of a thread take in turn.
-#[derive(Default)]
-pub(super) struct SpareBuffer(Cell<BytesMut>);
 
 /// The read side of one connection.
 #[derive(Default)]
@@ -62,7 +58,7 @@ impl Input {
             return read_once(stream, &mut (&mut block.coming).limit(missing.min(BLOCK_READ_BYTES))).await;
         }
         if self.bytes.is_empty() {
-            self.bytes = spare.0.take();
+            self.bytes = spare.take();
         }
         let missing = needed.saturating_sub(self.bytes.len());
         self.bytes.reserve(missing.clamp(READ_BYTES, READ_BYTES.max(self.bytes.len())));
@@ -142,11 +138,7 @@ impl Input {
             return;
         }
         let leftover = if self.bytes.is_empty() { BytesMut::new() } else { BytesMut::from(&self.bytes[..]) };
-        let mut large = std::mem::replace(&mut self.bytes, leftover);
-        if large.capacity() <= SPARE_BYTES_MAX {
-            large.clear();
-            spare.0.set(large);
-        }
+        spare.put(std::mem::replace(&mut self.bytes, leftover));
     }
 }
 
@@ -161,7 +153,7 @@ mod tests {
     }
 
     async fn receive_a_block() {
-        let (large, spare) = (LargeValues::new(1 << 20, 0), SpareBuffer::default());
+        let (large, spare) = (LargeValues::new(1 << 20, 0), SpareBuffer::new(SPARE_INPUT_BYTES_MAX));
         let frame = [&b"set k 0 0 99991\r\n"[..], &[b'x'; 99_991], b"\r\n"].concat();
         let bytes = [&frame[..], b"get k\r\n"].concat();
         let (mut input, mut stream) = (Input::default(), &bytes[..5000]);
@@ -188,7 +180,7 @@ mod tests {
 
     #[test]
     fn room_for_a_block_that_ends_early_is_given_back() {
-        let (large, spare) = (LargeValues::new(1 << 20, 0), SpareBuffer::default());
+        let (large, spare) = (LargeValues::new(1 << 20, 0), SpareBuffer::new(SPARE_INPUT_BYTES_MAX));
         let mut input = Input::default();
         assert!(input.expect(100_000, large.receive(99_980).expect("there is room"), &spare));
         input.drop_block();

@@ -43,17 +43,6 @@ impl Connection {
         lapses.into_iter().flatten().min()
     }
 
-    /// Waits until that has happened; for ever if nothing can.
-    pub(super) async fn lapsed(&self, next: Option<(Mono, Lapse)>) -> Lapse {
-        match next {
-            Some((at, lapse)) => {
-                tokio::time::sleep(self.thread.clock.until(at)).await;
-                lapse
-            }
-            None => std::future::pending().await,
-        }
-    }
-
     /// Ends the connection for it. A client that does not read is owed nothing more.
     pub(super) fn end_for(&mut self, lapse: Lapse) -> io::Result<()> {
         if lapse == Lapse::Reading && self.is_taken()? {

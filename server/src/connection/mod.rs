@@ -9,6 +9,7 @@
 //! socket <─ replies: encode in order <─ pipeline <─────── answers
 //! ```
 
+mod commands;
 mod dumping;
 mod footprint;
 mod front;
@@ -19,7 +20,9 @@ mod long_get;
 mod pipeline;
 mod replies;
 mod sending;
+mod spare;
 mod table;
+mod waiting;
 mod watching;
 
 use std::io;
@@ -27,19 +30,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memring_engine::node::{Effect, Node, Ticket};
-use memring_engine::now::{Mono, Now};
-use memring_protocol::text::{Command, LineScanner, MetaKey, Step, WatchKinds};
-use tokio::io::Interest;
+use memring_engine::node::Node;
+use memring_engine::now::Mono;
+use memring_protocol::text::{Command, LineScanner, MetaKey, WatchKinds};
 
 use self::dumping::{DUMP_AHEAD_BYTES, Dump};
 use self::input::Input;
-use self::large_block::is_awaited;
 use self::long_get::LongGet;
-use self::replies::Part;
 pub(crate) use self::table::Clients;
 use self::table::Shelf;
-use crate::arrival::Arrived;
 use crate::client_socket::ClientStream;
 use crate::event_loop::EventLoop;
 use crate::gauges::Admission;
@@ -207,42 +206,6 @@ impl Connection {
         }
     }
 
-    /// Waits for something to do, and reads if there is something to read.
-    async fn wait(&mut self, may_read: bool, unsent: usize) -> io::Result<()> {
-        let interest = match (may_read, unsent > 0) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, true) => Interest::WRITABLE,
-            (false, false) => {
-                self.shelf.wake.notified().await;
-                return Ok(());
-            }
-        };
-        let lapse = self.next_lapse(may_read, unsent);
-        let readable = tokio::select! {
-            ready = self.stream.ready(interest) => ready?.is_readable(),
-            () = self.shelf.wake.notified() => false,
-            lapsed = self.lapsed(lapse) => return self.end_for(lapsed),
-        };
-        if may_read && readable { self.read().await } else { Ok(()) }
-    }
-
-    async fn read(&mut self) -> io::Result<()> {
-        match self.input.read(&mut self.stream, self.needed, &self.thread.surroundings.spare).await? {
-            Arrived::Bytes(count) => {
-                self.thread.surroundings.traffic.count_read(count);
-                self.hear_data();
-                if self.input.has_block() {
-                    // The next part of a large value can wait for others' turn.
-                    tokio::task::yield_now().await;
-                }
-            }
-            Arrived::Nothing => {}
-            Arrived::End => self.ending = true,
-        }
-        Ok(())
-    }
-
     /// Runs every whole command that may start.
     fn advance(&mut self) -> Stall {
         let now = self.thread.clock.now();
@@ -255,7 +218,7 @@ impl Connection {
                 None if self.ending => Some(Stall::Input),
                 None if !self.logged_in => self.advance_login(now),
                 None => match self.mode {
-                    Mode::Commands => self.advance_command(now),
+                    Mode::Commands => self.advance_commands(now),
                     Mode::Watching(_) => Some(Stall::InFlight),
                     Mode::Dumping(_) => Some(self.advance_dump(now)),
                 },
@@ -266,125 +229,6 @@ impl Connection {
                 return stall;
             }
         }
-    }
-
-    /// Runs the command at the front.
-    fn advance_command(&mut self, now: Now) -> Option<Stall> {
-        // Taken out, so that the command can borrow it while the rest of the connection works.
-        let mut input = std::mem::take(&mut self.input);
-        if input.has_block() {
-            let stalled = self.advance_block(now, &mut input);
-            self.input = input;
-            return stalled;
-        }
-        let bytes = input.bytes();
-        if bytes.len() < self.needed {
-            self.input = input;
-            return Some(Stall::Input);
-        }
-        let (limits, keys_max) = (self.thread.surroundings.limits, self.thread.surroundings.get_keys_max);
-        // memcached sends what it owes at an mn.
-        let mut ends_batch = false;
-        let done = match self.scanner.parse(bytes, &limits) {
-            Step::Incomplete { needed } => {
-                self.needed = needed;
-                if is_awaited(needed, bytes.len()) { self.expect_block(now, &mut input) } else { Err(Stall::Input) }
-            }
-            Step::Command { consumed, command: Command::Quit } => {
-                self.ending = true;
-                Ok((consumed, 0))
-            }
-            Step::Command { consumed, command: Command::Get { keys, .. } } if keys.count() > keys_max => {
-                self.long_get = Some(LongGet::new(input.split(consumed), 1));
-                Ok((0, 0))
-            }
-            Step::Command { consumed, command: Command::GetAndTouch { keys, .. } } if keys.count() > keys_max => {
-                // The command and its exptime.
-                self.long_get = Some(LongGet::new(input.split(consumed), 2));
-                Ok((0, 0))
-            }
-            Step::Command { consumed, command } => {
-                ends_batch = command == Command::MetaNoop;
-                self.start_command(now, &command).map(|()| (consumed, 0))
-            }
-            Step::TooLarge { consumed, swallow, key, removes, quiet } => {
-                let part = if quiet { Part::Quiet } else { Part::Whole };
-                self.start(now, part, &Ask::TooLarge { key: &key, removes }).map(|()| (consumed, swallow))
-            }
-            Step::Reject { consumed, swallow, error, quiet } => {
-                self.reject(now, error, quiet);
-                Ok((consumed, swallow))
-            }
-            Step::Close => {
-                self.ending = true;
-                self.reason = CloseReason::Error;
-                Err(Stall::Input)
-            }
-        };
-        if let Ok((consumed, swallow)) = done {
-            self.hear_command(now);
-            self.batched = !ends_batch;
-            input.consume(consumed, swallow);
-            self.needed = 1;
-        }
-        self.input = input;
-        done.err()
-    }
-
-    /// Runs the next keys of a long get.
-    fn advance_long_get(&mut self, now: Now, mut long_get: LongGet) -> Option<Stall> {
-        let batch = long_get.next_batch(self.thread.surroundings.get_keys_max);
-        let Some(command) = batch.command(&self.thread.surroundings.limits) else {
-            self.ending = true;
-            return Some(Stall::Input);
-        };
-        let part = if batch.is_last { Part::Last } else { Part::Some };
-        let started = self.start(now, part, &Ask::Command(&command));
-        if started.is_ok() {
-            long_get.asked(&batch);
-        }
-        if started.is_err() || !batch.is_last {
-            self.long_get = Some(long_get);
-        }
-        started.err()
-    }
-
-    /// Asks the node, unless an earlier request must be answered first.
-    fn start(&self, now: Now, part: Part, ask: &Ask<'_>) -> Result<(), Stall> {
-        let footprint = || match ask {
-            Ask::Command(command) | Ask::Large { command, .. } => footprint::of(command),
-            Ask::TooLarge { key, .. } | Ask::NoMemory { key, .. } => footprint::of_meta(key, true),
-        };
-        let replies = self.shelf.replies.borrow();
-        let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
-        // With nothing in flight, most requests are answered before `call_at` returns and never need a footprint.
-        let known = if replies.is_idle() { None } else { Some(footprint()) };
-        if known.as_ref().is_some_and(|footprint| !replies.may_start(footprint)) {
-            return Err(Stall::InFlight);
-        }
-        drop(replies);
-        if matches!(ask, Ask::Command(Command::Stats { .. })) {
-            let door = &self.thread.surroundings.door;
-            door.facts.tell(&door.shared);
-        }
-        let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
-            Ask::Command(command) => node.on_request(now, ticket, command, fx),
-            Ask::Large { command, frame } => node.on_large_request(now, ticket, command, frame, fx),
-            Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
-            Ask::NoMemory { key, removes } => node.on_no_memory(now, ticket, key, *removes, fx),
-        };
-        self.thread.call_at(now, ask_node, |effects| {
-            let mut replies = self.shelf.replies.borrow_mut();
-            let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
-            if known.is_none() && effects.first().is_some_and(answers_this) {
-                if let Effect::Respond(_, response) = effects.remove(0) {
-                    replies.pass(part, &response);
-                }
-            } else {
-                replies.start(part, known.unwrap_or_else(footprint));
-            }
-        });
-        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

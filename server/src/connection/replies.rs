@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use memring_protocol::text::{ErrorReply, Response, miss_line};
 use smallvec::SmallVec;
 
 use super::pipeline::{Footprint, Pipeline};
+use super::spare::SpareBuffer;
 use crate::large::{LARGE_VALUE_BYTES, LargeValues, PINNED_VALUE_BYTES_MIN, Receiving, Sending};
 
 /// Bytes of replies that a connection may owe its client before it stops taking requests: a client that never reads
@@ -19,8 +21,9 @@ use crate::large::{LARGE_VALUE_BYTES, LargeValues, PINNED_VALUE_BYTES_MIN, Recei
 /// although they are not copied; one reply may pass the limit.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// What an emptied output buffer may keep.
-const SPARE_OUTPUT_BYTES_MAX: usize = 4 * 1024;
+/// An output buffer above this is not kept for the next reply: with room for what fills a connection's output, a thread
+/// that sends much asks for no memory.
+pub(super) const SPARE_OUTPUT_BYTES_MAX: usize = 2 * OUTPUT_BYTES_MAX;
 
 /// Pieces that one write takes: two replies with large values, and what is behind them.
 const WRITE_PIECES: usize = 5;
@@ -51,6 +54,7 @@ pub(super) struct Replies {
     pieces: VecDeque<Piece>,
     pieces_bytes: usize,
     output: BytesMut,
+    spare: Rc<SpareBuffer>,
     large: Arc<LargeValues>,
     /// Room of large values that were received, until the requests of these numbers are answered.
     rooms: Vec<(u64, Receiving)>,
@@ -67,12 +71,13 @@ struct Piece {
 }
 
 impl Replies {
-    pub(super) fn new(large: Arc<LargeValues>) -> Self {
+    pub(super) fn new(large: Arc<LargeValues>, spare: Rc<SpareBuffer>) -> Self {
         Self {
             pipeline: Pipeline::new(),
             pieces: VecDeque::new(),
             pieces_bytes: 0,
             output: BytesMut::new(),
+            spare,
             large,
             rooms: Vec::new(),
             skipping: false,
@@ -96,6 +101,26 @@ impl Replies {
 
     pub(super) fn may_start(&self, footprint: &Footprint) -> bool {
         self.pipeline.may_start(footprint)
+    }
+
+    /// Has the reply to a request written straight into the output, if nothing is in flight and `answer` has one; it
+    /// leaves the output as it was where it has none.
+    pub(super) fn pass_alone(&mut self, part: Part, answer: impl FnOnce(&mut BytesMut) -> bool) -> bool {
+        if self.skipping || !self.pipeline.is_idle() {
+            return false;
+        }
+        self.find_room();
+        let start = self.output.len();
+        if !answer(&mut self.output) {
+            return false;
+        }
+        match part {
+            Part::Quiet => self.output.truncate(start),
+            Part::Some => self.cut_end(),
+            Part::Whole | Part::HidesMiss | Part::Last => {}
+        }
+        self.pipeline.pass();
+        true
     }
 
     /// Encodes the reply to a request that was answered at once while nothing was in flight.
@@ -169,9 +194,10 @@ impl Replies {
     /// Drops what was sent.
     pub(super) fn sent(&mut self, bytes: usize) {
         let bytes = if self.pieces.is_empty() { bytes } else { self.sent_pieces(bytes) };
-        self.output.advance(bytes);
-        if self.output.is_empty() && self.output.capacity() > SPARE_OUTPUT_BYTES_MAX {
-            self.output = BytesMut::new();
+        if bytes < self.output.len() {
+            self.output.advance(bytes);
+        } else {
+            self.spare.put(std::mem::take(&mut self.output));
         }
     }
 
@@ -215,17 +241,30 @@ impl Replies {
         }
         if part == Part::Some {
             if matches!(response, Response::Values { .. }) {
-                let end = self.output.len() - END.len();
-                debug_assert_eq!(&self.output[end..], END);
-                self.output.truncate(end);
+                self.cut_end();
             } else {
                 self.skipping = true;
             }
         }
     }
 
+    /// Takes back the end of a get's answer: more of it follows.
+    fn cut_end(&mut self) {
+        let end = self.output.len() - END.len();
+        debug_assert_eq!(&self.output[end..], END);
+        self.output.truncate(end);
+    }
+
+    /// Memory for what is put into the output.
+    fn find_room(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output = self.spare.take();
+        }
+    }
+
     /// Puts a reply behind all that is to be sent. `rooms` are those of its values that need some, the first one last.
     fn put(&mut self, response: &Response, rooms: &mut Vec<Sending>) {
+        self.find_room();
         let Self { pieces, pieces_bytes, .. } = self;
         response.encode_around(&mut self.output, LARGE_VALUE_BYTES, |output, value| {
             let before = output.split().freeze();
@@ -314,7 +353,7 @@ mod tests {
     }
 
     fn replies(room: usize) -> Replies {
-        Replies::new(LargeValues::new(room, 0))
+        Replies::new(LargeValues::new(room, 0), Rc::new(SpareBuffer::new(SPARE_OUTPUT_BYTES_MAX)))
     }
 
     /// Takes all there is to send, `most` bytes a write.

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use memring_engine::node::Effect;
 use memring_protocol::limits::READ_KEYS_MAX;
 use memring_protocol::text::TextLimits;
-use tokio::sync::Notify;
 
-use super::input::SpareBuffer;
-use super::replies::{OUTPUT_BYTES_MAX, Replies};
+use super::input::SPARE_INPUT_BYTES_MAX;
+use super::replies::{OUTPUT_BYTES_MAX, Replies, SPARE_OUTPUT_BYTES_MAX};
+use super::spare::SpareBuffer;
+use crate::bell::Bell;
 use crate::event_loop::Surroundings;
 use crate::front_door::FrontDoor;
 use crate::gauges::Traffic;
@@ -26,7 +27,7 @@ const GET_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) struct Shelf {
     pub(super) replies: RefCell<Replies>,
     /// An answer came, or the node stops.
-    pub(super) wake: Notify,
+    pub(super) bell: Bell,
     stopping: Cell<bool>,
 }
 
@@ -42,7 +43,10 @@ pub(crate) struct Clients {
     pub(super) limits: TextLimits,
     /// The most keys of one request to the node: their items fit the output's limit.
     pub(super) get_keys_max: usize,
+    /// Read buffers.
     pub(super) spare: SpareBuffer,
+    /// Output buffers.
+    spare_output: Rc<SpareBuffer>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) door: Arc<FrontDoor>,
 }
@@ -53,7 +57,8 @@ impl Clients {
             shelves: RefCell::default(),
             limits: TextLimits { item_bytes_max, get_line_bytes_max: GET_LINE_BYTES_MAX },
             get_keys_max: (OUTPUT_BYTES_MAX / item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX),
-            spare: SpareBuffer::default(),
+            spare: SpareBuffer::new(SPARE_INPUT_BYTES_MAX),
+            spare_output: Rc::new(SpareBuffer::new(SPARE_OUTPUT_BYTES_MAX)),
             traffic,
             door,
         }
@@ -63,7 +68,7 @@ impl Clients {
     pub(crate) fn stop(&self) {
         for shelf in self.shelves.borrow().values() {
             shelf.stopping.set(true);
-            shelf.wake.notify_one();
+            shelf.bell.ring();
         }
     }
 
@@ -74,8 +79,8 @@ impl Clients {
     /// Makes the shelf of the connection of this number.
     pub(super) fn enter(&self, id: u64) -> Rc<Shelf> {
         let shelf = Rc::new(Shelf {
-            replies: RefCell::new(Replies::new(Arc::clone(&self.door.facts.large))),
-            wake: Notify::new(),
+            replies: RefCell::new(Replies::new(Arc::clone(&self.door.facts.large), Rc::clone(&self.spare_output))),
+            bell: Bell::default(),
             stopping: Cell::new(false),
         });
         self.shelves.borrow_mut().insert(id, Rc::clone(&shelf));
@@ -94,7 +99,7 @@ impl Surroundings for Clients {
                 let shelves = self.shelves.borrow();
                 let Some(shelf) = shelves.get(&ticket.connection) else { return };
                 if shelf.replies.borrow_mut().answer(ticket.sequence, response) {
-                    shelf.wake.notify_one();
+                    shelf.bell.ring();
                 } else {
                     tracing::warn!(?ticket, "an answer that nobody waits for");
                 }

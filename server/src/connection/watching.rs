@@ -56,7 +56,7 @@ impl Connection {
             let readable = tokio::select! {
                 ready = self.stream.ready(interest) => ready?.is_readable(),
                 () = watching.more(), if !blocked => false,
-                () = self.shelf.wake.notified() => false,
+                () = self.shelf.bell.rung() => false,
             };
             if readable && !self.ignore_input()? {
                 break;

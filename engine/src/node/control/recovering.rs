@@ -65,7 +65,7 @@ impl Control {
                 self.shared.standings.set_synced(recovered.partition, true);
                 // The cold start of a new ring, where nobody has anything, is no loss.
                 let lost = recovered.refounded && (recovered.sources > 0 || epoch > Epoch(1));
-                self.shared.counters.partitions_refounded.add(u64::from(lost));
+                self.shared.counters.control.partitions_refounded.add(u64::from(lost));
             }
             self.judged_standings = standings;
             if !recovered.is_empty() {

@@ -69,9 +69,9 @@ pub(super) fn items(shared: &Shared, now: UnixMillis) -> Lines {
 
 pub(super) fn slabs(shared: &Shared, now: UnixMillis) -> Lines {
     let mut lines = Lines::new();
-    let stats = shared.store.class_stats(now);
+    let (stats, counters) = (shared.store.class_stats(now), shared.counters.sums());
     for (number, class) in numbered(&stats).filter(|(_, class)| class.used > 0) {
-        let counters = shared.counters.class(number);
+        let counters = counters.class(number);
         let mut put = |name: &str, value: u64| lines.push((Cow::Owned(format!("{number}:{name}")), value.to_string()));
         let chunk = class_bytes(number);
         put("chunk_size", chunk as u64);

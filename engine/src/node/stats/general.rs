@@ -119,7 +119,7 @@ fn process_lines(shared: &Shared, lines: &mut Lines) {
 }
 
 fn command_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
-    let counters = &shared.counters;
+    let counters = shared.counters.sums();
     for (name, count) in [
         ("cmd_get", counters.cmd_get.value()),
         ("cmd_set", counters.cmd_set.value()),
@@ -228,7 +228,7 @@ fn item_lines(store: &StoreStats, lines: &mut Lines) {
 
 /// memring's own.
 fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
-    let counters = &shared.counters;
+    let counters = shared.counters.sums();
     put(lines, "ring_epoch", shared.topology().epoch().0);
     put(lines, "used_bytes", store.used_bytes);
     put(lines, "tombstones", store.tombstones);

@@ -1,0 +1,179 @@
+//! Commands from the input to the node, and its answers at once to the replies.
+//!
+//! Must not know sockets, nor what commands do.
+
+use memring_engine::node::{Effect, Node, Ticket};
+use memring_engine::now::Now;
+use memring_protocol::text::{Command, Keys, Step};
+
+use super::input::Input;
+use super::large_block::is_awaited;
+use super::long_get::LongGet;
+use super::replies::{OUTPUT_BYTES_MAX, Part};
+use super::{Ask, Connection, Mode, Stall, footprint};
+use crate::watch::CloseReason;
+
+impl Connection {
+    /// Runs commands from the front of the input until one stalls, or something else than commands is next.
+    pub(super) fn advance_commands(&mut self, now: Now) -> Option<Stall> {
+        // Taken out, so that a command can borrow it while the rest of the connection works.
+        let mut input = std::mem::take(&mut self.input);
+        let stalled = loop {
+            let stalled = if input.has_block() {
+                self.advance_block(now, &mut input)
+            } else {
+                self.advance_command(now, &mut input)
+            };
+            if stalled.is_some() {
+                break stalled;
+            }
+            let goes_on = !self.ending && self.long_get.is_none() && matches!(self.mode, Mode::Commands);
+            if !goes_on {
+                break None;
+            }
+            if self.shelf.replies.borrow().is_full() {
+                break Some(Stall::Output);
+            }
+        };
+        self.input = input;
+        stalled
+    }
+
+    /// Runs the command at the front.
+    fn advance_command(&mut self, now: Now, input: &mut Input) -> Option<Stall> {
+        let bytes = input.bytes();
+        if bytes.len() < self.needed {
+            return Some(Stall::Input);
+        }
+        let limits = &self.thread.surroundings.limits;
+        // memcached sends what it owes at an mn.
+        let mut ends_batch = false;
+        let done = match self.scanner.parse(bytes, limits) {
+            Step::Incomplete { needed } => {
+                self.needed = needed;
+                if is_awaited(needed, bytes.len()) { self.expect_block(now, input) } else { Err(Stall::Input) }
+            }
+            Step::Command { consumed, command: Command::Quit } => {
+                self.ending = true;
+                Ok((consumed, 0))
+            }
+            // The command itself is one word before its keys.
+            Step::Command { consumed, command: ref command @ Command::Get { ref keys, .. } } if self.is_long(keys) => {
+                if !self.answer_alone(now, Part::Whole, command) {
+                    self.long_get = Some(LongGet::new(input.split(consumed), 1));
+                    return self.note_command(now, false);
+                }
+                Ok((consumed, 0))
+            }
+            // The command and its exptime.
+            Step::Command { consumed, command: Command::GetAndTouch { ref keys, .. } } if self.is_long(keys) => {
+                self.long_get = Some(LongGet::new(input.split(consumed), 2));
+                return self.note_command(now, false);
+            }
+            Step::Command { consumed, command } => {
+                ends_batch = command == Command::MetaNoop;
+                self.start_command(now, &command).map(|()| (consumed, 0))
+            }
+            Step::TooLarge { consumed, swallow, key, removes, quiet } => {
+                let part = if quiet { Part::Quiet } else { Part::Whole };
+                self.start(now, part, &Ask::TooLarge { key: &key, removes }).map(|()| (consumed, swallow))
+            }
+            Step::Reject { consumed, swallow, error, quiet } => {
+                self.reject(now, error, quiet);
+                Ok((consumed, swallow))
+            }
+            Step::Close => {
+                self.ending = true;
+                self.reason = CloseReason::Error;
+                Err(Stall::Input)
+            }
+        };
+        match done {
+            Ok((consumed, swallow)) => {
+                input.consume(consumed, swallow);
+                self.note_command(now, ends_batch)
+            }
+            Err(stall) => Some(stall),
+        }
+    }
+
+    /// Notes that the command at the front was taken; nothing stalls.
+    fn note_command(&mut self, now: Now, ends_batch: bool) -> Option<Stall> {
+        self.hear_command(now);
+        self.batched = !ends_batch;
+        self.needed = 1;
+        None
+    }
+
+    /// Whether the items of so many keys may come to more than the output's limit.
+    fn is_long(&self, keys: &Keys<'_>) -> bool {
+        keys.count() > self.thread.surroundings.get_keys_max
+    }
+
+    /// Has the node answer here and now, if it can alone.
+    fn answer_alone(&self, now: Now, part: Part, command: &Command<'_>) -> bool {
+        let answer = |out: &mut _| self.thread.answer_alone(now, command, OUTPUT_BYTES_MAX, out);
+        self.shelf.replies.borrow_mut().pass_alone(part, answer)
+    }
+
+    /// Runs the next keys of a long get.
+    pub(super) fn advance_long_get(&mut self, now: Now, mut long_get: LongGet) -> Option<Stall> {
+        let batch = long_get.next_batch(self.thread.surroundings.get_keys_max);
+        let Some(command) = batch.command(&self.thread.surroundings.limits) else {
+            self.ending = true;
+            return Some(Stall::Input);
+        };
+        let part = if batch.is_last { Part::Last } else { Part::Some };
+        let started = self.start(now, part, &Ask::Command(&command));
+        if started.is_ok() {
+            long_get.asked(&batch);
+        }
+        if started.is_err() || !batch.is_last {
+            self.long_get = Some(long_get);
+        }
+        started.err()
+    }
+
+    /// Asks the node, unless an earlier request must be answered first.
+    pub(super) fn start(&self, now: Now, part: Part, ask: &Ask<'_>) -> Result<(), Stall> {
+        if let Ask::Command(command) = ask
+            && self.answer_alone(now, part, command)
+        {
+            return Ok(());
+        }
+        let footprint = || match ask {
+            Ask::Command(command) | Ask::Large { command, .. } => footprint::of(command),
+            Ask::TooLarge { key, .. } | Ask::NoMemory { key, .. } => footprint::of_meta(key, true),
+        };
+        let replies = self.shelf.replies.borrow();
+        let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
+        // With nothing in flight, most requests are answered before `call_at` returns and never need a footprint.
+        let known = if replies.is_idle() { None } else { Some(footprint()) };
+        if known.as_ref().is_some_and(|footprint| !replies.may_start(footprint)) {
+            return Err(Stall::InFlight);
+        }
+        drop(replies);
+        if matches!(ask, Ask::Command(Command::Stats { .. })) {
+            let door = &self.thread.surroundings.door;
+            door.facts.tell(&door.shared);
+        }
+        let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
+            Ask::Command(command) => node.on_request(now, ticket, command, fx),
+            Ask::Large { command, frame } => node.on_large_request(now, ticket, command, frame, fx),
+            Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
+            Ask::NoMemory { key, removes } => node.on_no_memory(now, ticket, key, *removes, fx),
+        };
+        self.thread.call_at(now, ask_node, |effects| {
+            let mut replies = self.shelf.replies.borrow_mut();
+            let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
+            if known.is_none() && effects.first().is_some_and(answers_this) {
+                if let Effect::Respond(_, response) = effects.remove(0) {
+                    replies.pass(part, &response);
+                }
+            } else {
+                replies.start(part, known.unwrap_or_else(footprint));
+            }
+        });
+        Ok(())
+    }
+}
