@@ -33,7 +33,8 @@ impl Node {
         effects: &mut Vec<Effect>,
     ) {
         let acknowledgement = if is_plausible_replicate(now.cluster, replicate) {
-            keep(&self.shared, &self.shared.topology(), now.cluster, replicate)
+            let view = self.view.get_or_insert_with(|| self.shared.follow_topology());
+            keep(&self.shared, view.load(), now.cluster, replicate)
         } else {
             Acknowledgement::Refused(Refusal::Busy)
         };
