@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use memring_engine::now::Mono;
+use memring_engine::now::{Mono, Now};
 use memring_protocol::frame::{FRAGMENTS, FrameError, InPlace, Taken, decode_preamble, is_preamble, read_in_place};
 use memring_protocol::limits::FRAGMENT_FRAME_BYTES_MAX;
 use memring_protocol::message::{ControlReply, Message, Refusal, Reply, RequestId};
@@ -80,8 +80,8 @@ impl LinkEnd {
 /// What a link hands over.
 pub(super) enum Incoming<'a> {
     Message(Message),
-    /// What need not be kept beyond the call.
-    InPlace(InPlace<'a>),
+    /// What need not be kept beyond the call, and when it was looked at.
+    InPlace(Now, InPlace<'a>),
     /// A request of a newer version, or one too many: to be refused.
     Refusable(RequestId),
     /// More of this request was sent, or more of its reply has come. On the side that dialled.
@@ -157,6 +157,7 @@ impl<'a, D: FnMut(Incoming<'_>) -> Result<(), LinkEnd>> Exchange<'a, D> {
 
     async fn turn(&mut self) -> Result<Infallible, LinkEnd> {
         loop {
+            self.outbox.await_flush();
             for id in self.arrivals.admit() {
                 self.refuse_arrival(id)?;
             }
@@ -196,13 +197,15 @@ impl<'a, D: FnMut(Incoming<'_>) -> Result<(), LinkEnd>> Exchange<'a, D> {
         if self.is_silent && !self.hear_first_word()? {
             return Ok(false);
         }
+        // One look at the clock for all that came at once.
+        let mut now = None;
         loop {
             if self.is_full() {
                 return Ok(true);
             }
             // Large replies that are not sent yet do not hold up what is answered in a word.
             if let Some((read, frame_len)) = read_in_place(&self.input)? {
-                (self.deliver)(Incoming::InPlace(read))?;
+                (self.deliver)(Incoming::InPlace(*now.get_or_insert_with(|| self.clock.now()), read))?;
                 self.input.advance(frame_len);
                 continue;
             }

@@ -34,8 +34,9 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
     });
     let link = thread.links.enter(&outbox);
     let deliver = |incoming: Incoming<'_>| match incoming {
-        Incoming::InPlace(InPlace::Replicate(id, replicate)) => {
-            thread.call(|machine, now, fx| machine.on_peer_replicate(now, link, id, &replicate, fx));
+        Incoming::InPlace(now, InPlace::Replicate(id, replicate)) => {
+            let replicate = |machine: &mut M, now, fx: &mut _| machine.on_peer_replicate(now, link, id, &replicate, fx);
+            thread.call_at(now, replicate, |_effects| {});
             Ok(())
         }
         Incoming::Message(Message::Request(id, request)) => {
@@ -49,7 +50,7 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
             Ok(())
         }
         Incoming::Moved(_) => Ok(()),
-        Incoming::Message(Message::Reply(..)) | Incoming::InPlace(InPlace::Acknowledgements(_)) => {
+        Incoming::Message(Message::Reply(..)) | Incoming::InPlace(_, InPlace::Acknowledgements(_)) => {
             Err(LinkEnd::WrongSide)
         }
     };

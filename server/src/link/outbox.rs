@@ -42,6 +42,8 @@ pub(crate) struct Outbox {
     long: RefCell<LongQueue>,
     speech: Cell<Speech>,
     wake: Notify,
+    /// The link's task is about to flush: what is queued until then need not wake it.
+    will_flush: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -63,6 +65,7 @@ impl Outbox {
             long: RefCell::new(long),
             speech: Cell::new(speech),
             wake: Notify::new(),
+            will_flush: Cell::new(false),
             closed: Cell::new(false),
         }
     }
@@ -95,7 +98,7 @@ impl Outbox {
                 return;
             }
         }
-        self.wake.notify_one();
+        self.wake_to_send();
     }
 
     /// Queues an acknowledgement; those of one turn go in one frame if the peer takes it.
@@ -103,7 +106,7 @@ impl Outbox {
         match &self.acknowledgements {
             Some(batch) => {
                 batch.borrow_mut().push(id, said, &mut self.unsent.borrow_mut());
-                self.wake.notify_one();
+                self.wake_to_send();
             }
             None => self.push(&Message::Reply(id, Reply::Replicate(said))),
         }
@@ -112,7 +115,7 @@ impl Outbox {
     /// Lets the peer send the rest of a long message, or tells it not to.
     pub(super) fn push_leave(&self, id: RequestId, of_reply: bool, leave: Leave) {
         put_leave(id, of_reply, leave, &mut self.unsent.borrow_mut());
-        self.wake.notify_one();
+        self.wake_to_send();
     }
 
     /// The peer has said what it understands.
@@ -169,6 +172,17 @@ impl Outbox {
         self.closed.get()
     }
 
+    /// The link's task runs, and will flush before it waits.
+    pub(super) fn await_flush(&self) {
+        self.will_flush.set(true);
+    }
+
+    fn wake_to_send(&self) {
+        if !self.will_flush.get() {
+            self.wake.notify_one();
+        }
+    }
+
     /// Has the link's task look again.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -181,6 +195,7 @@ impl Outbox {
 
     /// Sends as much as the socket takes now, of long messages at most [`FLUSH_BYTES_MAX`].
     pub(super) fn flush(&self, stream: &TcpStream) -> io::Result<()> {
+        self.will_flush.set(false);
         let mut unsent = self.unsent.borrow_mut();
         if let Some(batch) = &self.acknowledgements {
             batch.borrow_mut().end(&mut unsent);

@@ -77,8 +77,9 @@ fn deliver<M: Machine, S: Surroundings>(
     incoming: Incoming<'_>,
 ) -> Result<(), LinkEnd> {
     match incoming {
-        Incoming::InPlace(InPlace::Acknowledgements(said)) => {
-            thread.call(|machine, now, fx| machine.on_peer_acknowledgements(now, peer, said, fx));
+        Incoming::InPlace(now, InPlace::Acknowledgements(said)) => {
+            let hear = |machine: &mut M, now, fx: &mut _| machine.on_peer_acknowledgements(now, peer, said, fx);
+            thread.call_at(now, hear, |_effects| {});
             Ok(())
         }
         Incoming::Message(Message::Reply(id, reply)) => {
@@ -91,6 +92,6 @@ fn deliver<M: Machine, S: Surroundings>(
         }
         Incoming::Message(Message::Request(..))
         | Incoming::Refusable(_)
-        | Incoming::InPlace(InPlace::Replicate(..)) => Err(LinkEnd::WrongSide),
+        | Incoming::InPlace(_, InPlace::Replicate(..)) => Err(LinkEnd::WrongSide),
     }
 }
