@@ -72,7 +72,7 @@ proptest! {
 #[test]
 fn what_a_turn_acknowledges_takes_two_bytes_each() {
     // Every third call went there, and places were taken in some order.
-    let id = |number: u64| RequestId(1 << 48 | (number * 3) << 20 | (number * 37) % 100);
+    let id = |number: u64| RequestId((1 << 48) | ((number * 3) << 20) | ((number * 37) % 100));
     let words: Vec<Word> = (0..100).map(|number| (id(number), HELD)).collect();
     assert_eq!(batched(&words).len(), HEADER_BYTES + 2 * words.len());
 }

@@ -110,6 +110,11 @@ impl<'a> Writer<'a> {
     pub(super) fn value(&mut self, value: ValueRef<'_>) -> Result<(), FrameError> {
         self.check_room(4 + value.len())?;
         self.out.put_u32_le(value.len() as u32);
+        self.value_bytes(value);
+        Ok(())
+    }
+
+    fn value_bytes(&mut self, value: ValueRef<'_>) {
         match &mut self.apart {
             Some(apart) if value.len() > WHOLE_BYTES_MAX => {
                 self.apart_bytes += value.len();
@@ -117,7 +122,6 @@ impl<'a> Writer<'a> {
             }
             _ => self.out.put_slice(&value),
         }
-        Ok(())
     }
 
     /// Keys and values are what lets a body grow: refused before they are copied, not after.
@@ -137,11 +141,17 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn item(&mut self, item: &ItemRef<'_>) -> Result<(), FrameError> {
-        self.u32(item.flags);
-        self.u64(item.cas);
-        self.expiry(item.expiry);
-        self.u8(item.marks.bits());
-        self.value(item.value)
+        self.check_room(ITEM_FIELDS_BYTES + item.value.len())?;
+        // In one piece: entries are what homes send most.
+        let mut fields = [0; ITEM_FIELDS_BYTES];
+        fields[..4].copy_from_slice(&item.flags.to_le_bytes());
+        fields[4..12].copy_from_slice(&item.cas.to_le_bytes());
+        fields[12..16].copy_from_slice(&item.expiry.unix_seconds().unwrap_or(0).to_le_bytes());
+        fields[16] = item.marks.bits();
+        fields[17..].copy_from_slice(&(item.value.len() as u32).to_le_bytes());
+        self.out.put_slice(&fields);
+        self.value_bytes(item.value);
+        Ok(())
     }
 
     pub(super) fn seen(&mut self, seen: Seen) {
@@ -159,15 +169,15 @@ impl<'a> Writer<'a> {
 
     pub(super) fn entry<'e>(&mut self, entry: impl Into<EntryRef<'e>>) -> Result<(), FrameError> {
         let entry = entry.into();
-        self.version(entry.version);
+        let mut fields = [0; ENTRY_BYTES_MIN];
+        fields[..8].copy_from_slice(&entry.version.ballot.0.to_le_bytes());
+        fields[8..16].copy_from_slice(&entry.version.stamp.0.to_le_bytes());
+        fields[16] = if matches!(entry.body, BodyRef::Item(_)) { ITEM } else { TOMBSTONE };
+        self.out.put_slice(&fields);
         match &entry.body {
-            BodyRef::Tombstone => self.u8(TOMBSTONE),
-            BodyRef::Item(item) => {
-                self.u8(ITEM);
-                self.item(item)?;
-            }
+            BodyRef::Tombstone => Ok(()),
+            BodyRef::Item(item) => self.item(item),
         }
-        Ok(())
     }
 
     pub(super) fn refusal(&mut self, refusal: Refusal) {
