@@ -170,6 +170,9 @@ mod tests {
         assert_eq!(second.index, first.index, "places are used again");
         assert!(slab.get(first).is_none() && slab.get_mut(first).is_none() && slab.remove(first).is_none());
         assert_eq!(slab.get(second), Some(&"second"));
+        assert!(!slab.discard(first) && slab.discard(second) && !slab.discard(second));
+        assert_eq!((slab.len(), slab.get(second)), (0, None));
+        assert_eq!(slab.insert("third").index, first.index, "places of what was dropped are, too");
     }
 
     #[test]
