@@ -6,14 +6,16 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use memring_protocol::frame::{
-    FrameError, HEADER_BYTES, PREAMBLE_BYTES_MAX, Streams, Taken, WIRE_VERSION, decode, decode_preamble, encode,
-    encode_preamble,
+    Batch, FrameError, HEADER_BYTES, InPlace, PREAMBLE_BYTES_MAX, Streams, Taken, WIRE_VERSION, decode, decode_preamble,
+    encode, encode_preamble, read_in_place,
 };
+use memring_protocol::message::{Message, Request};
 
 fuzz_target!(|bytes: &[u8]| {
     check_preamble(bytes);
     check_stream(bytes);
     check_fragments(bytes);
+    check_in_place(bytes);
     // Once more with a header that gets past the length and the version, so that most inputs reach a body.
     if bytes.len() >= HEADER_BYTES {
         let mut framed = bytes.to_vec();
@@ -22,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         check_preamble(&framed);
         check_stream(&framed);
         check_fragments(&framed);
+        check_in_place(&framed);
     }
 });
 
@@ -74,6 +77,26 @@ fn check_stream(bytes: &[u8]) {
             }
         }
         assert!(consumed >= HEADER_BYTES);
+    }
+}
+
+/// What is read in place is what is decoded, or acknowledgements that come back.
+fn check_in_place(bytes: &[u8]) {
+    match read_in_place(bytes) {
+        Ok(Some((InPlace::Replicate(id, view), frame_len))) => {
+            let message = Message::Request(id, Request::Replicate(view.to_replicate()));
+            assert_eq!(decode(&mut BytesMut::from(&bytes[..frame_len])), Ok(Some(message)));
+        }
+        Ok(Some((InPlace::Acknowledgements(read), frame_len))) => {
+            let (mut batch, mut again) = (Batch::default(), BytesMut::new());
+            read.clone().for_each(|(id, acknowledgement)| batch.push(id, acknowledgement, &mut again));
+            batch.end(&mut again);
+            assert!(again.len() <= frame_len, "a batch grew");
+            let Ok(Some((InPlace::Acknowledgements(back), _))) = read_in_place(&again) else { panic!("not a batch") };
+            assert!(back.eq(read));
+        }
+        Ok(None) => {}
+        Err(error) => assert!(error.ends_link()),
     }
 }
 

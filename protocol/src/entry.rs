@@ -258,17 +258,19 @@ impl EntryRef<'_> {
     }
 }
 
+impl<'a> From<&'a Item> for ItemRef<'a> {
+    #[inline]
+    fn from(item: &'a Item) -> Self {
+        let Item { value, flags, cas, expiry, marks } = item;
+        Self { value: ValueRef::Whole(value), flags: *flags, cas: *cas, expiry: *expiry, marks: *marks }
+    }
+}
+
 impl<'a> From<&'a Entry> for EntryRef<'a> {
     #[inline]
     fn from(entry: &'a Entry) -> Self {
         let body = match &entry.body {
-            Body::Item(Item { value, flags, cas, expiry, marks }) => BodyRef::Item(ItemRef {
-                value: ValueRef::Whole(value),
-                flags: *flags,
-                cas: *cas,
-                expiry: *expiry,
-                marks: *marks,
-            }),
+            Body::Item(item) => BodyRef::Item(item.into()),
             Body::Tombstone => BodyRef::Tombstone,
         };
         Self { version: entry.version, body }

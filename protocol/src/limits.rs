@@ -30,6 +30,9 @@ pub const OPENING_BYTES_MAX: usize = 64 * 1024;
 /// Messages that may travel in fragments on one link at once, one way. Their openings come to 2 MiB.
 pub const STREAMS_MAX: usize = 32;
 
+/// Bytes of acknowledgements in one frame: some thousands of them, and read before anything else of the link is.
+pub const ACKNOWLEDGEMENTS_BYTES_MAX: usize = 4 * 1024;
+
 /// The largest item, key and value together, that a node may be told to take (`-I`): memcached's.
 pub const ITEM_BYTES_MAX: usize = 1024 * 1024 * 1024;
 

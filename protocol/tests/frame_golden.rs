@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{
-    Leave, Preamble, decode, decode_preamble, encode, encode_in_pieces, encode_preamble, put_leave,
+    Batch, Leave, Preamble, decode, decode_preamble, encode, encode_in_pieces, encode_preamble, put_leave,
 };
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::WHOLE_BYTES_MAX;
@@ -218,6 +218,23 @@ fn replies_have_these_bytes() {
     check_reply(Reply::Control(ControlReply::FlushStamp(Stamp(6))), "0200000001850000 0206");
     check_reply(Reply::Control(ControlReply::Done), "0100000001850000 03");
     check_reply(Reply::Control(ControlReply::Working), "0100000001850000 06");
+}
+
+#[test]
+fn acknowledgements_in_one_frame_have_these_bytes() {
+    let (mut batch, mut bytes) = (Batch::default(), BytesMut::new());
+    for (behind, said) in [
+        (0, Acknowledgement::Held { synced: true }),
+        (3, Acknowledgement::Held { synced: true }),
+        (4, Acknowledgement::Fenced(Ballot(7))),
+        ((254 << 20) + 2, Acknowledgement::Held { synced: true }),
+        (513 << 20, Acknowledgement::Held { synced: true }),
+    ] {
+        batch.push(RequestId(ID.0 + behind), said, &mut bytes);
+    }
+    batch.end(&mut bytes);
+    let (fenced, held) = ("ff0502030405060708020700000000000000", "ff01021324050607080101");
+    assert_eq!(hex(&bytes), format!("2300000001880000 0102030405060708 00000003{fenced}fefe{held}").replace(' ', ""));
 }
 
 #[test]

@@ -7,10 +7,11 @@ mod messages;
 
 use bytes::{BufMut, BytesMut};
 use memring_protocol::frame::{
-    HEADER_BYTES, PREAMBLE_BYTES_MAX, Preamble, Streams, Taken, WIRE_VERSION, decode, decode_preamble, encode,
-    encode_preamble,
+    Batch, HEADER_BYTES, InPlace, PREAMBLE_BYTES_MAX, Preamble, Streams, Taken, WIRE_VERSION, decode, decode_preamble,
+    encode, encode_preamble, read_in_place,
 };
 use memring_protocol::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
+use memring_protocol::message::{Message, Request};
 use proptest::prelude::Strategy;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -20,7 +21,7 @@ use self::messages::{encoded, set_length};
 /// Hostile frames per run unless MEMRING_CASES says more.
 const CASES: u64 = 20_000;
 
-const KINDS: [u8; 14] = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87];
+const KINDS: [u8; 15] = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88];
 
 #[test]
 fn hostile_frames_never_panic_and_never_become_what_could_not_be_sent() {
@@ -36,6 +37,7 @@ fn hostile_frames_never_panic_and_never_become_what_could_not_be_sent() {
         };
         decoded += u64::from(check_hostile(&bytes));
         check_hostile_streams(&bytes);
+        check_hostile_in_place(&bytes);
         check_hostile_preamble(&bytes);
     }
     // A loop whose frames are all refused at the header would prove little.
@@ -64,6 +66,28 @@ fn check_hostile(bytes: &[u8]) -> bool {
             assert!(!error.to_string().is_empty());
             false
         }
+    }
+}
+
+/// What is read in place is what is decoded, or acknowledgements that could have been sent.
+fn check_hostile_in_place(bytes: &[u8]) {
+    match read_in_place(bytes) {
+        Ok(Some((InPlace::Replicate(id, view), frame_len))) => {
+            let message = Message::Request(id, Request::Replicate(view.to_replicate()));
+            assert_eq!(decode(&mut BytesMut::from(&bytes[..frame_len])), Ok(Some(message)));
+        }
+        Ok(Some((InPlace::Acknowledgements(read), frame_len))) => {
+            let (mut batch, mut again) = (Batch::default(), BytesMut::new());
+            for (id, acknowledgement) in read.clone() {
+                batch.push(id, acknowledgement, &mut again);
+            }
+            batch.end(&mut again);
+            assert!(again.len() <= frame_len, "a batch grew");
+            let Ok(Some((InPlace::Acknowledgements(back), _))) = read_in_place(&again) else { panic!("not a batch") };
+            assert!(back.eq(read) && frame_len <= bytes.len());
+        }
+        Ok(None) => {}
+        Err(error) => assert!(error.ends_link()),
     }
 }
 

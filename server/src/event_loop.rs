@@ -16,12 +16,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::message::{Message, Reply, Request, RequestId};
+use memring_protocol::frame::Acknowledgements;
+use memring_protocol::message::{ReplicateRef, Reply, Request, RequestId};
 use memring_protocol::text::Command;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::link::Links;
+use crate::link::{Links, Outbox};
 
 /// How often a loop turns at least: what `/livez` looks at.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -31,6 +32,32 @@ pub(crate) trait Machine: 'static {
     fn on_peer_request(&mut self, now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>);
     fn on_peer_reply(&mut self, now: Now, from: SocketAddr, id: RequestId, reply: Reply, fx: &mut Vec<Effect>);
     fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>);
+
+    /// A replicate that lies where the link has it. For a machine that gets few, the same as any other request.
+    fn on_peer_replicate(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        replicate: &ReplicateRef<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        self.on_peer_request(now, link, id, Request::Replicate(replicate.to_replicate()), fx);
+    }
+
+    /// Acknowledgements that came together.
+    fn on_peer_acknowledgements(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        acknowledgements: Acknowledgements<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        for (id, said) in acknowledgements {
+            self.on_peer_reply(now, from, id, Reply::Replicate(said), fx);
+        }
+    }
+
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>);
     fn on_timer(&mut self, now: Now, fx: &mut Vec<Effect>);
     fn next_deadline(&self) -> Option<Mono>;
@@ -110,16 +137,23 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
     fn perform(self: &Rc<Self>, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(peer, message) => self.send(peer, &message),
+                Effect::Send(peer, message) => self.send(peer, |outbox| outbox.push(&message)),
                 Effect::Answer(link, message) => self.links.answer(link, &message),
+                Effect::Replicate(receivers, replicate) => {
+                    let replicate = ReplicateRef::from(&replicate);
+                    for (peer, id) in receivers {
+                        self.send(peer, |outbox| outbox.push_replicate(id, &replicate));
+                    }
+                }
+                Effect::Acknowledge(link, id, said) => self.links.acknowledge(link, id, said),
                 other => self.surroundings.perform(other),
             }
         }
     }
 
-    fn send(self: &Rc<Self>, peer: SocketAddr, message: &Message) {
+    fn send(self: &Rc<Self>, peer: SocketAddr, push: impl FnOnce(&Outbox)) {
         // A loss that is about to be told covers this message too. On a new link it would survive, and be taken for lost.
-        if !self.lost.borrow().contains(&peer) && !crate::link::send(self, peer, message) {
+        if !self.lost.borrow().contains(&peer) && !crate::link::send(self, peer, push) {
             self.peer_lost(peer);
         }
     }
@@ -185,6 +219,27 @@ impl Machine for Node {
 
     fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, fx: &mut Vec<Effect>) {
         Self::on_peer_moved(self, now, from, id, fx);
+    }
+
+    fn on_peer_replicate(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        replicate: &ReplicateRef<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        Self::on_peer_replicate(self, now, link, id, replicate, fx);
+    }
+
+    fn on_peer_acknowledgements(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        acknowledgements: Acknowledgements<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        Self::on_peer_acknowledgements(self, now, from, acknowledgements, fx);
     }
 
     fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, fx: &mut Vec<Effect>) {

@@ -4,6 +4,8 @@
 //! Must not measure anything itself, nor know the limits.
 
 mod reading;
+mod replicating;
+mod ring;
 mod storing;
 
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ fn main() -> ExitCode {
         eprintln!("memring-instructions: <case> <times>");
         return ExitCode::from(2);
     };
-    if reading::run(&case, times) || storing::run(&case, times) {
+    if reading::run(&case, times) || storing::run(&case, times) || replicating::run(&case, times) {
         return ExitCode::SUCCESS;
     }
     eprintln!("memring-instructions: unknown case {case}");

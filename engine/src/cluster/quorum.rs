@@ -30,12 +30,14 @@ struct HomeSet {
     needed: usize,
     yes: u64,
     no: u64,
+    /// Who said yes, counted or not.
+    held: u64,
 }
 
 impl HomeSet {
     fn new(homes: &[Slot], needed: usize) -> Self {
         assert!(homes.len() <= REPLICAS_MAX, "a preference list of {} homes", homes.len());
-        Self { homes: homes.into(), needed, yes: 0, no: 0 }
+        Self { homes: Slots::from_slice(homes), needed, yes: 0, no: 0, held: 0 }
     }
 
     fn bit(&self, slot: Slot) -> u64 {
@@ -58,16 +60,16 @@ impl HomeSet {
 #[derive(Clone, Debug)]
 pub struct Quorum {
     current: HomeSet,
-    next: Option<HomeSet>,
-    held: Slots,
+    /// Only while the ring changes.
+    next: Option<Box<HomeSet>>,
 }
 
 impl Quorum {
     /// Needs `copies` of `current`, at least a majority; and while a move is under way as much of `next`.
     pub fn of_writes(current: &[Slot], next: Option<&[Slot]>, copies: usize) -> Self {
         let needed = copies.max(majority(current.len()));
-        let next = next.map(|homes| HomeSet::new(homes, copies.min(homes.len()).max(majority(homes.len()))));
-        Self { current: HomeSet::new(current, needed), next, held: Slots::new() }
+        let next = next.map(|homes| Box::new(HomeSet::new(homes, copies.min(homes.len()).max(majority(homes.len())))));
+        Self { current: HomeSet::new(current, needed), next }
     }
 
     /// Needs a majority of `current`; and while a move is under way a majority of `next`.
@@ -78,17 +80,17 @@ impl Quorum {
     /// A home holds it, or agrees. A home whose copy is not `synced` counts only in the next set: in the current one its
     /// lost memory may have held a promise or a copy that others counted.
     pub fn yes(&mut self, slot: Slot, synced: bool) {
-        if !self.held.contains(&slot) {
-            self.held.push(slot);
-        }
         let bit = self.current.bit(slot);
+        self.current.held |= bit;
         if synced {
             self.current.yes |= bit;
         } else {
             self.current.no |= bit;
         }
         if let Some(next) = &mut self.next {
-            next.yes |= next.bit(slot);
+            let bit = next.bit(slot);
+            next.yes |= bit;
+            next.held |= bit;
         }
     }
 
@@ -102,7 +104,7 @@ impl Quorum {
 
     /// Where the count stands.
     pub fn verdict(&self) -> Verdict {
-        match (self.current.verdict(), self.next.as_ref().map(HomeSet::verdict)) {
+        match (self.current.verdict(), self.next.as_deref().map(HomeSet::verdict)) {
             (Verdict::Impossible, _) | (_, Some(Verdict::Impossible)) => Verdict::Impossible,
             (Verdict::Reached, None | Some(Verdict::Reached)) => Verdict::Reached,
             _ => Verdict::Pending,
@@ -121,7 +123,16 @@ impl Quorum {
 
     /// Whether this home said yes, counted or not.
     pub fn is_held_by(&self, slot: Slot) -> bool {
-        self.held.contains(&slot)
+        self.sets().any(|set| set.held & set.bit(slot) != 0)
+    }
+
+    /// Whether every home said yes, counted or not.
+    pub fn is_held_by_all(&self) -> bool {
+        self.sets().all(|set| set.held.count_ones() as usize == set.homes.len())
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &HomeSet> {
+        std::iter::once(&self.current).chain(self.next.as_deref())
     }
 
     /// All homes of both sets, each once.

@@ -2,7 +2,7 @@
 //!
 //! Must not know who waits for it (`serializer`) nor how it reaches the other homes (`spread`).
 
-use memring_protocol::entry::{Body, Entry, Item};
+use memring_protocol::entry::{Body, BodyRef, Entry, EntryRef, Item, ItemRef, ValueRef};
 use memring_protocol::message::{Mutation, Outcome, Remove, WriteRequest};
 use memring_protocol::version::{Slot, Stamp, Version};
 
@@ -33,7 +33,7 @@ impl Node {
     pub(crate) fn apply_order(&self, turn: &Turn<'_>, order: &Order, lead: Lead) -> Applied {
         let (shared, request, now) = (&self.shared, &order.request, turn.cluster());
         let me = member(turn);
-        let looked = order.looked.as_ref().filter(|(ballot, _)| *ballot == lead.ballot).map(|(_, found)| found);
+        let looked = order.looked.as_deref().filter(|(ballot, _)| *ballot == lead.ballot).map(|(_, found)| found);
         let decide = |held: &Held<'_>| -> (store::Change<'_>, Applied) {
             if held.promised() != lead.ballot {
                 return (store::Change::Keep, Applied::Deposed);
@@ -54,7 +54,7 @@ impl Node {
             let changed = changes(&outcome);
             let noticed = change == Change::Notice;
             let version = |stamp| Version { ballot: lead.ballot, stamp };
-            match make(outcome, change, || version(shared.clock.stamp(now, me, floor))) {
+            match make(&request.mutation, outcome, change, || version(shared.clock.stamp(now, me, floor))) {
                 Made::New(outcome, change, entry) => (change, Applied::Ordered(outcome, Some(entry), changed)),
                 Made::Same(outcome) => {
                     let entry = base.map(|entry| Entry { version: version(entry.version.stamp), ..entry });
@@ -89,7 +89,7 @@ impl Node {
             let version = held.version().unwrap_or_default();
             let ballot = held.promised().max(version.ballot);
             let next = || Version { ballot, stamp: shared.clock.stamp(now, me, version.stamp) };
-            match make(outcome, change, next) {
+            match make(&request.mutation, outcome, change, next) {
                 Made::New(outcome, change, entry) => (change, (outcome, Some(entry))),
                 Made::Same(outcome) => (store::Change::Keep, (outcome, None)),
             }
@@ -111,14 +111,14 @@ fn member(turn: &Turn<'_>) -> Slot {
 }
 
 /// What a change makes of a key.
-enum Made {
+enum Made<'a> {
     /// A new version.
-    New(Outcome, store::Change<'static>, Entry),
+    New(Outcome, store::Change<'a>, Entry),
     /// None.
     Same(Outcome),
 }
 
-fn make(outcome: Outcome, change: Change, next_version: impl FnOnce() -> Version) -> Made {
+fn make(mutation: &Mutation, outcome: Outcome, change: Change, next_version: impl FnOnce() -> Version) -> Made<'_> {
     match change {
         Change::Keep | Change::Notice => Made::Same(outcome),
         Change::Delete => {
@@ -133,10 +133,22 @@ fn make(outcome: Outcome, change: Change, next_version: impl FnOnce() -> Version
             let change = if amends || noticed {
                 store::Change::Amend { entry: entry.clone(), noticed }
             } else {
-                store::Change::Put(entry.clone())
+                holding(mutation, &entry)
             };
             Made::New(outcome, change, entry)
         }
+    }
+}
+
+/// Holds the entry, by its value where the mutation has it: the most usual one is not shared for that.
+fn holding<'a>(mutation: &'a Mutation, entry: &Entry) -> store::Change<'a> {
+    match (mutation, &entry.body) {
+        (Mutation::Store(store), Body::Item(item)) if item.value.as_ptr_range() == store.new.value.as_ptr_range() => {
+            let Item { flags, cas, expiry, marks, .. } = *item;
+            let item = ItemRef { value: ValueRef::Whole(&store.new.value), flags, cas, expiry, marks };
+            store::Change::Write(EntryRef { version: entry.version, body: BodyRef::Item(item) })
+        }
+        _ => store::Change::Put(entry.clone()),
     }
 }
 

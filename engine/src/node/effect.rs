@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use memring_protocol::message::Message;
+use memring_protocol::message::{Acknowledgement, Message, Replicate, RequestId};
 use memring_protocol::text::Response;
+use smallvec::SmallVec;
 
 use super::events::Event;
 
@@ -20,6 +21,9 @@ pub struct Ticket {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u64);
 
+/// Peers, each with the id that the request to it has: the other homes of a partition, usually two.
+pub type Receivers = SmallVec<[(SocketAddr, RequestId); 2]>;
+
 /// One thing for the server (or the simulator) to perform.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
@@ -30,6 +34,12 @@ pub enum Effect {
     Send(SocketAddr, Message),
     /// Answer over the link that the request came on; dropped if the link is gone.
     Answer(LinkId, Message),
+    /// The same, for [`Reply::Replicate`](memring_protocol::message::Reply::Replicate): those of one turn of a link go
+    /// together.
+    Acknowledge(LinkId, RequestId, Acknowledgement),
+    /// As [`Effect::Send`] of a request of the kind [`Request::Replicate`](memring_protocol::message::Request::Replicate)
+    /// to each of these.
+    Replicate(Receivers, Replicate),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
     /// Tell those who watch. Given only for kinds that [`Shared::set_watched`](super::Shared::set_watched) names.

@@ -25,6 +25,7 @@ mod flush;
 mod meta;
 mod meta_answers;
 mod moving;
+mod ops;
 mod plausible;
 mod reads;
 mod replay;
@@ -33,6 +34,7 @@ mod requests;
 mod serializer;
 mod settings;
 mod shared;
+mod slab;
 mod spread;
 mod stats;
 mod sum;
@@ -40,12 +42,13 @@ mod takeover;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod topology;
 mod turn;
 mod view;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,7 +63,7 @@ use memring_protocol::version::{Ballot, Slot};
 pub use self::control::Control;
 pub use self::counters::{Counter, Counters};
 pub use self::dump::DumpCursor;
-pub use self::effect::{Effect, LinkId, Ticket};
+pub use self::effect::{Effect, LinkId, Receivers, Ticket};
 pub use self::events::{Event, StoreStatus, StoreWord};
 pub use self::requests::VERSION;
 pub use self::settings::{Namespace, Settings, Unmet};
@@ -70,15 +73,15 @@ pub use self::topology::{Liveness, Topology};
 pub use self::view::{ClusterView, MemberRow};
 
 use self::calls::{Attempt, Call, Calls, Purpose};
+pub(crate) use self::ops::OpId;
+use self::ops::Ops;
 use self::reads::Ask;
 use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
+use self::timers::Timers;
 use self::turn::{TopologyView, Turn};
 use crate::now::{Mono, Now};
-
-/// An operation of this thread.
-pub(crate) type OpId = u64;
 
 /// Whatever takes more than one turn.
 #[derive(Debug)]
@@ -116,11 +119,8 @@ pub struct Node {
     /// There between turns, once there was one.
     view: Option<TopologyView>,
     worker: u16,
-    ops: BTreeMap<OpId, Op>,
-    next_op: OpId,
-    /// When an operation is woken: one moment each.
-    due: BTreeMap<OpId, Mono>,
-    timers: BTreeSet<(Mono, Timer)>,
+    ops: Ops,
+    timers: Timers,
     calls: Calls,
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<Slot, Replaying>,
@@ -131,18 +131,16 @@ pub struct Node {
 impl Node {
     /// The machine of worker number `worker`, the only one of that number.
     pub fn new(shared: Arc<Shared>, worker: u16) -> Self {
-        let mut timers = BTreeSet::new();
+        let mut timers = Timers::new();
         if worker == 0 {
-            timers.insert((Mono(0), Timer::Replay));
+            timers.insert(Mono(0), Timer::Replay, |_, _| true);
         }
         Self {
             counters: shared.counters.of_worker(worker),
             view: None,
             shared,
             worker,
-            ops: BTreeMap::new(),
-            next_op: 0,
-            due: BTreeMap::new(),
+            ops: Ops::new(),
             timers,
             calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
@@ -264,11 +262,7 @@ impl Node {
     /// Runs what is due.
     pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.turn(now, effects, |node, turn| {
-            while let Some((at, timer)) = node.timers.first().copied() {
-                if at > turn.mono() {
-                    break;
-                }
-                node.timers.pop_first();
+            while let Some(timer) = node.pop_due(turn.mono()) {
                 node.on_due(turn, timer);
             }
             for call in node.calls.expired(turn.mono()) {
@@ -277,10 +271,9 @@ impl Node {
         });
     }
 
-    /// When [`Node::on_timer`] wants to be called next.
+    /// When [`Node::on_timer`] wants to be called next. May be for something that has been cancelled since, once.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.calls.next_deadline()).min()
+        self.timers.next_deadline().into_iter().chain(self.calls.next_deadline()).min()
     }
 
     /// How many operations are under way: for tests that wait for quiet.
@@ -298,18 +291,15 @@ impl Node {
         match timer {
             Timer::Takeover(partition, ballot) => self.on_takeover_timer(turn, partition, ballot),
             Timer::Replay => self.on_replay_timer(turn),
-            Timer::Op(id) => {
-                self.due.remove(&id);
-                match self.ops.get(&id) {
-                    Some(Op::Read(_)) => self.on_read_timer(turn, id),
-                    Some(Op::Write(_)) => self.on_write_timer(turn, id),
-                    Some(Op::Order(_)) => self.on_order_timer(turn, id),
-                    Some(Op::Flush(_)) => self.finish_flush(turn, id),
-                    Some(Op::Sum(_)) => self.finish_sum(turn, id),
-                    Some(Op::Chore(_)) => self.step_chore(turn, id),
-                    Some(Op::Gather(_)) | None => {}
-                }
-            }
+            Timer::Op(id) => match self.ops.get(&id) {
+                Some(Op::Read(_)) => self.on_read_timer(turn, id),
+                Some(Op::Write(_)) => self.on_write_timer(turn, id),
+                Some(Op::Order(_)) => self.on_order_timer(turn, id),
+                Some(Op::Flush(_)) => self.finish_flush(turn, id),
+                Some(Op::Sum(_)) => self.finish_sum(turn, id),
+                Some(Op::Chore(_)) => self.step_chore(turn, id),
+                Some(Op::Gather(_)) | None => {}
+            },
         }
     }
 
@@ -341,36 +331,16 @@ impl Node {
         }
     }
 
-    /// Sends a request to a member. False if gossip knows no address for it: nothing was sent.
+    /// Sends a request to a member. False if gossip knows no address for it, or too many are unanswered: nothing was sent.
     fn call(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose, request: Request) -> bool {
-        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return false };
-        let id = self.calls.open(turn.mono(), Call { slot, peer, purpose });
+        let Some((peer, id)) = self.open_call(turn, slot, purpose) else { return false };
         turn.effects.push(Effect::Send(peer, Message::Request(id, request)));
         true
     }
 
-    fn open(&mut self, op: Op) -> OpId {
-        self.next_op += 1;
-        self.ops.insert(self.next_op, op);
-        self.next_op
-    }
-
-    /// Ends an operation, and its timer.
-    fn close(&mut self, id: OpId) -> Option<Op> {
-        self.clear_timer(id);
-        self.ops.remove(&id)
-    }
-
-    fn clear_timer(&mut self, id: OpId) {
-        if let Some(at) = self.due.remove(&id) {
-            self.timers.remove(&(at, Timer::Op(id)));
-        }
-    }
-
-    /// Wakes an operation at `at`, instead of any moment set before.
-    fn set_timer(&mut self, at: Mono, id: OpId) {
-        self.clear_timer(id);
-        self.due.insert(id, at);
-        self.timers.insert((at, Timer::Op(id)));
+    /// The same, for a request that the caller sends.
+    fn open_call(&mut self, turn: &Turn<'_>, slot: Slot, purpose: Purpose) -> Option<(SocketAddr, RequestId)> {
+        let peer = turn.topology.peer(slot)?.address;
+        self.calls.open(turn.mono(), Call { slot, peer, purpose }).map(|id| (peer, id))
     }
 }

@@ -6,7 +6,8 @@
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::flush::FlushState;
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, PromiseReply, ReadResult, Refusal, Reply, Request, Want, WriteReply,
+    Acknowledgement, ControlReply, ControlRequest, PromiseReply, ReadResult, Refusal, ReplicateRef, Reply, Request,
+    Want, WriteReply,
 };
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Stamp, Version};
 
@@ -66,10 +67,7 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
             Want::Look(ballot) => horizon.ballot(ballot),
             Want::Value | Want::Digest => true,
         },
-        Request::Replicate(replicate) => {
-            replicate.fence.is_none_or(|fence| horizon.ballot(fence))
-                && replicate.entry.as_ref().is_none_or(|entry| horizon.version(entry.version))
-        }
+        Request::Replicate(replicate) => is_plausible_replicate(now, &replicate.into()),
         Request::Control(ControlRequest::Prepare { proposals, .. }) => {
             proposals.iter().all(|(_, ballot)| horizon.ballot(*ballot))
         }
@@ -78,6 +76,21 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
         Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. } | ControlRequest::Stats)
         | Request::Fetch(_) => true,
+    }
+}
+
+/// Whether a replicate may be taken at its word.
+pub(crate) fn is_plausible_replicate(now: UnixMillis, replicate: &ReplicateRef<'_>) -> bool {
+    let horizon = horizon(now);
+    replicate.fence.is_none_or(|fence| horizon.ballot(fence))
+        && replicate.entry.as_ref().is_none_or(|entry| horizon.version(entry.version))
+}
+
+/// Whether an acknowledgement may be taken at its word; one that may not counts as lost.
+pub(crate) fn is_plausible_acknowledgement(now: UnixMillis, acknowledgement: Acknowledgement) -> bool {
+    match acknowledgement {
+        Acknowledgement::Fenced(ballot) => horizon(now).ballot(ballot),
+        Acknowledgement::Held { .. } | Acknowledgement::Refused(_) => true,
     }
 }
 
@@ -91,7 +104,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
             ReadResult::Found(entry, _) => horizon.version(entry.version),
             ReadResult::Refused(refusal) => horizon.refusal(*refusal),
         }),
-        Reply::Replicate(Acknowledgement::Fenced(ballot)) => horizon.ballot(*ballot),
+        Reply::Replicate(acknowledgement) => is_plausible_acknowledgement(now, *acknowledgement),
         Reply::Fetch(page) => {
             let promised = page.partitions.iter().filter_map(|fetched| fetched.state.ok());
             horizon.flush(page.flush)
@@ -105,7 +118,6 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(
             ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_) | ControlReply::Working,
         )
-        | Reply::Replicate(Acknowledgement::Held { .. } | Acknowledgement::Refused(_))
         | Reply::Write(_) => true,
     }
 }

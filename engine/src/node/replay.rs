@@ -28,7 +28,7 @@ const REPLAY_BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
 
 impl Node {
     pub(crate) fn on_replay_timer(&mut self, turn: &mut Turn<'_>) {
-        self.timers.insert((turn.mono().after(REPLAY_EVERY), Timer::Replay));
+        self.arm(turn.mono().after(REPLAY_EVERY), Timer::Replay);
         let targets: Vec<Slot> = self.shared.hints.lock().targets().collect();
         for target in targets {
             let known = turn.topology.layout().is_some_and(|layout| layout.config.member(target).is_some());

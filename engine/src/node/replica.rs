@@ -7,15 +7,43 @@ use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::FETCH_REPLY_BYTES;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition,
-    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Replicate, Reply, Request, Want,
+    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, ReplicateRef, Reply, Request, RequestId, Want,
 };
 use memring_protocol::ring::Epoch;
+use memring_protocol::text::WatchKinds;
 use memring_protocol::version::Ballot;
 
+use super::Node;
+use super::effect::{Effect, LinkId};
+use super::plausible::is_plausible_replicate;
 use super::shared::Shared;
 use super::stats;
 use super::topology::Topology;
+use crate::now::Now;
 use crate::store::Applied;
+
+impl Node {
+    /// As [`Node::on_peer_request`] for a replicate, whose key and value may lie where the link has them.
+    pub fn on_peer_replicate(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        replicate: &ReplicateRef<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let acknowledgement = if is_plausible_replicate(now.cluster, replicate) {
+            let view = self.view.get_or_insert_with(|| self.shared.follow_topology());
+            keep(&self.shared, view.load(), now.cluster, replicate)
+        } else {
+            Acknowledgement::Refused(Refusal::Busy)
+        };
+        effects.push(Effect::Acknowledge(link, id, acknowledgement));
+        if self.shared.watched().has(WatchKinds::EVICTIONS) {
+            self.turn(now, effects, |_, _| {});
+        }
+    }
+}
 
 /// Whether this node stands to the partition as the sender thinks.
 fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
@@ -33,7 +61,7 @@ fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), 
 pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, request: Request) -> Option<Reply> {
     match request {
         Request::Read(read) => Some(Reply::Read(answer_read(shared, topology, now, &read))),
-        Request::Replicate(replicate) => Some(Reply::Replicate(keep(shared, topology, now, &replicate))),
+        Request::Replicate(replicate) => Some(Reply::Replicate(keep(shared, topology, now, &(&replicate).into()))),
         Request::Fetch(fetch) => Some(Reply::Fetch(answer_fetch(shared, topology, now, &fetch))),
         Request::Control(ControlRequest::Prepare { epoch, proposals }) => {
             let promise =
@@ -88,7 +116,12 @@ pub(crate) fn read_key(
 }
 
 /// Keeps an entry of another home, or says why not.
-pub(crate) fn keep(shared: &Shared, topology: &Topology, now: UnixMillis, replicate: &Replicate) -> Acknowledgement {
+pub(crate) fn keep(
+    shared: &Shared,
+    topology: &Topology,
+    now: UnixMillis,
+    replicate: &ReplicateRef<'_>,
+) -> Acknowledgement {
     let partition = replicate.key.partition();
     if let Err(refusal) = admit(topology, replicate.epoch, partition) {
         return Acknowledgement::Refused(refusal);
@@ -104,7 +137,7 @@ pub(crate) fn keep(shared: &Shared, topology: &Topology, now: UnixMillis, replic
         return held;
     };
     shared.clock.observe(entry.version.stamp);
-    match shared.store.apply(now, &replicate.key, replicate.fence, entry) {
+    match shared.store.apply(now, replicate.key, replicate.fence, *entry) {
         Applied::Stored | Applied::Superseded => held,
         Applied::Fenced(ballot) => Acknowledgement::Fenced(ballot),
         // A node with less room keeps what it can: for it the entry is evicted at once.

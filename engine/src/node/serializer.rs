@@ -60,7 +60,7 @@ pub(crate) struct Order {
     pub(crate) request: WriteRequest,
     pub(crate) stage: Stage,
     /// What a look found, and in which term; the inner `None` is "nothing".
-    pub(crate) looked: Option<(Ballot, Option<Entry>)>,
+    pub(crate) looked: Option<Box<(Ballot, Option<Entry>)>>,
     pub(crate) deadline: Mono,
     /// When something large that it sends or fetches last moved.
     pub(crate) moved_at: Option<Mono>,
@@ -98,8 +98,15 @@ impl Node {
         let (stage, told_at) = (Stage::Lead, turn.mono());
         let order = Order { origin, request, stage, looked: None, deadline, moved_at: None, told_at };
         let id = self.open(Op::Order(order));
-        self.set_timer(deadline, id);
-        if unordered { self.order_at_one(turn, id) } else { self.advance_order(turn, id) }
+        if unordered {
+            self.order_at_one(turn, id)
+        } else {
+            self.advance_order(turn, id)
+        }
+        // Most are spread by now, and have a timer for that.
+        if let Some(None) = self.ops.wake_at(id) {
+            self.set_timer(deadline, id);
+        }
     }
 
     /// Goes on with an order that waits for the lead, or has looked.
@@ -150,7 +157,7 @@ impl Node {
         match other {
             Some(slot) if !order.request.takeover => {
                 let origin = order.origin;
-                self.close(id);
+                self.discard(id);
                 self.answer_order(turn, origin, WriteReply::Redirect(slot));
             }
             _ => {
@@ -173,7 +180,7 @@ impl Node {
         self.answer_order(turn, origin, WriteReply::Done(outcome.clone()));
         match entry {
             Some(entry) => self.spread(turn, id, None, outcome, Some(entry), true),
-            None => drop(self.close(id)),
+            None => self.discard(id),
         }
     }
 
@@ -233,7 +240,7 @@ impl Node {
         match quorum.verdict() {
             Verdict::Pending => {}
             Verdict::Reached => {
-                order.looked = Some((*ballot, newest.take()));
+                order.looked = Some(Box::new((*ballot, newest.take())));
                 order.stage = Stage::Lead;
                 self.advance_order(turn, id);
             }
@@ -252,7 +259,7 @@ impl Node {
         let origin = order.origin;
         match &mut order.stage {
             Stage::Lead | Stage::Look { .. } if overdue => {
-                self.close(id);
+                self.discard(id);
                 self.answer_order(turn, origin, WriteReply::Refused(Refusal::Busy));
             }
             Stage::Lead => self.advance_order(turn, id),

@@ -2,18 +2,22 @@
 //!
 //! Must not know how it was ordered: see `serializer`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use memring_protocol::entry::Entry;
-use memring_protocol::message::{Acknowledgement, Outcome, Refusal, Replicate, Request, WriteReply};
+use memring_protocol::message::{Acknowledgement, Outcome, Refusal, Replicate, Reply, RequestId, WriteReply};
 use memring_protocol::version::{Ballot, Slot};
 
-use super::calls::Purpose;
+use super::calls::{Call, Purpose};
+use super::effect::{Effect, Receivers};
+use super::plausible::is_plausible_acknowledgement;
 use super::serializer::{Order, Stage};
 use super::turn::Turn;
 use super::{Node, Op, OpId};
 use crate::cluster::mutation::is_repeatable;
-use crate::cluster::quorum::{Quorum, Verdict};
+use crate::cluster::quorum::{Quorum, Slots, Verdict};
+use crate::now::Now;
 
 /// A home that has not acknowledged a write by then gets a hint, whatever the client was told.
 /// A large write that moves is on its way.
@@ -36,6 +40,27 @@ pub(crate) struct Spread {
 }
 
 impl Node {
+    /// Acknowledgements that came together over the link that this thread dialled to `from`.
+    pub fn on_peer_acknowledgements(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        acknowledgements: impl Iterator<Item = (RequestId, Acknowledgement)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn(now, effects, |node, turn| {
+            for (id, said) in acknowledgements {
+                let Some(call) = node.calls.answered(from, id) else { continue };
+                match (call, is_plausible_acknowledgement(now.cluster, said)) {
+                    (Call { purpose: Purpose::Replicate(op), slot, .. }, true) => {
+                        node.on_acknowledgement(turn, op, slot, said);
+                    }
+                    (call, plausible) => node.on_answer(turn, call, plausible.then_some(Reply::Replicate(said))),
+                }
+            }
+        });
+    }
+
     /// Sends what was ordered to the other homes.
     pub(crate) fn spread(
         &mut self,
@@ -52,32 +77,39 @@ impl Node {
         let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
         let mut quorum = Quorum::of_writes(homes, next, usize::from(order.request.copies));
         quorum.yes(me, true);
-        let others: Vec<Slot> = quorum.homes().into_iter().filter(|slot| *slot != me).collect();
+        let homes = quorum.homes();
         let answered = fence.is_none();
         let replicate = Replicate { epoch: turn.topology.epoch(), fence, key, entry: entry.clone() };
         order.stage = Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false });
         let hint_at = turn.mono().after(HINT_AFTER);
         let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
         self.set_timer(timer, id);
-        let (usable, avoided): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|slot| self.shared.is_usable(turn.topology, *slot));
-        for slot in usable {
-            self.replicate_to(turn, id, slot, replicate.clone());
+        let (mut receivers, mut avoided) = (Receivers::new(), Slots::new());
+        for slot in homes.into_iter().filter(|slot| *slot != me) {
+            if self.shared.is_usable(turn.topology, slot) {
+                self.replicate_to(turn, id, slot, &mut receivers);
+            } else {
+                avoided.push(slot);
+            }
         }
         for slot in avoided {
             // A home that seems away is bothered only where the others cannot be enough.
             if turn.topology.is_up(slot) && !self.could_do_without(id, slot) {
-                self.replicate_to(turn, id, slot, replicate.clone());
+                self.replicate_to(turn, id, slot, &mut receivers);
             } else {
                 self.on_replicate_lost(turn, id, slot);
             }
         }
+        if !receivers.is_empty() {
+            turn.effects.push(Effect::Replicate(receivers, replicate));
+        }
         self.judge_spread(turn, id);
     }
 
-    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, replicate: Replicate) {
-        if !self.call(turn, slot, Purpose::Replicate(id), Request::Replicate(replicate)) {
-            self.on_replicate_lost(turn, id, slot);
+    fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, receivers: &mut Receivers) {
+        match self.open_call(turn, slot, Purpose::Replicate(id)) {
+            Some(receiver) => receivers.push(receiver),
+            None => self.on_replicate_lost(turn, id, slot),
         }
     }
 
@@ -134,7 +166,7 @@ impl Node {
         let partition = order.request.key.partition();
         let Stage::Spread(Spread { quorum, outcome, changed, answered, .. }) = &mut order.stage else { return };
         let (verdict, origin) = (quorum.verdict(), order.origin);
-        let all_heard = quorum.homes().iter().all(|slot| quorum.is_held_by(*slot));
+        let all_heard = quorum.is_held_by_all();
         let mut reply = None;
         if !*answered && verdict != Verdict::Pending {
             *answered = true;
@@ -152,7 +184,7 @@ impl Node {
             });
         }
         if all_heard {
-            self.close(id);
+            self.discard(id);
         }
         if let Some(reply) = reply {
             self.answer_order(turn, origin, reply);
@@ -180,10 +212,10 @@ impl Node {
             }
         }
         if spread.answered {
-            self.close(id);
+            self.discard(id);
         } else if overdue {
             let reply = in_doubt(&spread.quorum);
-            self.close(id);
+            self.discard(id);
             self.answer_order(turn, origin, reply);
         } else {
             self.set_timer(deadline, id);

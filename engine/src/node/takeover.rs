@@ -68,7 +68,7 @@ impl Node {
         quorum.yes(me, true);
         let others: Vec<Slot> = quorum.homes().into_iter().filter(|slot| *slot != me).collect();
         self.takeovers.insert(partition, Takeover { ballot, digest, whole: true, quorum, waiting: vec![waiting] });
-        self.timers.insert((turn.mono().after(TAKEOVER_PATIENCE), Timer::Takeover(partition, ballot)));
+        self.arm(turn.mono().after(TAKEOVER_PATIENCE), Timer::Takeover(partition, ballot));
         for slot in others {
             let prepare =
                 ControlRequest::Prepare { epoch: turn.topology.epoch(), proposals: vec![(partition, ballot)] };

@@ -139,20 +139,21 @@ impl Node {
 
     /// Asks the home that is most likely to hold the ballot; with nobody to ask, waits a little.
     fn attempt_write(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Some(Op::Write(mut write)) = self.ops.remove(&id) else { return };
+        let Some(Op::Write(write)) = self.ops.get(&id) else { return };
         if turn.mono() >= write.deadline {
-            self.clear_timer(id);
             let needed = write.copies;
+            let Some(Op::Write(write)) = self.close(id) else { return };
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
             return;
         }
-        let named = write.named.take().filter(|slot| self.shared.is_usable(turn.topology, *slot));
-        let target = named.map(|slot| (slot, false)).or_else(|| self.serializer_for(turn, &write));
+        let named = write.named.filter(|slot| self.shared.is_usable(turn.topology, *slot));
+        let target = named.map(|slot| (slot, false)).or_else(|| self.serializer_for(turn, write));
+        let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
+        write.named = None;
         let Some((slot, takeover)) = target else {
             write.tried.clear();
             write.asked = None;
             self.set_timer(turn.mono().after(RETRY_AFTER), id);
-            self.ops.insert(id, Op::Write(write));
             return;
         };
         write.asked = Some(slot);
@@ -174,7 +175,6 @@ impl Node {
             patience_ms: patience.as_millis() as u32,
         };
         self.set_timer(turn.mono().after(ATTEMPT_PATIENCE.min(patience)), id);
-        self.ops.insert(id, Op::Write(write));
         if Some(slot) == turn.topology.me() {
             self.start_order(turn, Origin::Local(attempt), request);
         } else if !self.call(turn, slot, Purpose::Write(attempt), Request::Write(request)) {

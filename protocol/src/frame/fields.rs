@@ -6,8 +6,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::FrameError;
-use crate::entry::{Body, Entry, Expiry, Item, Marks, Seen};
-use crate::key::{KEY_BYTES_MAX, Key};
+use crate::entry::{Body, BodyRef, Entry, EntryRef, Expiry, Item, ItemRef, Marks, Seen, ValueRef};
+use crate::key::{KEY_BYTES_MAX, Key, KeyRef};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::message::Refusal;
 use crate::ring::Epoch;
@@ -38,8 +38,8 @@ const BUSY: u8 = 4;
 const FENCED: u8 = 5;
 
 /// Bytes that [`Writer::key`] writes.
-pub(super) fn key_len(key: &Key) -> usize {
-    1 + key.len()
+pub(super) fn key_len<'k>(key: impl Into<KeyRef<'k>>) -> usize {
+    1 + key.into().len()
 }
 
 /// Bytes that [`Writer::entry`] writes.
@@ -99,24 +99,29 @@ impl<'a> Writer<'a> {
         self.out.put_u8(u8::from(truth));
     }
 
-    pub(super) fn key(&mut self, key: &Key) -> Result<(), FrameError> {
+    pub(super) fn key<'k>(&mut self, key: impl Into<KeyRef<'k>>) -> Result<(), FrameError> {
+        let key = key.into();
         self.check_room(key_len(key))?;
         self.out.put_u8(key.len() as u8);
         self.out.put_slice(key.as_bytes());
         Ok(())
     }
 
-    pub(super) fn value(&mut self, value: &Bytes) -> Result<(), FrameError> {
+    pub(super) fn value(&mut self, value: ValueRef<'_>) -> Result<(), FrameError> {
         self.check_room(4 + value.len())?;
         self.out.put_u32_le(value.len() as u32);
+        self.value_bytes(value);
+        Ok(())
+    }
+
+    fn value_bytes(&mut self, value: ValueRef<'_>) {
         match &mut self.apart {
             Some(apart) if value.len() > WHOLE_BYTES_MAX => {
                 self.apart_bytes += value.len();
-                apart.push(Apart { at: self.out.len(), value: value.clone() });
+                apart.push(Apart { at: self.out.len(), value: value.to_bytes() });
             }
-            _ => self.out.put_slice(value),
+            _ => self.out.put_slice(&value),
         }
-        Ok(())
     }
 
     /// Keys and values are what lets a body grow: refused before they are copied, not after.
@@ -135,12 +140,18 @@ impl<'a> Writer<'a> {
         self.u32(expiry.unix_seconds().unwrap_or(0));
     }
 
-    pub(super) fn item(&mut self, item: &Item) -> Result<(), FrameError> {
-        self.u32(item.flags);
-        self.u64(item.cas);
-        self.expiry(item.expiry);
-        self.u8(item.marks.bits());
-        self.value(&item.value)
+    pub(super) fn item(&mut self, item: &ItemRef<'_>) -> Result<(), FrameError> {
+        self.check_room(ITEM_FIELDS_BYTES + item.value.len())?;
+        // In one piece: entries are what homes send most.
+        let mut fields = [0; ITEM_FIELDS_BYTES];
+        fields[..4].copy_from_slice(&item.flags.to_le_bytes());
+        fields[4..12].copy_from_slice(&item.cas.to_le_bytes());
+        fields[12..16].copy_from_slice(&item.expiry.unix_seconds().unwrap_or(0).to_le_bytes());
+        fields[16] = item.marks.bits();
+        fields[17..].copy_from_slice(&(item.value.len() as u32).to_le_bytes());
+        self.out.put_slice(&fields);
+        self.value_bytes(item.value);
+        Ok(())
     }
 
     pub(super) fn seen(&mut self, seen: Seen) {
@@ -156,16 +167,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), FrameError> {
-        self.version(entry.version);
+    pub(super) fn entry<'e>(&mut self, entry: impl Into<EntryRef<'e>>) -> Result<(), FrameError> {
+        let entry = entry.into();
+        let mut fields = [0; ENTRY_BYTES_MIN];
+        fields[..8].copy_from_slice(&entry.version.ballot.0.to_le_bytes());
+        fields[8..16].copy_from_slice(&entry.version.stamp.0.to_le_bytes());
+        fields[16] = if matches!(entry.body, BodyRef::Item(_)) { ITEM } else { TOMBSTONE };
+        self.out.put_slice(&fields);
         match &entry.body {
-            Body::Tombstone => self.u8(TOMBSTONE),
-            Body::Item(item) => {
-                self.u8(ITEM);
-                self.item(item)?;
-            }
+            BodyRef::Tombstone => Ok(()),
+            BodyRef::Item(item) => self.item(item),
         }
-        Ok(())
     }
 
     pub(super) fn refusal(&mut self, refusal: Refusal) {
@@ -258,18 +270,32 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn key(&mut self) -> Result<Key, FrameError> {
+        Ok(self.key_view()?.to_key())
+    }
+
+    /// A key where it lies.
+    pub(super) fn key_view(&mut self) -> Result<KeyRef<'a>, FrameError> {
         let length = usize::from(self.u8()?);
-        Ok(Key::copy_from(self.bytes(length)?)?)
+        Ok(KeyRef::new(self.bytes(length)?)?)
     }
 
     pub(super) fn value(&mut self) -> Result<Bytes, FrameError> {
+        let bytes = self.value_view()?;
+        Ok(self.kept(bytes))
+    }
+
+    fn value_view(&mut self) -> Result<&'a [u8], FrameError> {
         let length = self.u32()? as usize;
-        let bytes = self.bytes(length)?;
-        Ok(match self.own {
+        self.bytes(length)
+    }
+
+    /// A part of the body, to be kept.
+    fn kept(&self, bytes: &[u8]) -> Bytes {
+        match self.own {
             // A smaller part would pin more than itself for as long as it is stored.
-            Some(own) if length > own.len() / 2 => own.slice_ref(bytes),
+            Some(own) if bytes.len() > own.len() / 2 => own.slice_ref(bytes),
             _ => Bytes::copy_from_slice(bytes),
-        })
+        }
     }
 
     pub(super) fn version(&mut self) -> Result<Version, FrameError> {
@@ -287,8 +313,18 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn item(&mut self) -> Result<Item, FrameError> {
+        let item = self.item_view()?;
+        Ok(self.kept_item(&item))
+    }
+
+    fn item_view(&mut self) -> Result<ItemRef<'a>, FrameError> {
         let (flags, cas, expiry, marks) = (self.u32()?, self.u64()?, self.expiry()?, self.marks()?);
-        Ok(Item { value: self.value()?, flags, cas, expiry, marks })
+        Ok(ItemRef { value: ValueRef::Part(self.value_view()?), flags, cas, expiry, marks })
+    }
+
+    fn kept_item(&self, item: &ItemRef<'_>) -> Item {
+        let ItemRef { value, flags, cas, expiry, marks } = item;
+        Item { value: self.kept(value), flags: *flags, cas: *cas, expiry: *expiry, marks: *marks }
     }
 
     fn marks(&mut self) -> Result<Marks, FrameError> {
@@ -308,13 +344,28 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn entry(&mut self) -> Result<Entry, FrameError> {
+        let entry = self.entry_view()?;
+        Ok(self.kept_entry(&entry))
+    }
+
+    /// An entry whose value stays where it lies.
+    pub(super) fn entry_view(&mut self) -> Result<EntryRef<'a>, FrameError> {
         let version = self.version()?;
         let body = match self.u8()? {
-            TOMBSTONE => Body::Tombstone,
-            ITEM => Body::Item(self.item()?),
+            TOMBSTONE => BodyRef::Tombstone,
+            ITEM => BodyRef::Item(self.item_view()?),
             other => return Err(no("entry", other)),
         };
-        Ok(Entry { version, body })
+        Ok(EntryRef { version, body })
+    }
+
+    /// An entry of this body, to be kept.
+    pub(super) fn kept_entry(&self, entry: &EntryRef<'_>) -> Entry {
+        let body = match &entry.body {
+            BodyRef::Tombstone => Body::Tombstone,
+            BodyRef::Item(item) => Body::Item(self.kept_item(item)),
+        };
+        Entry { version: entry.version, body }
     }
 
     pub(super) fn refusal(&mut self) -> Result<Refusal, FrameError> {

@@ -23,6 +23,9 @@ pub(super) const REPLY_FRAGMENT_KIND: u8 = 0x86;
 pub(super) const REPLY_LEAVE_KIND: u8 = 0x07;
 pub(super) const REQUEST_LEAVE_KIND: u8 = 0x87;
 
+/// The kind of a frame that is many messages: no [`Kind`] either.
+pub(super) const ACKNOWLEDGEMENTS_KIND: u8 = 0x88;
+
 /// Replies have this bit, requests do not.
 const REPLY_BIT: u8 = 0x80;
 
@@ -161,11 +164,11 @@ impl OpenFrame {
 
 pub(super) fn put_header(version: u8, body_len: u32, kind: u8, id: RequestId, out: &mut BytesMut) {
     out.reserve(HEADER_BYTES + body_len as usize);
-    out.put_u32_le(body_len);
-    out.put_u8(version);
-    out.put_u8(kind);
-    out.put_u16_le(0);
-    out.put_u64_le(id.0);
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&body_len.to_le_bytes());
+    (header[4], header[KIND_AT]) = (version, kind);
+    header[8..].copy_from_slice(&id.0.to_le_bytes());
+    out.put_slice(&header);
 }
 
 #[cfg(test)]

@@ -24,17 +24,21 @@
 //!   unknown one ends the link.
 //! - A new field of a hot body needs a new kind, announced by a feature bit of the [`Preamble`].
 //! - A body above limits::WHOLE_BYTES_MAX goes in fragments to a peer that knows [`FRAGMENTS`]: see `fragment`.
+//! - Acknowledgements go many to a frame to a peer that knows [`ACKNOWLEDGEMENTS`]: see `acknowledgements`.
 //!
 //! Bodies that carry keys and values (read, write, replicate, the entries of a fetch) are written by hand: fixed
 //! fields, then the bytes as they are. The rest is `codec`'s. Keys and values are copied out of the read buffer: a slice
-//! of it would pin the whole buffer for as long as one small item of it is stored. A value that is most of a message that
-//! came in fragments is a slice of it, for that has an allocation of its own.
+//! of it would pin the whole buffer for as long as one small item of it is stored. Those of a replicate are not even that:
+//! see `in_place`. A value that is most of a message that came in fragments is a slice of it, for that has an allocation of
+//! its own.
 
+mod acknowledgements;
 mod control;
 mod fetch;
 mod fields;
 mod fragment;
 mod header;
+mod in_place;
 mod preamble;
 mod read;
 mod replicate;
@@ -48,13 +52,16 @@ use self::header::{Header, Kind};
 use crate::codec::CodecError;
 use crate::key::KeyLengthError;
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};
-use crate::message::{Message, Reply, Request, RequestId};
+use crate::message::{Message, ReplicateRef, Reply, Request, RequestId};
 
+pub use self::acknowledgements::{Acknowledgements, Batch};
 pub use self::fetch::fetched_entry_len;
 pub use self::fragment::{FRAGMENT_FIELDS_BYTES, Fragment, Leave, LongMessage, put_leave};
 pub use self::header::HEADER_BYTES;
+pub use self::in_place::{InPlace, read_in_place};
 pub use self::preamble::{
-    FRAGMENTS, PREAMBLE_BYTES_MAX, Preamble, PreambleError, cluster_hash, decode_preamble, encode_preamble, is_preamble,
+    ACKNOWLEDGEMENTS, FRAGMENTS, PREAMBLE_BYTES_MAX, Preamble, PreambleError, cluster_hash, decode_preamble,
+    encode_preamble, is_preamble,
 };
 pub use self::streams::{Streams, Taken};
 
@@ -142,14 +149,32 @@ pub fn encode(message: &Message, out: &mut BytesMut) -> Result<(), FrameError> {
     ended
 }
 
+/// As [`encode_in_pieces`], for a replicate whose key and value lie elsewhere.
+pub fn encode_replicate(
+    id: RequestId,
+    replicate: &ReplicateRef<'_>,
+    out: &mut BytesMut,
+) -> Result<Option<LongMessage>, FrameError> {
+    encode_body_in_pieces(Kind::Replicate, id, out, |writer| replicate::put_request(replicate, writer))
+}
+
 /// Appends one whole frame if the body is at most [`WHOLE_BYTES_MAX`]; otherwise leaves `out` as it was and returns the
 /// message, to be sent in fragments. Fails only if it passes a limit, and then leaves `out` as it was too.
 pub fn encode_in_pieces(message: &Message, out: &mut BytesMut) -> Result<Option<LongMessage>, FrameError> {
     let (kind, id) = kind_and_id(message);
+    encode_body_in_pieces(kind, id, out, |writer| put_body(message, writer))
+}
+
+fn encode_body_in_pieces(
+    kind: Kind,
+    id: RequestId,
+    out: &mut BytesMut,
+    put: impl FnOnce(&mut Writer<'_>) -> Result<(), FrameError>,
+) -> Result<Option<LongMessage>, FrameError> {
     let start = out.len();
     let frame = Header::begin(kind, id, out);
     let mut apart = Vec::new();
-    let body = put_body(message, &mut Writer::in_pieces(out, &mut apart));
+    let body = put(&mut Writer::in_pieces(out, &mut apart));
     if body.is_ok() && apart.is_empty() && out.len() - start - HEADER_BYTES <= WHOLE_BYTES_MAX {
         return frame.end(out).map(|()| None);
     }
@@ -196,7 +221,7 @@ fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError
         Message::Request(_, request) => match request {
             Request::Read(request) => read::put_request(request, writer),
             Request::Write(request) => write::put_request(request, writer),
-            Request::Replicate(request) => replicate::put_request(request, writer),
+            Request::Replicate(request) => replicate::put_request(&request.into(), writer),
             Request::Fetch(request) => fetch::put_request(request, writer),
             Request::Control(request) => control::put_request(request, writer),
         },

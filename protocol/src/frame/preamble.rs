@@ -35,6 +35,9 @@ const _: () = assert!(NODE_NAME_BYTES_MAX <= u8::MAX as usize);
 /// Feature: messages may come in fragments, and a link that is dialled is answered with a preamble before anything else.
 pub const FRAGMENTS: u64 = 1;
 
+/// Feature: acknowledgements may come many to a frame.
+pub const ACKNOWLEDGEMENTS: u64 = 1 << 1;
+
 /// What each side of a link says first: the one that dialled, and, if that knows [`FRAGMENTS`], the other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Preamble {
@@ -71,7 +74,7 @@ impl Preamble {
     pub fn new(cluster_name: &str, sender: NodeName, generation: u64) -> Self {
         Self {
             wire_version: WIRE_VERSION,
-            features: FRAGMENTS,
+            features: FRAGMENTS | ACKNOWLEDGEMENTS,
             cluster: cluster_hash(cluster_name),
             sender,
             generation,

@@ -9,7 +9,7 @@
 
 use super::FrameError;
 use super::fields::{Reader, Writer, no};
-use crate::message::{Acknowledgement, Replicate};
+use crate::message::{Acknowledgement, Replicate, ReplicateRef};
 use crate::ring::Epoch;
 use crate::version::Ballot;
 
@@ -17,26 +17,33 @@ const HELD: u8 = 1;
 const FENCED: u8 = 2;
 const REFUSED: u8 = 3;
 
-pub(super) fn put_request(request: &Replicate, writer: &mut Writer<'_>) -> Result<(), FrameError> {
+pub(super) fn put_request(request: &ReplicateRef<'_>, writer: &mut Writer<'_>) -> Result<(), FrameError> {
     writer.u64(request.epoch.0);
     writer.truth(request.fence.is_some());
     if let Some(fence) = request.fence {
         writer.u64(fence.0);
     }
-    writer.key(&request.key)?;
+    writer.key(request.key)?;
     writer.truth(request.entry.is_some());
     if let Some(entry) = &request.entry {
-        writer.entry(entry)?;
+        writer.entry(*entry)?;
     }
     Ok(())
 }
 
 pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<Replicate, FrameError> {
+    let ReplicateRef { epoch, fence, key, entry } = take_view(reader)?;
+    let entry = entry.map(|entry| reader.kept_entry(&entry));
+    Ok(Replicate { epoch, fence, key: key.to_key(), entry })
+}
+
+/// The request, its key and value where they lie.
+pub(super) fn take_view<'a>(reader: &mut Reader<'a>) -> Result<ReplicateRef<'a>, FrameError> {
     let epoch = Epoch(reader.u64()?);
     let fence = if reader.truth()? { Some(Ballot(reader.u64()?)) } else { None };
-    let key = reader.key()?;
-    let entry = if reader.truth()? { Some(reader.entry()?) } else { None };
-    Ok(Replicate { epoch, fence, key, entry })
+    let key = reader.key_view()?;
+    let entry = if reader.truth()? { Some(reader.entry_view()?) } else { None };
+    Ok(ReplicateRef { epoch, fence, key, entry })
 }
 
 pub(super) fn put_acknowledgement(acknowledgement: Acknowledgement, writer: &mut Writer<'_>) {

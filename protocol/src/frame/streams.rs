@@ -11,8 +11,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::fragment::{Leave, Part, take_leave, take_part};
 use super::header::{
-    HEADER_BYTES, Header, KIND_AT, Kind, REPLY_FRAGMENT_KIND, REPLY_LEAVE_KIND, REQUEST_FRAGMENT_KIND,
-    REQUEST_LEAVE_KIND,
+    ACKNOWLEDGEMENTS_KIND, HEADER_BYTES, Header, KIND_AT, Kind, REPLY_FRAGMENT_KIND, REPLY_LEAVE_KIND,
+    REQUEST_FRAGMENT_KIND, REQUEST_LEAVE_KIND,
 };
 use super::{FrameError, Reader, decode, take_body};
 use crate::limits::{FRAGMENT_FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, OPENING_BYTES_MAX, STREAMS_MAX};
@@ -46,10 +46,13 @@ struct Stream {
 }
 
 impl Streams {
-    /// Takes one frame from the front of `buffer`; `None` if it is not all there yet. Errors are as in [`decode`].
+    /// Takes one frame from the front of `buffer`; `None` if it is not all there yet. Errors are as in [`decode`]. Frames
+    /// that only [`read_in_place`](super::read_in_place) takes, it must have been given first.
     pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Taken>, FrameError> {
         match buffer.get(KIND_AT) {
             Some(&(REQUEST_FRAGMENT_KIND | REPLY_FRAGMENT_KIND | REQUEST_LEAVE_KIND | REPLY_LEAVE_KIND)) => {}
+            // It is not whole, or it would have been read.
+            Some(&ACKNOWLEDGEMENTS_KIND) => return Ok(None),
             _ => return Ok(decode(buffer)?.map(Taken::Message)),
         }
         let Some(header) = Header::peek(buffer, FRAGMENT_FRAME_BYTES_MAX - HEADER_BYTES)? else { return Ok(None) };

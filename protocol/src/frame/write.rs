@@ -19,6 +19,7 @@
 
 use super::FrameError;
 use super::fields::{Reader, Writer, no};
+use crate::entry::ValueRef;
 use crate::message::{
     Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
     WriteReply, WriteRequest,
@@ -144,7 +145,7 @@ fn put_store(store: &Store, writer: &mut Writer<'_>) -> Result<(), FrameError> {
     writer.u32(store.new.flags);
     writer.expiry(store.new.expiry);
     writer.truth(store.new.binary_key);
-    writer.value(&store.new.value)
+    writer.value(ValueRef::Whole(&store.new.value))
 }
 
 fn take_store(reader: &mut Reader<'_>) -> Result<Store, FrameError> {
@@ -296,7 +297,7 @@ fn put_outcome(outcome: &Outcome, writer: &mut Writer<'_>) -> Result<(), FrameEr
         }
         Outcome::Item(fetched) => {
             writer.u8(FOUND_ITEM);
-            writer.item(&fetched.item)?;
+            writer.item(&(&fetched.item).into())?;
             writer.seen(fetched.seen);
             writer.expiry(fetched.before);
             writer.truth(fetched.won);

@@ -12,13 +12,14 @@ pub use self::mutation::{
     Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
 };
 
-use crate::entry::{Entry, Seen, UnixMillis};
+use crate::entry::{Entry, EntryRef, Seen, UnixMillis};
 use crate::flush::FlushState;
-use crate::key::{Key, Partition};
+use crate::key::{Key, KeyRef, Partition};
 use crate::ring::{Epoch, NodeName};
 use crate::version::{Ballot, Slot, Stamp, Version};
 
-/// Pairs a reply with its request; unique on the node that asked.
+/// Pairs a reply with its request; unique on the node that asked, and its own business. Acknowledgements are short where the
+/// upper 44 bits of ids go up and the lower 20 stay near each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
@@ -168,6 +169,34 @@ pub struct Replicate {
     pub key: Key,
     /// What to keep. `None`: only say whether the term still stands (for answers that change nothing).
     pub entry: Option<Entry>,
+}
+
+/// A [`Replicate`] whose key and value lie elsewhere: in the bytes that it came in, or where they are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicateRef<'a> {
+    /// The sender's ring config.
+    pub epoch: Epoch,
+    /// As [`Replicate::fence`].
+    pub fence: Option<Ballot>,
+    /// The key.
+    pub key: KeyRef<'a>,
+    /// As [`Replicate::entry`].
+    pub entry: Option<EntryRef<'a>>,
+}
+
+impl ReplicateRef<'_> {
+    /// To be kept: key and value are copied, unless the value need not be.
+    pub fn to_replicate(&self) -> Replicate {
+        let entry = self.entry.as_ref().map(EntryRef::to_entry);
+        Replicate { epoch: self.epoch, fence: self.fence, key: self.key.to_key(), entry }
+    }
+}
+
+impl<'a> From<&'a Replicate> for ReplicateRef<'a> {
+    fn from(replicate: &'a Replicate) -> Self {
+        let Replicate { epoch, fence, key, entry } = replicate;
+        Self { epoch: *epoch, fence: *fence, key: key.into(), entry: entry.as_ref().map(EntryRef::from) }
+    }
 }
 
 /// The answer to a [`Replicate`].

@@ -220,7 +220,7 @@ fn replicate() -> impl Strategy<Value = Replicate> {
     })
 }
 
-fn acknowledgement() -> impl Strategy<Value = Acknowledgement> {
+pub(crate) fn acknowledgement() -> impl Strategy<Value = Acknowledgement> {
     prop_oneof![
         any::<bool>().prop_map(|synced| Acknowledgement::Held { synced }),
         ballot().prop_map(Acknowledgement::Fenced),

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use memring_engine::now::Mono;
-use memring_protocol::frame::{FRAGMENTS, FrameError, Taken, decode_preamble, is_preamble};
+use bytes::{Buf, BytesMut};
+use memring_engine::now::{Mono, Now};
+use memring_protocol::frame::{FRAGMENTS, FrameError, InPlace, Taken, decode_preamble, is_preamble, read_in_place};
 use memring_protocol::limits::FRAGMENT_FRAME_BYTES_MAX;
 use memring_protocol::message::{ControlReply, Message, Refusal, Reply, RequestId};
 use tokio::io::Interest;
@@ -78,8 +78,10 @@ impl LinkEnd {
 }
 
 /// What a link hands over.
-pub(super) enum Incoming {
+pub(super) enum Incoming<'a> {
     Message(Message),
+    /// What need not be kept beyond the call, and when it was looked at.
+    InPlace(Now, InPlace<'a>),
     /// A request of a newer version, or one too many: to be refused.
     Refusable(RequestId),
     /// More of this request was sent, or more of its reply has come. On the side that dialled.
@@ -116,7 +118,7 @@ pub(super) struct Exchange<'a, D> {
     deliver: D,
 }
 
-impl<'a, D: FnMut(Incoming) -> Result<(), LinkEnd>> Exchange<'a, D> {
+impl<'a, D: FnMut(Incoming<'_>) -> Result<(), LinkEnd>> Exchange<'a, D> {
     /// `input` is what has come already.
     pub(super) fn new(
         stream: &'a mut TcpStream,
@@ -155,6 +157,7 @@ impl<'a, D: FnMut(Incoming) -> Result<(), LinkEnd>> Exchange<'a, D> {
 
     async fn turn(&mut self) -> Result<Infallible, LinkEnd> {
         loop {
+            self.outbox.await_flush();
             for id in self.arrivals.admit() {
                 self.refuse_arrival(id)?;
             }
@@ -194,9 +197,17 @@ impl<'a, D: FnMut(Incoming) -> Result<(), LinkEnd>> Exchange<'a, D> {
         if self.is_silent && !self.hear_first_word()? {
             return Ok(false);
         }
+        // One look at the clock for all that came at once.
+        let mut now = None;
         loop {
             if self.is_full() {
                 return Ok(true);
+            }
+            // Large replies that are not sent yet do not hold up what is answered in a word.
+            if let Some((read, frame_len)) = read_in_place(&self.input)? {
+                (self.deliver)(Incoming::InPlace(*now.get_or_insert_with(|| self.clock.now()), read))?;
+                self.input.advance(frame_len);
+                continue;
             }
             match self.arrivals.take(&mut self.input) {
                 Ok(Some(Taken::Message(message))) => self.hand_over(message)?,

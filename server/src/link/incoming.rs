@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use memring_protocol::frame::FRAGMENTS;
+use memring_protocol::frame::{ACKNOWLEDGEMENTS, FRAGMENTS, InPlace};
 use memring_protocol::message::{ControlReply, Message, Refusal, Reply};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,12 +28,17 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
     let links = &thread.links;
     // An older peer would not know what a preamble means here.
     let outbox = Rc::new(if features & FRAGMENTS != 0 {
-        Outbox::for_replies(&links.preamble, Speech::Fragments, &links.room)
+        Outbox::for_replies(&links.preamble, Speech::Fragments, features & ACKNOWLEDGEMENTS != 0, &links.room)
     } else {
-        Outbox::for_replies(&[], Speech::Whole, &links.room)
+        Outbox::for_replies(&[], Speech::Whole, false, &links.room)
     });
     let link = thread.links.enter(&outbox);
-    let deliver = |incoming| match incoming {
+    let deliver = |incoming: Incoming<'_>| match incoming {
+        Incoming::InPlace(now, InPlace::Replicate(id, replicate)) => {
+            let replicate = |machine: &mut M, now, fx: &mut _| machine.on_peer_replicate(now, link, id, &replicate, fx);
+            thread.call_at(now, replicate, |_effects| {});
+            Ok(())
+        }
         Incoming::Message(Message::Request(id, request)) => {
             thread.call(|machine, now, fx| machine.on_peer_request(now, link, id, request, fx));
             Ok(())
@@ -45,7 +50,9 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
             Ok(())
         }
         Incoming::Moved(_) => Ok(()),
-        Incoming::Message(Message::Reply(..)) => Err(LinkEnd::WrongSide),
+        Incoming::Message(Message::Reply(..)) | Incoming::InPlace(_, InPlace::Acknowledgements(_)) => {
+            Err(LinkEnd::WrongSide)
+        }
     };
     let clock = thread.clock;
     let exchange = Exchange::new(&mut stream, &outbox, &links.room, Side::Serving, clock, input, deliver);

@@ -29,12 +29,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use memring_engine::node::LinkId;
 use memring_engine::now::Mono;
-use memring_protocol::message::Message;
+use memring_protocol::message::{Acknowledgement, Message, RequestId};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 pub(crate) use self::incoming::serve;
-use self::outbox::Outbox;
+pub(crate) use self::outbox::Outbox;
 pub(crate) use self::outgoing::send;
 pub(crate) use self::room::Room;
 
@@ -104,6 +104,13 @@ impl Links {
     pub(crate) fn answer(&self, link: LinkId, message: &Message) {
         if let Some(outbox) = self.incoming.borrow().get(&link) {
             outbox.push(message);
+        }
+    }
+
+    /// The same, for an acknowledgement.
+    pub(crate) fn acknowledge(&self, link: LinkId, id: RequestId, said: Acknowledgement) {
+        if let Some(outbox) = self.incoming.borrow().get(&link) {
+            outbox.acknowledge(id, said);
         }
     }
 

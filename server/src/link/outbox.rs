@@ -1,4 +1,5 @@
-//! What waits to be sent on one link: whole frames, and long messages that go in fragments between them.
+//! What waits to be sent on one link: whole frames, acknowledgements that go many to a frame, and long messages that go in
+//! fragments between them.
 //!
 //! Whole frames overtake: they wait for one fragment at most. Long messages take turns, a fragment each, so a small one
 //! among them does not wait for a large one. Must not know which side dialled, nor what happens when the link ends.
@@ -8,8 +9,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use memring_protocol::frame::{self, Leave, put_leave};
-use memring_protocol::message::{Message, RequestId};
+use memring_protocol::frame::{self, Batch, FrameError, Leave, LongMessage, put_leave};
+use memring_protocol::message::{Acknowledgement, Message, ReplicateRef, Reply, Request, RequestId};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -34,43 +35,60 @@ pub(super) enum Speech {
 }
 
 /// Filled by effects, emptied by the link's task.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     unsent: RefCell<BytesMut>,
+    /// What the next flush makes a frame of. `None` for a peer that takes them one by one.
+    acknowledgements: Option<RefCell<Batch>>,
     long: RefCell<LongQueue>,
     speech: Cell<Speech>,
     wake: Notify,
+    /// The link's task is about to flush: what is queued until then need not wake it.
+    will_flush: Cell<bool>,
     closed: Cell<bool>,
 }
 
 impl Outbox {
     /// For requests, on a link that is being dialled: starts with these bytes.
     pub(super) fn for_requests(first: &[u8], room: &Arc<Room>) -> Self {
-        Self::new(first, Speech::Unknown, LongQueue::of_requests(room))
+        Self::new(first, Speech::Unknown, false, LongQueue::of_requests(room))
     }
 
-    /// For replies, on a link that a peer has dialled.
-    pub(super) fn for_replies(first: &[u8], speech: Speech, room: &Arc<Room>) -> Self {
-        Self::new(first, speech, LongQueue::of_replies(room))
+    /// For replies, on a link that a peer has dialled; `batches`: it takes many acknowledgements in a frame.
+    pub(super) fn for_replies(first: &[u8], speech: Speech, batches: bool, room: &Arc<Room>) -> Self {
+        Self::new(first, speech, batches, LongQueue::of_replies(room))
     }
 
-    fn new(first: &[u8], speech: Speech, long: LongQueue) -> Self {
+    fn new(first: &[u8], speech: Speech, batches: bool, long: LongQueue) -> Self {
         Self {
             unsent: RefCell::new(BytesMut::from(first)),
+            acknowledgements: batches.then(RefCell::default),
             long: RefCell::new(long),
             speech: Cell::new(speech),
             wake: Notify::new(),
+            will_flush: Cell::new(false),
             closed: Cell::new(false),
         }
     }
 
     /// Queues a message; what is queued in one turn is sent together.
-    pub(super) fn push(&self, message: &Message) {
-        let mut unsent = self.unsent.borrow_mut();
-        let encoded = if self.speech.get() == Speech::Whole {
-            frame::encode(message, &mut unsent).map(|()| None)
+    pub(crate) fn push(&self, message: &Message) {
+        let unsent = &mut self.unsent.borrow_mut();
+        self.queued(if self.speech.get() == Speech::Whole {
+            frame::encode(message, unsent).map(|()| None)
         } else {
-            frame::encode_in_pieces(message, &mut unsent)
-        };
+            frame::encode_in_pieces(message, unsent)
+        });
+    }
+
+    /// As [`Outbox::push`], for a replicate that others get too.
+    pub(crate) fn push_replicate(&self, id: RequestId, replicate: &ReplicateRef<'_>) {
+        if self.speech.get() == Speech::Whole {
+            return self.push(&Message::Request(id, Request::Replicate(replicate.to_replicate())));
+        }
+        self.queued(frame::encode_replicate(id, replicate, &mut self.unsent.borrow_mut()));
+    }
+
+    fn queued(&self, encoded: Result<Option<LongMessage>, FrameError>) {
         match encoded {
             Ok(None) => {}
             Ok(Some(long)) => self.long.borrow_mut().push(long),
@@ -80,13 +98,24 @@ impl Outbox {
                 return;
             }
         }
-        self.wake.notify_one();
+        self.wake_to_send();
+    }
+
+    /// Queues an acknowledgement; those of one turn go in one frame if the peer takes it.
+    pub(super) fn acknowledge(&self, id: RequestId, said: Acknowledgement) {
+        match &self.acknowledgements {
+            Some(batch) => {
+                batch.borrow_mut().push(id, said, &mut self.unsent.borrow_mut());
+                self.wake_to_send();
+            }
+            None => self.push(&Message::Reply(id, Reply::Replicate(said))),
+        }
     }
 
     /// Lets the peer send the rest of a long message, or tells it not to.
     pub(super) fn push_leave(&self, id: RequestId, of_reply: bool, leave: Leave) {
         put_leave(id, of_reply, leave, &mut self.unsent.borrow_mut());
-        self.wake.notify_one();
+        self.wake_to_send();
     }
 
     /// The peer has said what it understands.
@@ -123,14 +152,14 @@ impl Outbox {
         (long.bytes() > 0).then(|| long.frames())
     }
 
-    /// Bytes of whole frames.
+    /// Bytes of whole frames, and of what becomes one.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.unsent.borrow().len()
+        self.unsent.borrow().len() + self.acknowledgements.as_ref().map_or(0, |batch| batch.borrow().bytes())
     }
 
     /// Whether there is something that could be sent now.
     pub(super) fn has_sendable(&self) -> bool {
-        !self.unsent.borrow().is_empty() || self.long.borrow().has_sendable(self.speech.get() == Speech::Fragments)
+        self.unsent_bytes() > 0 || self.long.borrow().has_sendable(self.speech.get() == Speech::Fragments)
     }
 
     /// Ends the link, whatever is queued.
@@ -141,6 +170,17 @@ impl Outbox {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    /// The link's task runs, and will flush before it waits.
+    pub(super) fn await_flush(&self) {
+        self.will_flush.set(true);
+    }
+
+    fn wake_to_send(&self) {
+        if !self.will_flush.get() {
+            self.wake.notify_one();
+        }
     }
 
     /// Has the link's task look again.
@@ -155,7 +195,11 @@ impl Outbox {
 
     /// Sends as much as the socket takes now, of long messages at most [`FLUSH_BYTES_MAX`].
     pub(super) fn flush(&self, stream: &TcpStream) -> io::Result<()> {
+        self.will_flush.set(false);
         let mut unsent = self.unsent.borrow_mut();
+        if let Some(batch) = &self.acknowledgements {
+            batch.borrow_mut().end(&mut unsent);
+        }
         let mut long = self.long.borrow_mut();
         let mut room = FLUSH_BYTES_MAX;
         loop {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use memring_protocol::frame::InPlace;
 use memring_protocol::message::Message;
 use tokio::net::TcpStream;
 
@@ -14,13 +15,13 @@ use super::outbox::Outbox;
 use super::{DIAL_TIMEOUT, LINK_QUEUE_BYTES_MAX, tune};
 use crate::event_loop::{EventLoop, Machine, Surroundings};
 
-/// Queues a request for a peer, dialling first if there is no link. False if a dial has just failed. Whatever is queued
+/// Queues a request for a peer by `push`, dialling first if there is no link. False if a dial has just failed. Whatever is queued
 /// on a link that ends is lost, and so is what comes behind [`LINK_QUEUE_BYTES_MAX`] that the peer has let pile up: that
 /// ends the link.
 pub(crate) fn send<M: Machine, S: Surroundings>(
     thread: &Rc<EventLoop<M, S>>,
     peer: SocketAddr,
-    message: &Message,
+    push: impl FnOnce(&Outbox),
 ) -> bool {
     let links = &thread.links;
     let known = links.outgoing.borrow().get(&peer).cloned();
@@ -38,7 +39,7 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
         // Its task tells of the loss, this message's too, when it next runs.
         outbox.close();
     } else {
-        outbox.push(message);
+        push(&outbox);
     }
     true
 }
@@ -48,7 +49,7 @@ async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: Soc
         Ok(mut stream) => {
             tracing::debug!(%peer, "link up");
             thread.links.dial_succeeded(peer);
-            let deliver = |incoming| deliver(&thread, peer, incoming);
+            let deliver = |incoming: Incoming<'_>| deliver(&thread, peer, incoming);
             let (room, clock, input) = (&thread.links.room, thread.clock, BytesMut::new());
             Exchange::new(&mut stream, &outbox, room, Side::Dialled, clock, input, deliver).run().await
         }
@@ -73,9 +74,14 @@ async fn dial(peer: SocketAddr) -> std::io::Result<TcpStream> {
 fn deliver<M: Machine, S: Surroundings>(
     thread: &Rc<EventLoop<M, S>>,
     peer: SocketAddr,
-    incoming: Incoming,
+    incoming: Incoming<'_>,
 ) -> Result<(), LinkEnd> {
     match incoming {
+        Incoming::InPlace(now, InPlace::Acknowledgements(said)) => {
+            let hear = |machine: &mut M, now, fx: &mut _| machine.on_peer_acknowledgements(now, peer, said, fx);
+            thread.call_at(now, hear, |_effects| {});
+            Ok(())
+        }
         Incoming::Message(Message::Reply(id, reply)) => {
             thread.call(|machine, now, fx| machine.on_peer_reply(now, peer, id, reply, fx));
             Ok(())
@@ -84,6 +90,8 @@ fn deliver<M: Machine, S: Surroundings>(
             thread.call(|machine, now, fx| machine.on_peer_moved(now, peer, id, fx));
             Ok(())
         }
-        Incoming::Message(Message::Request(..)) | Incoming::Refusable(_) => Err(LinkEnd::WrongSide),
+        Incoming::Message(Message::Request(..))
+        | Incoming::Refusable(_)
+        | Incoming::InPlace(_, InPlace::Replicate(..)) => Err(LinkEnd::WrongSide),
     }
 }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use memring_engine::node::{Effect, LinkId};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen};
-use memring_protocol::frame::{Preamble, encode_preamble};
+use memring_protocol::frame::{ACKNOWLEDGEMENTS, FRAGMENTS, HEADER_BYTES, Preamble, encode, encode_preamble};
 use memring_protocol::key::Key;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, ControlRequest, Message, ReadResult, Replicate, Reply, Request, RequestId,
@@ -46,6 +46,10 @@ struct Echo(Rc<RefCell<Notes>>);
 impl Machine for Echo {
     fn on_peer_request(&mut self, _now: Now, link: LinkId, id: RequestId, request: Request, fx: &mut Vec<Effect>) {
         let reply = match request {
+            Request::Replicate(Replicate { entry: None, .. }) => {
+                fx.push(Effect::Acknowledge(link, id, Acknowledgement::Held { synced: true }));
+                return;
+            }
             Request::Replicate(Replicate { entry: Some(entry), .. }) => {
                 if let Body::Item(item) = &entry.body {
                     self.0.borrow_mut().values.push((id, item.value.clone()));
@@ -131,6 +135,16 @@ fn large(id: u64, bytes: usize) -> Message {
     Message::Request(RequestId(id), Request::Replicate(Replicate { epoch: Epoch(1), fence: None, key, entry }))
 }
 
+/// Asks for no more than an acknowledgement.
+fn confirm(id: u64) -> Message {
+    let key = Key::copy_from(b"key").expect("legal");
+    Message::Request(RequestId(id), Request::Replicate(Replicate { epoch: Epoch(1), fence: None, key, entry: None }))
+}
+
+fn ask(machine: &Rc<EventLoop<Echo, Nobody>>, peer: SocketAddr, message: &Message) -> bool {
+    send(machine, peer, |outbox| outbox.push(message))
+}
+
 /// Takes the next link and serves it with a machine of this room; what that saw, and the link's task.
 async fn answer_next(listener: &TcpListener, room: &Arc<Room>, features: Option<u64>) -> Served {
     let (mut stream, _from) = listener.accept().await.expect("a link");
@@ -167,7 +181,7 @@ fn requests_are_answered_over_one_link_until_it_ends() {
         let (listener, address) = listener().await;
         let (asking, notes) = machine();
         for id in 0..1000 {
-            assert!(send(&asking, address, &request(id)));
+            assert!(ask(&asking, address, &request(id)));
         }
         let (mut stream, _from) = listener.accept().await.expect("a link");
         let (hello, rest) = handshake(&mut stream, "test").await.expect("one of ours");
@@ -188,11 +202,11 @@ fn a_peer_that_refuses_is_lost_at_once_and_then_left_alone() {
         let (listener, address) = listener().await;
         drop(listener);
         let (asking, notes) = machine();
-        assert!(send(&asking, address, &request(1)));
+        assert!(ask(&asking, address, &request(1)));
         until(|| notes.borrow().lost == 1).await;
-        assert!(!send(&asking, address, &request(2)));
+        assert!(!ask(&asking, address, &request(2)));
         tokio::time::sleep(REDIAL_PAUSE_MIN).await;
-        assert!(send(&asking, address, &request(3)));
+        assert!(ask(&asking, address, &request(3)));
     });
 }
 
@@ -203,7 +217,7 @@ fn a_peer_that_never_reads_is_given_up() {
         let (asking, notes) = machine();
         // Without an await nothing leaves the outbox.
         for id in 0..super::LINK_QUEUE_BYTES_MAX as u64 / 16 {
-            assert!(send(&asking, address, &request(id)));
+            assert!(ask(&asking, address, &request(id)));
         }
         assert!(asking.links.outgoing.borrow().values().all(|outbox| outbox.is_closed()));
         until(|| notes.borrow().lost == 1).await;
@@ -260,10 +274,10 @@ fn large_messages_go_and_come_whole_and_small_ones_overtake_them() {
         let (asking, notes) = machine_with(&Arc::new(Room::new(ITEM_MAX, 64 * ITEM_MAX)));
         let sizes = [ITEM_MAX, 300_000, 9_000_000, ITEM_MAX / 2, 300_000];
         for (id, size) in sizes.iter().enumerate() {
-            assert!(send(&asking, address, &large(id as u64, *size)));
+            assert!(ask(&asking, address, &large(id as u64, *size)));
         }
         for id in 100..200 {
-            assert!(send(&asking, address, &request(id)));
+            assert!(ask(&asking, address, &request(id)));
         }
         let (_seen, _link) = answer_next(&listener, &room, None).await;
         until(|| notes.borrow().replies.len() == sizes.len() + 100).await;
@@ -285,8 +299,8 @@ fn what_a_peer_has_no_room_for_is_refused_and_the_link_goes_on() {
     on_one_thread(async {
         let (listener, address) = listener().await;
         let (asking, notes) = machine();
-        assert!(send(&asking, address, &large(1, 10_000_000)));
-        assert!(send(&asking, address, &large(2, 400_000)));
+        assert!(ask(&asking, address, &large(1, 10_000_000)));
+        assert!(ask(&asking, address, &large(2, 400_000)));
         let (seen, _link) = answer_next(&listener, &Arc::new(Room::new(1024 * 1024, 1024 * 1024)), None).await;
         until(|| notes.borrow().replies.len() == 2).await;
         assert_eq!((notes.borrow().refused, notes.borrow().lost), (1, 0));
@@ -300,7 +314,7 @@ fn a_link_that_breaks_leaves_nothing_of_what_was_half_sent() {
         let (listener, address) = listener().await;
         let room = Arc::new(Room::new(ITEM_MAX, ITEM_MAX));
         let (asking, notes) = machine();
-        assert!(send(&asking, address, &large(1, ITEM_MAX)));
+        assert!(ask(&asking, address, &large(1, ITEM_MAX)));
         let (seen, link) = answer_next(&listener, &room, None).await;
         until(|| notes.borrow().moves > 8).await;
         link.abort();
@@ -316,12 +330,62 @@ fn peers_of_an_earlier_release_get_whole_frames_or_a_refusal() {
         let (listener, address) = listener().await;
         let (asking, notes) = machine();
         // An earlier release says nothing before its first reply.
-        assert!(send(&asking, address, &request(9)));
-        assert!(send(&asking, address, &large(1, 3_000_000)));
-        assert!(send(&asking, address, &large(2, 9_000_000)));
+        assert!(ask(&asking, address, &request(9)));
+        assert!(ask(&asking, address, &large(1, 3_000_000)));
+        assert!(ask(&asking, address, &large(2, 9_000_000)));
         let (seen, _link) = answer_next(&listener, &Arc::new(Room::new(ITEM_MAX, ITEM_MAX)), Some(0)).await;
         until(|| notes.borrow().replies.len() == 3).await;
         assert_eq!((notes.borrow().refused, notes.borrow().lost), (1, 0));
         assert!(seen.borrow().values.iter().map(|(id, _)| id.0).eq([1]));
     });
+}
+
+#[test]
+fn acknowledgements_of_a_turn_come_in_one_frame_or_one_by_one_to_a_peer_of_an_earlier_release() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        for (features, kinds) in
+            [(FRAGMENTS | ACKNOWLEDGEMENTS, vec![0x88]), (FRAGMENTS, vec![0x83; 3]), (0, vec![0x83; 3])]
+        {
+            let mut stream = TcpStream::connect(address).await.expect("a link");
+            let mut asked = BytesMut::new();
+            let name = NodeName::new("n2").expect("legal");
+            encode_preamble(&Preamble { features, ..Preamble::new("test", name, 1) }, &mut asked);
+            (1..4).for_each(|id| encode(&confirm(id), &mut asked).expect("it fits"));
+            stream.write_all(&asked).await.expect("sent");
+            let (_seen, link) = answer_next(&listener, &Arc::new(Room::new(ITEM_MAX, ITEM_MAX)), None).await;
+            let mut heard = BytesMut::new();
+            // Beside the preamble, which an older release does not get.
+            let said = |heard: &[u8]| frames(heard).map(|kinds| kinds.into_iter().filter(|kind| *kind != 0).collect());
+            while said(&heard).is_none_or(|heard: Vec<u8>| heard.len() < kinds.len()) {
+                assert!(stream.read_buf(&mut heard).await.expect("bytes") > 0);
+            }
+            assert_eq!(said(&heard), Some(kinds), "features {features}");
+            link.abort();
+        }
+    });
+}
+
+#[test]
+fn every_acknowledgement_of_a_frame_is_heard() {
+    on_one_thread(async {
+        let (listener, address) = listener().await;
+        let (asking, notes) = machine();
+        for id in 0..5000 {
+            assert!(ask(&asking, address, &confirm(id << 20)));
+        }
+        let (_seen, _link) = answer_next(&listener, &Arc::new(Room::new(ITEM_MAX, ITEM_MAX)), None).await;
+        until(|| notes.borrow().replies.len() == 5000).await;
+        assert!(notes.borrow().replies.is_sorted() && notes.borrow().lost == 0);
+    });
+}
+
+/// The kinds of frames; `None` if the last is not whole.
+fn frames(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut kinds = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        kinds.push(*rest.get(1)?);
+        bytes = bytes.get(HEADER_BYTES + u32::from_le_bytes(*length) as usize..)?;
+    }
+    bytes.is_empty().then_some(kinds)
 }

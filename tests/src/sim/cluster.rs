@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::frame;
+use memring_protocol::frame::{self, Batch, InPlace};
 use memring_protocol::level::Level;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
@@ -386,15 +386,7 @@ impl Cluster {
             Event::Wake { node, life } => self.on_wake(node, life),
             Event::Join { node, life } => self.on_join(node, life),
             Event::Frame { link, from, to, to_life, bytes } => self.on_frame(link, from, to, to_life, bytes),
-            Event::Answer { to, from, mut bytes } => {
-                let Ok(Some(Message::Reply(id, reply))) = frame::decode(&mut bytes) else {
-                    panic!("a reply that does not decode")
-                };
-                self.on_thread(to, |machine, now, effects| match machine {
-                    Machine::Control(control) => control.on_peer_reply(now, address(from), id, reply, effects),
-                    Machine::Worker(node) => node.on_peer_reply(now, address(from), id, reply, effects),
-                });
-            }
+            Event::Answer { to, from, bytes } => self.on_answer(to, from, bytes),
             Event::Packet { from, to, bytes } => {
                 let thread = Thread { node: to, life: self.places[to].life, thread: CONTROL };
                 self.on_thread(thread, |machine, now, effects| {
@@ -445,13 +437,35 @@ impl Cluster {
             // The connection died with the process.
             return;
         }
+        let thread = if from.thread == CONTROL { CONTROL } else { from.thread % self.options.workers };
+        if let Ok(Some((InPlace::Replicate(id, replicate), _))) = frame::read_in_place(&bytes) {
+            return self.on_thread(Thread { node: to, life: to_life, thread }, |machine, now, effects| match machine {
+                Machine::Control(_) => panic!("a control thread replicates nothing"),
+                Machine::Worker(node) => node.on_peer_replicate(now, link, id, &replicate, effects),
+            });
+        }
         let Ok(Some(Message::Request(id, request))) = frame::decode(&mut bytes) else {
             panic!("a request that does not decode")
         };
-        let thread = if from.thread == CONTROL { CONTROL } else { from.thread % self.options.workers };
         self.on_thread(Thread { node: to, life: to_life, thread }, |machine, now, effects| match machine {
             Machine::Control(control) => control.on_peer_request(now, link, id, request, effects),
             Machine::Worker(node) => node.on_peer_request(now, link, id, request, effects),
+        });
+    }
+
+    fn on_answer(&mut self, to: Thread, from: usize, mut bytes: BytesMut) {
+        if let Ok(Some((InPlace::Acknowledgements(said), _))) = frame::read_in_place(&bytes) {
+            return self.on_thread(to, |machine, now, effects| match machine {
+                Machine::Control(_) => panic!("a control thread replicates nothing"),
+                Machine::Worker(node) => node.on_peer_acknowledgements(now, address(from), said, effects),
+            });
+        }
+        let Ok(Some(Message::Reply(id, reply))) = frame::decode(&mut bytes) else {
+            panic!("a reply that does not decode")
+        };
+        self.on_thread(to, |machine, now, effects| match machine {
+            Machine::Control(control) => control.on_peer_reply(now, address(from), id, reply, effects),
+            Machine::Worker(node) => node.on_peer_reply(now, address(from), id, reply, effects),
         });
     }
 
@@ -485,18 +499,17 @@ impl Cluster {
                     self.answers.push(Answered { node, operation: ticket.connection, response });
                 }
                 Effect::Send(peer, message) => self.send(from, peer, &message),
-                Effect::Answer(link, message) => {
-                    let Some(to) = self.ends.get(&link).copied() else { continue };
-                    let bytes = encode(&message);
-                    match self.network.frame(node, to.node) {
-                        Fate::Arrives(delays) => {
-                            for delay in delays {
-                                self.push(delay, Event::Answer { to, from: node, bytes: bytes.clone() });
-                            }
-                        }
-                        Fate::Vanishes => {}
-                        Fate::Resets(delay) => self.push(delay, Event::Lost { to, peer: node }),
+                Effect::Answer(link, message) => self.answer(node, link, &encode(&message)),
+                Effect::Replicate(receivers, replicate) => {
+                    for (peer, id) in receivers {
+                        self.send(from, peer, &Message::Request(id, Request::Replicate(replicate.clone())));
                     }
+                }
+                Effect::Acknowledge(link, id, said) => {
+                    let (mut batch, mut bytes) = (Batch::default(), BytesMut::new());
+                    batch.push(id, said, &mut bytes);
+                    batch.end(&mut bytes);
+                    self.answer(node, link, &bytes);
                 }
                 Effect::Event(event) => panic!("nobody watches, and yet: {event:?}"),
                 Effect::Packet(to, bytes) => {
@@ -510,6 +523,19 @@ impl Cluster {
             }
         }
         self.schedule(node);
+    }
+
+    fn answer(&mut self, node: usize, link: LinkId, bytes: &BytesMut) {
+        let Some(to) = self.ends.get(&link).copied() else { return };
+        match self.network.frame(node, to.node) {
+            Fate::Arrives(delays) => {
+                for delay in delays {
+                    self.push(delay, Event::Answer { to, from: node, bytes: bytes.clone() });
+                }
+            }
+            Fate::Vanishes => {}
+            Fate::Resets(delay) => self.push(delay, Event::Lost { to, peer: node }),
+        }
     }
 
     fn send(&mut self, from: Thread, peer: SocketAddr, message: &Message) {
