@@ -3,6 +3,8 @@
 //!
 //! Must not measure anything itself, nor know the limits.
 
+mod cluster;
+mod quorum;
 mod reading;
 mod storing;
 
@@ -14,7 +16,7 @@ fn main() -> ExitCode {
         eprintln!("memring-instructions: <case> <times>");
         return ExitCode::from(2);
     };
-    if reading::run(&case, times) || storing::run(&case, times) {
+    if reading::run(&case, times) || storing::run(&case, times) || quorum::run(&case, times) {
         return ExitCode::SUCCESS;
     }
     eprintln!("memring-instructions: unknown case {case}");
