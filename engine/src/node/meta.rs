@@ -136,11 +136,7 @@ impl Node {
         let (noticed, target) = (call.is_noticed(), Target { key, level: call.level });
         match self.read_at_once(turn, &target, noticed) {
             Some(found) => self.end_meta_read(turn, target.key, call, Ok(found)),
-            None => {
-                let gather = self.open_gather(turn, Shape::Meta(call), std::slice::from_ref(&target.key));
-                self.start_read(turn, gather, 0, target, noticed);
-                self.finish_gather(turn, gather);
-            }
+            None => self.start_gather(turn, Shape::Meta(call), vec![target.key], target.level, noticed),
         }
     }
 

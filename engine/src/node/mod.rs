@@ -14,6 +14,7 @@
 
 mod admin;
 mod apply;
+mod asks;
 mod calls;
 mod control;
 mod counters;
@@ -21,6 +22,7 @@ mod dump;
 mod effect;
 mod events;
 mod flush;
+mod gather;
 mod meta;
 mod meta_answers;
 mod moving;
@@ -71,10 +73,10 @@ pub use self::stats::ProcessFacts;
 pub use self::topology::{Liveness, Topology};
 pub use self::view::{ClusterView, MemberRow};
 
+use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};
 pub(crate) use self::ops::OpId;
 use self::ops::Ops;
-use self::reads::Ask;
 use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
@@ -84,9 +86,9 @@ use crate::now::{Mono, Now};
 
 /// Whatever takes more than one turn.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "their places are used again and given back: a box each would cost more")]
 pub(crate) enum Op {
-    Gather(reads::Gather),
-    Read(reads::Read),
+    Gather(gather::Gather),
     Write(writes::Write),
     Order(serializer::Order),
     Flush(flush::Flush),
@@ -119,7 +121,7 @@ pub struct Node {
     calls: Calls,
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<Slot, Replaying>,
-    asks: Vec<Ask>,
+    asks: Asks,
     local_replies: VecDeque<(Attempt, WriteReply)>,
 }
 
@@ -131,6 +133,7 @@ impl Node {
             timers.insert(Mono(0), Timer::Replay, |_, _| true);
         }
         Self {
+            asks: Asks::new(shared.settings().item_bytes_max),
             shared,
             worker,
             ops: Ops::new(),
@@ -138,7 +141,6 @@ impl Node {
             calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
-            asks: Vec::new(),
             local_replies: VecDeque::new(),
         }
     }
@@ -255,6 +257,7 @@ impl Node {
     /// Runs what is due.
     pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.turn(now, effects, |node, turn| {
+            node.stop_holding_asks();
             while let Some(timer) = node.pop_due(turn.mono()) {
                 node.on_due(turn, timer);
             }
@@ -290,7 +293,7 @@ impl Node {
         let mut turn = Turn { now, topology, effects, frame };
         step(self, &mut turn);
         loop {
-            if !self.asks.is_empty() {
+            if self.asks.are_due() {
                 self.send_asks(&mut turn);
             } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
                 self.on_local_reply(&mut turn, attempt, reply);
@@ -312,13 +315,13 @@ impl Node {
             Timer::Takeover(partition, ballot) => self.on_takeover_timer(turn, partition, ballot),
             Timer::Replay => self.on_replay_timer(turn),
             Timer::Op(id) => match self.ops.get(&id) {
-                Some(Op::Read(_)) => self.on_read_timer(turn, id),
+                Some(Op::Gather(_)) => self.on_gather_timer(turn, id),
                 Some(Op::Write(_)) => self.on_write_timer(turn, id),
                 Some(Op::Order(_)) => self.on_order_timer(turn, id),
                 Some(Op::Flush(_)) => self.finish_flush(turn, id),
                 Some(Op::Sum(_)) => self.finish_sum(turn, id),
                 Some(Op::Chore(_)) => self.step_chore(turn, id),
-                Some(Op::Gather(_)) | None => {}
+                None => {}
             },
         }
     }
@@ -327,10 +330,10 @@ impl Node {
     fn on_answer(&mut self, turn: &mut Turn<'_>, call: Call, reply: Option<Reply>) {
         let from = call.slot;
         match (call.purpose, reply) {
-            (Purpose::Read(ops), Some(reply)) => self.on_read_reply(turn, &ops, from, reply),
-            (Purpose::Read(ops), None) => {
-                for op in ops {
-                    self.on_read_lost(turn, op, from);
+            (Purpose::Read(askers), Some(reply)) => self.on_read_reply(turn, &askers, from, reply),
+            (Purpose::Read(askers), None) => {
+                for asker in askers {
+                    self.on_read_lost(turn, asker, from);
                 }
             }
             (Purpose::Look(op, ballot), reply) => self.on_look_reply(turn, op, ballot, from, reply),
@@ -353,9 +356,20 @@ impl Node {
 
     /// Sends a request to a member. False if gossip knows no address for it, or too many are unanswered: nothing was sent.
     fn call(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose, request: Request) -> bool {
-        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return false };
-        let Some(id) = self.calls.open(turn.mono(), Call { slot, peer, purpose }) else { return false };
+        self.call_or_give_back(turn, slot, purpose, request).is_ok()
+    }
+
+    /// As [`Node::call`], but gives back what it was for if nothing was sent.
+    fn call_or_give_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: Slot,
+        purpose: Purpose,
+        request: Request,
+    ) -> Result<(), Purpose> {
+        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return Err(purpose) };
+        let id = self.calls.open(turn.mono(), Call { slot, peer, purpose }).map_err(|call| call.purpose)?;
         turn.effects.push(Effect::Send(peer, Message::Request(id, request)));
-        true
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use memring_protocol::message::{
 use memring_protocol::ring::Epoch;
 use memring_protocol::version::Ballot;
 
+use super::asks::How;
 use super::shared::Shared;
 use super::stats;
 use super::topology::Topology;
@@ -54,17 +55,12 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
 }
 
 fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
-    read.keys.iter().map(|key| read_key(shared, topology, now, read, key)).collect()
+    let how = How { epoch: read.epoch, want: read.want, noticed: read.noticed };
+    read.keys.iter().map(|key| read_key(shared, topology, now, how, key)).collect()
 }
 
-/// What this node holds for one key, if it may say so; the request's own keys do not matter.
-pub(crate) fn read_key(
-    shared: &Shared,
-    topology: &Topology,
-    now: UnixMillis,
-    how: &ReadRequest,
-    key: &Key,
-) -> ReadResult {
+/// What this node holds for one key, if it may say so.
+pub(crate) fn read_key(shared: &Shared, topology: &Topology, now: UnixMillis, how: How, key: &Key) -> ReadResult {
     if let Err(refusal) = admit(topology, how.epoch, key.partition()) {
         return ReadResult::Refused(refusal);
     }

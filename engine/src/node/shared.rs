@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
@@ -132,6 +132,8 @@ pub struct Shared {
     topology: ArcSwap<Topology>,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
+    /// How many they are: nearly always none, and then nobody need be looked up.
+    avoided_count: AtomicUsize,
     /// By name.
     pub(crate) heard: SharedMap<String, Heard>,
     pub(crate) process: ArcSwap<ProcessFacts>,
@@ -167,6 +169,7 @@ impl Shared {
             counters: Counters::default(),
             topology: ArcSwap::default(),
             avoided: SharedMap::default(),
+            avoided_count: AtomicUsize::new(0),
             heard: SharedMap::default(),
             process: ArcSwap::default(),
             process_at_reset: ArcSwap::default(),
@@ -227,20 +230,26 @@ impl Shared {
     }
 
     pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {
-        self.avoided.contains_key(&address)
+        self.avoided_count.load(Ordering::Relaxed) > 0 && self.avoided.contains_key(&address)
     }
 
     pub(crate) fn set_avoided(&self, address: SocketAddr, avoided: bool) {
         if avoided {
-            self.avoided.insert(address, ());
-        } else {
-            self.avoided.remove(&address);
+            if self.avoided.insert(address, ()).is_none() {
+                self.avoided_count.fetch_add(1, Ordering::Relaxed);
+            }
+        } else if self.avoided.remove(&address).is_some() {
+            self.avoided_count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Keeps what is known of these addresses only.
     pub(crate) fn forget_avoided(&self, keep: impl Fn(&SocketAddr) -> bool) {
-        self.avoided.retain(|address, ()| keep(address));
+        self.avoided.retain(|address, ()| {
+            let kept = keep(address);
+            self.avoided_count.fetch_sub(usize::from(!kept), Ordering::Relaxed);
+            kept
+        });
     }
 
     /// Whether a member is worth asking: up by gossip, and not avoided by this node.

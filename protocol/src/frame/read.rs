@@ -8,7 +8,7 @@
 //! Must not know how a read is decided.
 
 use super::FrameError;
-use super::fields::{KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, no};
+use super::fields::{Reader, Writer, check_count, no};
 use crate::limits::READ_KEYS_MAX;
 use crate::message::{ReadRequest, ReadResult, Want};
 use crate::ring::Epoch;
@@ -56,10 +56,7 @@ pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<ReadRequest, Frame
     let noticed = reader.truth()?;
     let count = usize::from(reader.u16()?);
     check_key_count(count)?;
-    let mut keys = reader.list(count, KEY_FIELD_BYTES_MIN)?;
-    for _ in 0..count {
-        keys.push(reader.key()?);
-    }
+    let keys = reader.keys(count)?;
     Ok(ReadRequest { epoch, want, noticed, keys })
 }
 
