@@ -50,6 +50,9 @@ pub struct ReadOp {
     waiting: u64,
     waiting_for_value: u64,
     answered: u64,
+    /// How many of them have answered, and how many may yet.
+    answers: u32,
+    pending: u32,
     /// The version of the first answer, and whether another one differs from it.
     version: Option<Version>,
     differs: bool,
@@ -72,6 +75,8 @@ impl ReadOp {
             waiting: 0,
             waiting_for_value: 0,
             answered: 0,
+            answers: 0,
+            pending: 0,
             version: None,
             differs: false,
             newest: Newest::Unknown,
@@ -84,10 +89,10 @@ impl ReadOp {
         if self.finished {
             return None;
         }
-        if self.answered.count_ones() >= self.needed {
+        if self.answers >= self.needed {
             return self.conclude();
         }
-        if (self.answered | self.waiting).count_ones() >= self.needed {
+        if self.answers + self.pending >= self.needed {
             return None;
         }
         let Some(place) = self.next_candidate() else { return Some(self.finish(ReadStep::Unmet)) };
@@ -104,6 +109,7 @@ impl ReadOp {
         }
         let wanted_value = self.waiting_for_value & bit != 0;
         self.waiting &= !bit;
+        self.pending -= 1;
         self.waiting_for_value &= !bit;
         let version = match result {
             ReadResult::Refused(_) => return,
@@ -120,12 +126,13 @@ impl ReadOp {
         if wanted_value && matches!(self.newest, Newest::Unknown) {
             self.newest = Newest::Absent;
         }
-        if self.answered == 0 {
+        if self.answers == 0 {
             (self.version, self.differs) = (version, false);
         } else {
             self.differs |= self.version != version;
         }
         self.answered |= bit;
+        self.answers += 1;
     }
 
     /// A home could not be asked, or will not answer.
@@ -158,6 +165,7 @@ impl ReadOp {
 
     fn ask(&mut self, place: usize, want: Want) -> ReadStep {
         self.waiting |= 1 << place;
+        self.pending += 1;
         if want == Want::Value {
             self.waiting_for_value |= 1 << place;
         }
@@ -182,6 +190,7 @@ impl ReadOp {
         // All agree on a version whose value was lost on the way: one of them has it.
         let place = self.answered.trailing_zeros() as usize;
         self.answered &= !(1 << place);
+        self.answers -= 1;
         Some(self.ask(place, Want::Value))
     }
 

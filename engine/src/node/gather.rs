@@ -7,7 +7,6 @@ use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::message::Want;
 use memring_protocol::version::Slot;
-use smallvec::SmallVec;
 
 use super::asks::{Asker, Asks, How};
 use super::reads::Shape;
@@ -42,7 +41,7 @@ pub(crate) struct Gather {
 
 /// One key of a gather.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(crate) struct Read {
     pub(super) key: Key,
     /// When one more home is asked.
     pub(super) hedge_at: Mono,
@@ -50,7 +49,7 @@ pub(super) struct Read {
 }
 
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Asking(ReadOp),
     /// The serializer makes the homes agree. With the newest value that they held, by its cas token, and how its copy had
     /// been read: this very read has been noted by now.
@@ -124,26 +123,28 @@ impl Reader<'_> {
 
     /// The homes of a key, best first: this node, then those that are usable, then the rest.
     pub(super) fn candidates(&self, homes: &[Slot]) -> Slots {
-        let rank = |slot: Slot| match () {
-            () if Some(slot) == self.topology.me() => 0,
-            () if self.shared.is_usable(self.topology, slot) => 1,
-            () if self.topology.is_up(slot) => 2,
-            () => 3,
-        };
-        let mut ranked: SmallVec<[(u8, Slot); 4]> = homes.iter().map(|slot| (rank(*slot), *slot)).collect();
-        // Nearly always in order but for this node; and of the same rank they stay as they are.
-        for end in 1..ranked.len() {
-            let mut at = end;
-            while at > 0 && ranked[at - 1].0 > ranked[at].0 {
-                ranked.swap(at - 1, at);
-                at -= 1;
+        let mut candidates = Slots::from_slice(homes);
+        if let Some(mine) = homes.iter().position(|slot| Some(*slot) == self.topology.me()) {
+            for at in (0..mine).rev() {
+                candidates.swap(at, at + 1);
             }
         }
-        ranked.into_iter().map(|(_, slot)| slot).collect()
+        if !candidates.iter().all(|slot| self.shared.is_usable(self.topology, *slot)) {
+            candidates.sort_by_key(|slot| {
+                let mine = Some(*slot) == self.topology.me();
+                (!mine, !self.shared.is_usable(self.topology, *slot), !self.topology.is_up(*slot))
+            });
+        }
+        candidates
     }
 }
 
 impl Read {
+    /// A key of which nothing has been asked.
+    pub(super) fn of(key: Key) -> Self {
+        Self { key, hedge_at: NEVER, progress: Progress::Written }
+    }
+
     pub(super) fn found(&self) -> Option<&(Item, Seen)> {
         match &self.progress {
             Progress::Done(found) => found.as_ref(),

@@ -57,7 +57,7 @@ impl Node {
     /// get and gets.
     pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: &Keys<'_>, with_cas: bool) {
         let shape = Shape::Values { ticket, with_cas, touching: false };
-        self.start_gather(turn, shape, keys_of(keys), None, true);
+        self.start_gather(turn, shape, reads_of(keys), None, true);
     }
 
     /// Reads keys at the request's level or their own.
@@ -65,11 +65,11 @@ impl Node {
         &mut self,
         turn: &mut Turn<'_>,
         shape: Shape,
-        keys: Vec<Key>,
+        reads: Vec<Read>,
         level: Option<Level>,
         noticed: bool,
     ) {
-        let gather = self.new_gather(turn, shape, keys, level, noticed);
+        let gather = self.new_gather(turn, shape, reads, level, noticed);
         let id = self.open(Op::Gather(gather));
         let hedge_at = turn.mono().after(HEDGE_AFTER);
         let Self { ops, asks, shared, .. } = self;
@@ -114,18 +114,23 @@ impl Node {
     }
 
     /// A gather whose keys' results come from writes.
-    pub(crate) fn open_gather(&mut self, turn: &Turn<'_>, shape: Shape, keys: Vec<Key>) -> OpId {
-        let gather = self.new_gather(turn, shape, keys, None, true);
+    pub(crate) fn open_gather(&mut self, turn: &Turn<'_>, shape: Shape, reads: Vec<Read>) -> OpId {
+        let gather = self.new_gather(turn, shape, reads, None, true);
         self.open(Op::Gather(gather))
     }
 
-    fn new_gather(&self, turn: &Turn<'_>, shape: Shape, keys: Vec<Key>, level: Option<Level>, noticed: bool) -> Gather {
+    fn new_gather(
+        &self,
+        turn: &Turn<'_>,
+        shape: Shape,
+        reads: Vec<Read>,
+        level: Option<Level>,
+        noticed: bool,
+    ) -> Gather {
         let watched = self.shared.watched().has(WatchKinds::FETCHERS);
-        let told = if watched { &keys[..] } else { &[] };
-        let missing = told.iter().map(|key| self.missing_before(turn, key)).collect();
-        let (waiting, deadline) = (keys.len(), turn.mono().after(READ_PATIENCE));
-        let read = |key| Read { key, hedge_at: NEVER, progress: Progress::Written };
-        let reads = keys.into_iter().map(read).collect();
+        let told = if watched { &reads[..] } else { &[] };
+        let missing = told.iter().map(|read| self.missing_before(turn, &read.key)).collect();
+        let (waiting, deadline) = (reads.len(), turn.mono().after(READ_PATIENCE));
         Gather { shape, level, noticed, reads, missing, waiting, unmet: false, deadline }
     }
 
@@ -321,18 +326,20 @@ impl Node {
 }
 
 /// The keys of a request, to be kept: many share one copy of their bytes, which lives as long as the last of them.
-pub(crate) fn keys_of(keys: &Keys<'_>) -> Vec<Key> {
+fn reads_of(keys: &Keys<'_>) -> Vec<Read> {
+    let mut reads = Vec::with_capacity(keys.count());
     if keys.count() == 1 {
-        return keys.iter().map(key_of).collect();
+        reads.extend(keys.iter().map(|key| Read::of(key_of(key))));
+        return reads;
     }
     let mut all = Vec::with_capacity(keys.iter().map(<[u8]>::len).sum());
     keys.iter().for_each(|key| all.extend_from_slice(key));
     let all = Bytes::from(all);
     let mut at = 0;
-    let cut = |key: &[u8]| {
-        let from = at;
+    for key in keys.iter() {
+        let bytes = all.slice(at..at + key.len());
         at += key.len();
-        Key::new(all.slice(from..at)).expect("the grammar lets only keys of 1 to 250 bytes pass")
-    };
-    keys.iter().map(cut).collect()
+        reads.push(Read::of(Key::new(bytes).expect("the grammar lets only keys of 1 to 250 bytes pass")));
+    }
+    reads
 }

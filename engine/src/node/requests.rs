@@ -12,6 +12,7 @@ use super::Node;
 use super::asks::Asker;
 use super::effect::{Effect, Ticket};
 use super::events::StoreWord;
+use super::gather::Read;
 use super::reads::{Shape, Target};
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
@@ -135,7 +136,8 @@ impl Node {
     ) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
         self.shared.counters.cmd_touch.add(keys.len() as u64);
-        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, keys.clone());
+        let reads = keys.iter().cloned().map(Read::of).collect();
+        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, reads);
         for (index, key) in keys.into_iter().enumerate() {
             let parent = WriteParent::Gather(Asker { gather, index: index as u32 });
             self.start_write(turn, Target::of(key), Mutation::GetAndTouch(expiry), parent, None);
