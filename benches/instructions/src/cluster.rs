@@ -104,7 +104,6 @@ impl Ring {
     }
 
     /// Begins a client's command at the coordinator. What it sends waits for [`Ring::carry`].
-    #[inline(never)]
     pub(crate) fn begin(&mut self, command: &Command<'_>) {
         self.pass(STEP);
         let (now, ticket) = (self.now, self.ticket());
@@ -112,8 +111,19 @@ impl Ring {
         self.send();
     }
 
+    /// Begins commands as the coordinator takes them from one read of a socket: what they ask goes out together.
+    pub(crate) fn begin_together(&mut self, commands: &[Command<'_>]) {
+        self.machines[COORDINATOR].node.hold_asks();
+        for command in commands {
+            self.pass(STEP);
+            let (now, ticket) = (self.now, self.ticket());
+            self.machines[COORDINATOR].node.on_request(now, ticket, command, &mut self.effects);
+        }
+        self.machines[COORDINATOR].node.release_asks(self.now, &mut self.effects);
+        self.send();
+    }
+
     /// Has peers answer what the coordinator has asked, and gives it their answers: the responses to its clients.
-    #[inline(never)]
     pub(crate) fn carry(&mut self) -> std::vec::Drain<'_, Response> {
         for peer in 1..NODES {
             if !self.there[peer].is_empty() {

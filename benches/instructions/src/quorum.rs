@@ -17,6 +17,9 @@ const HELD: usize = 2_000;
 /// Keys of one large request.
 const MANY: usize = 100;
 
+/// Gets that one read of a socket brings.
+const PIPELINED: usize = 32;
+
 /// Runs a case; false if it is none of these. `-replica` is what the peers alone do for the same requests.
 pub(crate) fn run(case: &str, times: usize) -> bool {
     let (keys_each, replica) = match case {
@@ -24,6 +27,7 @@ pub(crate) fn run(case: &str, times: usize) -> bool {
         "cluster-get-quorum-replica" => (1, true),
         "cluster-mget-quorum" => (MANY, false),
         "cluster-mget-quorum-replica" => (MANY, true),
+        "cluster-get-quorum-pipelined" => return pipelined(times),
         _ => return false,
     };
     let mut ring = filled();
@@ -37,6 +41,19 @@ pub(crate) fn run(case: &str, times: usize) -> bool {
             let mut responses = ring.carry();
             assert!(matches!(responses.next(), Some(Response::Values { values, .. }) if values.len() == keys_each));
         }
+    }
+    true
+}
+
+/// One key's part of [`PIPELINED`] gets that come together.
+fn pipelined(times: usize) -> bool {
+    assert!(times.is_multiple_of(PIPELINED), "whole pipelines");
+    let mut ring = filled();
+    let lines: Vec<String> = (0..HELD / PIPELINED * PIPELINED).map(|number| get_line(number, 1)).collect();
+    let gets: Vec<Command<'_>> = lines.iter().map(|line| command(line)).collect();
+    for together in gets.chunks(PIPELINED).cycle().take(times / PIPELINED) {
+        ring.begin_together(together);
+        assert_eq!(ring.carry().count(), PIPELINED, "all are answered");
     }
     true
 }

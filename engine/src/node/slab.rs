@@ -54,6 +54,7 @@ impl<T> Slab<T> {
         self.held
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, thing: T) -> Place {
         let number = match self.roomy.last() {
             Some(number) => *number,
@@ -85,18 +86,21 @@ impl<T> Slab<T> {
         number
     }
 
+    #[inline]
     pub(super) fn get(&self, place: Place) -> Option<&T> {
         let held =
             self.chunks.get(place.index as usize / CHUNK_PLACES)?.places.get(place.index as usize % CHUNK_PLACES)?;
         if held.generation == place.generation { held.thing.as_ref() } else { None }
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         let chunk = self.chunks.get_mut(place.index as usize / CHUNK_PLACES)?;
         let held = chunk.places.get_mut(place.index as usize % CHUNK_PLACES)?;
         if held.generation == place.generation { held.thing.as_mut() } else { None }
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
         let number = place.index / CHUNK_PLACES as u32;
         let chunk = self.chunks.get_mut(number as usize)?;

@@ -107,3 +107,31 @@ fn check_key_count(count: usize) -> Result<(), FrameError> {
     }
     check_count("keys of a read", count, READ_KEYS_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::key::Key;
+
+    #[test]
+    fn keys_that_share_their_bytes_are_read_as_they_were_written_and_what_is_none_is_refused() {
+        let words: [&[u8]; 3] = [b"a", &[b'k'; 250], b"two words"];
+        for count in 1..=words.len() {
+            let keys: Vec<Key> = words[..count].iter().map(|word| Key::copy_from(word).unwrap()).collect();
+            let request = ReadRequest { epoch: Epoch(7), want: Want::Digest, noticed: true, keys };
+            let mut body = BytesMut::new();
+            put_request(&request, &mut Writer::new(&mut body)).unwrap();
+            assert_eq!(take_request(&mut Reader::new(&body)), Ok(request));
+            for length in 0..body.len() {
+                assert_eq!(take_request(&mut Reader::new(&body[..length])), Err(FrameError::Short), "{count} {length}");
+            }
+            let first_key_at = body.len() - words[..count].iter().map(|word| 1 + word.len()).sum::<usize>();
+            let mut empty = body[..first_key_at].to_vec();
+            empty.extend([0; 6]);
+            let refused = take_request(&mut Reader::new(&empty));
+            assert!(matches!(refused, Err(FrameError::Key(_))), "{count} keys of no bytes: {refused:?}");
+        }
+    }
+}
