@@ -163,6 +163,14 @@ impl Entry {
         }
     }
 
+    /// As [`Entry::live_item`], to be kept.
+    pub fn into_live_item(self, now: UnixMillis) -> Option<Item> {
+        match self.body {
+            Body::Item(item) if !item.expiry.is_past(now) => Some(item),
+            Body::Item(_) | Body::Tombstone => None,
+        }
+    }
+
     /// Bytes of its value; 0 for a tombstone.
     pub fn value_len(&self) -> usize {
         match &self.body {

@@ -144,6 +144,11 @@ impl Key {
         self.bytes.clone()
     }
 
+    /// The key as sent, where it is not needed as a key any more.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// Its length in bytes, 1 to [`KEY_BYTES_MAX`].
     #[expect(clippy::len_without_is_empty, reason = "a key is never empty")]
     pub fn len(&self) -> usize {

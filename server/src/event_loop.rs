@@ -202,6 +202,16 @@ impl<S: Surroundings> EventLoop<Node, S> {
         self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out)
     }
 
+    /// What commands ask of peers until [`Self::release_asks`] goes out together: to be called in one stretch of work.
+    pub(crate) fn hold_asks(&self) {
+        self.machine.borrow_mut().hold_asks();
+    }
+
+    /// See [`Self::hold_asks`].
+    pub(crate) fn release_asks(self: &Rc<Self>, now: Now) {
+        self.call_at(now, |node, now, fx| node.release_asks(now, fx), |_effects| {});
+    }
+
     /// [`Node::answers_alone`].
     pub(crate) fn answers_alone(&self) -> bool {
         self.machine.borrow().answers_alone()

@@ -1,5 +1,6 @@
 //! Named stories of simulated clusters: each a situation that operators meet, over many seeds.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use memring_protocol::text::{Command, Response, StoreVerb};
@@ -425,4 +426,59 @@ fn a_gat_takes_no_lease_from_those_who_can_be_told() {
         let answer = meta_get(&mut cluster, node, "mg key v t").expect("an answer");
         assert_eq!((answer.won, answer.lost, answer.stale), (won, !won, true), "node {node}");
     }
+}
+
+#[test]
+fn commands_that_come_together_ask_each_peer_once_and_are_answered_as_if_they_came_alone() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 40);
+        let many: String = (0..40).map(|key| format!(" key-{key}")).collect();
+        let mut lines: Vec<String> = (0..40).map(|key| format!("get key-{key}")).collect();
+        lines.extend([format!("get{many}"), "get none".to_owned(), "mg key-1 v".to_owned()]);
+        let before = cluster.read_messages();
+        assert!(cluster.request_together(0, 0, &lines));
+        assert!(cluster.read_messages() - before <= 2, "one message for each of two peers");
+        cluster.run_for(seconds(1));
+        let mut answers = cluster.take_answers();
+        answers.sort_by_key(|answer| answer.operation);
+        assert_eq!(answers.len(), lines.len());
+        for (answer, line) in answers.into_iter().zip(&lines) {
+            assert_eq!(Some(answer.response), cluster.ask(0, line), "{line}");
+        }
+        // One of the peers dies with all questions: each goes to the other.
+        cluster.crash(1 + (seed % 2) as usize);
+        assert!(cluster.request_together(0, 0, &lines));
+        cluster.run_for(seconds(2));
+        let mut answers = cluster.take_answers();
+        answers.sort_by_key(|answer| answer.operation);
+        assert_eq!(answers.len(), lines.len());
+        for (answer, line) in answers.into_iter().zip(&lines) {
+            assert_eq!(Some(answer.response), cluster.ask(0, line), "{line} with a home less");
+        }
+    });
+}
+
+#[test]
+fn the_first_read_of_an_item_says_so_though_a_home_has_missed_it() {
+    for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        for number in 0..9 {
+            let (behind, reader, key) = (number % 3, number / 3, format!("once-{number}"));
+            for other in (0..3).filter(|node| *node != behind) {
+                cluster.network.cut(other, behind);
+            }
+            assert_eq!(cluster.ask((behind + 1) % 3, &format!("set {key} 0 0 1\r\nx")), Some(Response::Stored));
+            cluster.network.heal();
+            let Some(Response::Meta(line, None)) = cluster.ask(reader, &format!("mg {key} h")) else { panic!("a hit") };
+            assert_eq!(&line[..], b"HD h0\r\n", "{behind} is behind, {reader} reads");
+            cluster.run_for(seconds(5));
+        }
+        let repaired = |line: &(Cow<'static, str>, String)| line.0 == "read_repairs" && line.1 != "0";
+        let differed = ALL.iter().any(|node| match cluster.ask(*node, "stats") {
+            Some(Response::Stats(lines)) => lines.iter().any(repaired),
+            _ => false,
+        });
+        assert!(differed, "reads met homes that differed");
+    });
 }

@@ -3,6 +3,8 @@
 //!
 //! Must not measure anything itself, nor know the limits.
 
+mod cluster;
+mod quorum;
 mod reading;
 mod replicating;
 mod ring;
@@ -16,7 +18,8 @@ fn main() -> ExitCode {
         eprintln!("memring-instructions: <case> <times>");
         return ExitCode::from(2);
     };
-    if reading::run(&case, times) || storing::run(&case, times) || replicating::run(&case, times) {
+    let runs = [reading::run, storing::run, replicating::run, quorum::run];
+    if runs.iter().any(|run| run(&case, times)) {
         return ExitCode::SUCCESS;
     }
     eprintln!("memring-instructions: unknown case {case}");

@@ -4,12 +4,11 @@
 //!
 //! Must not know messages' ways or time: the node asks for it and tells it what came.
 
-use memring_protocol::entry::{Entry, Seen};
+use memring_protocol::entry::{Body, Entry, Seen};
 use memring_protocol::message::{ReadResult, Refusal, Want};
 use memring_protocol::version::{Slot, Version};
-use smallvec::SmallVec;
 
-use super::quorum::Slots;
+use super::quorum::{REPLICAS_MAX, Slots};
 
 /// What a read wants next.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,141 +23,185 @@ pub enum ReadStep {
     Unmet,
 }
 
-/// Steps in the order to be taken.
-pub type ReadSteps = SmallVec<[ReadStep; 4]>;
+/// What the homes that were asked for the value have said.
+#[derive(Clone, Debug)]
+enum Newest {
+    Unknown,
+    Absent,
+    Found(Entry, Seen),
+}
 
-/// The read of one key at one level.
+impl Newest {
+    fn version(&self) -> Option<Version> {
+        match self {
+            Self::Found(entry, _) => Some(entry.version),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+}
+
+/// The read of one key at one level. Homes are bits, by their place among the candidates.
 #[derive(Clone, Debug)]
 pub struct ReadOp {
     candidates: Slots,
     asked: usize,
-    needed: usize,
-    waiting: SmallVec<[(Slot, Want); 4]>,
-    answers: SmallVec<[(Slot, Option<Version>); 4]>,
-    /// The newest value answer so far; the inner `None` is a home's "nothing there".
-    value: Option<Option<(Entry, Seen)>>,
+    needed: u32,
+    /// Those that have not answered; and of them, those that were asked for the value.
+    waiting: u64,
+    waiting_for_value: u64,
+    answered: u64,
+    /// How many of them have answered, and how many may yet.
+    answers: u32,
+    pending: u32,
+    /// The version of the first answer, and whether another one differs from it.
+    version: Option<Version>,
+    differs: bool,
+    newest: Newest,
     finished: bool,
 }
 
 impl ReadOp {
     /// Reads from `candidates` (homes, best first) until `needed` of them have answered.
+    ///
+    /// # Panics
+    ///
+    /// With more than [`REPLICAS_MAX`] candidates.
     pub fn new(candidates: Slots, needed: usize) -> Self {
+        assert!(candidates.len() <= REPLICAS_MAX, "a preference list of {} homes", candidates.len());
         Self {
             candidates,
             asked: 0,
-            needed: needed.max(1),
-            waiting: SmallVec::new(),
-            answers: SmallVec::new(),
-            value: None,
+            needed: needed.clamp(1, REPLICAS_MAX + 1) as u32,
+            waiting: 0,
+            waiting_for_value: 0,
+            answered: 0,
+            answers: 0,
+            pending: 0,
+            version: None,
+            differs: false,
+            newest: Newest::Unknown,
             finished: false,
         }
     }
 
-    /// The first questions; afterwards, what follows from the answers.
-    pub fn advance(&mut self, steps: &mut ReadSteps) {
+    /// What is to be done now, one step at a time: to be asked until it is `None`, at first and after every answer.
+    pub fn next_step(&mut self) -> Option<ReadStep> {
         if self.finished {
-            return;
+            return None;
         }
-        if self.answers.len() >= self.needed {
-            self.conclude(steps);
-            return;
+        if self.answers >= self.needed {
+            return self.conclude();
         }
-        while self.answers.len() + self.waiting.len() < self.needed {
-            let Some(slot) = self.next_candidate() else {
-                self.finish(ReadStep::Unmet, steps);
-                return;
-            };
-            self.ask(slot, steps);
+        if self.answers + self.pending >= self.needed {
+            return None;
         }
+        let Some(place) = self.next_candidate() else { return Some(self.finish(ReadStep::Unmet)) };
+        let value_is_coming = self.waiting_for_value != 0 || !matches!(self.newest, Newest::Unknown);
+        Some(self.ask(place, if value_is_coming { Want::Digest } else { Want::Value }))
     }
 
     /// A home answered, or refused.
-    pub fn on_result(&mut self, from: Slot, result: ReadResult, steps: &mut ReadSteps) {
-        let Some(position) = self.waiting.iter().position(|(slot, _)| *slot == from) else { return };
-        let (_, want) = self.waiting.remove(position);
-        let version = match &result {
-            ReadResult::Refused(_) => {
-                self.advance(steps);
-                return;
-            }
-            ReadResult::Absent => None,
-            ReadResult::Digest(version) => Some(*version),
-            ReadResult::Found(entry, _) => Some(entry.version),
-        };
-        match result {
-            ReadResult::Found(entry, seen) => self.keep_newest(Some((entry, seen))),
-            _ if want == Want::Value => self.keep_newest(None),
-            _ => {}
+    pub fn on_result(&mut self, from: Slot, result: ReadResult) {
+        let Some(place) = self.candidates.iter().position(|slot| *slot == from) else { return };
+        let bit = 1 << place;
+        if self.waiting & bit == 0 {
+            return;
         }
-        self.answers.push((from, version));
-        self.advance(steps);
+        let wanted_value = self.waiting_for_value & bit != 0;
+        self.waiting &= !bit;
+        self.pending -= 1;
+        self.waiting_for_value &= !bit;
+        let version = match result {
+            ReadResult::Refused(_) => return,
+            ReadResult::Absent => None,
+            ReadResult::Digest(version) => Some(version),
+            ReadResult::Found(entry, seen) => {
+                let version = Some(entry.version);
+                if version >= self.newest.version() {
+                    self.newest = Newest::Found(entry, seen);
+                }
+                version
+            }
+        };
+        if wanted_value && matches!(self.newest, Newest::Unknown) {
+            self.newest = Newest::Absent;
+        }
+        if self.answers == 0 {
+            (self.version, self.differs) = (version, false);
+        } else {
+            self.differs |= self.version != version;
+        }
+        self.answered |= bit;
+        self.answers += 1;
     }
 
     /// A home could not be asked, or will not answer.
-    pub fn on_lost(&mut self, from: Slot, steps: &mut ReadSteps) {
-        self.on_result(from, ReadResult::Refused(Refusal::Busy), steps);
+    pub fn on_lost(&mut self, from: Slot) {
+        self.on_result(from, ReadResult::Refused(Refusal::Busy));
     }
 
     /// The homes asked are slow: ask one more (a hedged read), if there is one.
-    pub fn on_slow(&mut self, steps: &mut ReadSteps) {
-        if !self.finished
-            && let Some(slot) = self.next_candidate()
+    pub fn on_slow(&mut self) -> Option<ReadStep> {
+        if self.finished {
+            return None;
+        }
+        let place = self.next_candidate()?;
+        Some(self.ask(place, Want::Value))
+    }
+
+    /// The newest value that came, by its cas token, and how its copy had been read before this read.
+    pub fn seen_before(&self) -> Option<(u64, Seen)> {
+        match &self.newest {
+            Newest::Found(Entry { body: Body::Item(item), .. }, seen) => Some((item.cas, *seen)),
+            _ => None,
+        }
+    }
+
+    fn next_candidate(&mut self) -> Option<usize> {
+        let place = self.asked;
+        self.asked += usize::from(place < self.candidates.len());
+        (place < self.candidates.len()).then_some(place)
+    }
+
+    fn ask(&mut self, place: usize, want: Want) -> ReadStep {
+        self.waiting |= 1 << place;
+        self.pending += 1;
+        if want == Want::Value {
+            self.waiting_for_value |= 1 << place;
+        }
+        ReadStep::Ask(self.candidates[place], want)
+    }
+
+    fn conclude(&mut self) -> Option<ReadStep> {
+        if self.differs {
+            return Some(self.finish(ReadStep::Confirm));
+        }
+        if self.version.is_none() {
+            return Some(self.finish(ReadStep::Answer(None)));
+        }
+        if self.newest.version() == self.version
+            && let Newest::Found(entry, seen) = std::mem::replace(&mut self.newest, Newest::Unknown)
         {
-            self.waiting.push((slot, Want::Value));
-            steps.push(ReadStep::Ask(slot, Want::Value));
+            return Some(self.finish(ReadStep::Answer(Some((entry, seen)))));
         }
-    }
-
-    fn next_candidate(&mut self) -> Option<Slot> {
-        let slot = self.candidates.get(self.asked).copied();
-        self.asked += usize::from(slot.is_some());
-        slot
-    }
-
-    fn ask(&mut self, slot: Slot, steps: &mut ReadSteps) {
-        let value_is_coming = self.value.is_some() || self.waiting.iter().any(|(_, want)| *want == Want::Value);
-        let want = if value_is_coming { Want::Digest } else { Want::Value };
-        self.waiting.push((slot, want));
-        steps.push(ReadStep::Ask(slot, want));
-    }
-
-    fn keep_newest(&mut self, found: Option<(Entry, Seen)>) {
-        let held = self.value.take().flatten();
-        let version = |found: &Option<(Entry, Seen)>| found.as_ref().map(|(entry, _)| entry.version);
-        self.value = Some(if version(&found) >= version(&held) { found } else { held });
-    }
-
-    fn conclude(&mut self, steps: &mut ReadSteps) {
-        let first = self.answers[0].1;
-        if self.answers.iter().any(|(_, version)| *version != first) {
-            self.finish(ReadStep::Confirm, steps);
-            return;
+        if self.waiting_for_value != 0 {
+            return None;
         }
-        match &self.value {
-            _ if first.is_none() => self.finish(ReadStep::Answer(None), steps),
-            Some(Some((entry, seen))) if Some(entry.version) == first => {
-                let found = (entry.clone(), *seen);
-                self.finish(ReadStep::Answer(Some(found)), steps);
-            }
-            _ if self.waiting.iter().any(|(_, want)| *want == Want::Value) => {}
-            _ => {
-                // All agree on a version whose value was lost on the way: one of them has it.
-                let (slot, _) = self.answers.remove(0);
-                self.waiting.push((slot, Want::Value));
-                steps.push(ReadStep::Ask(slot, Want::Value));
-            }
-        }
+        // All agree on a version whose value was lost on the way: one of them has it.
+        let place = self.answered.trailing_zeros() as usize;
+        self.answered &= !(1 << place);
+        self.answers -= 1;
+        Some(self.ask(place, Want::Value))
     }
 
-    fn finish(&mut self, step: ReadStep, steps: &mut ReadSteps) {
+    fn finish(&mut self, step: ReadStep) -> ReadStep {
         self.finished = true;
-        steps.push(step);
+        step
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use memring_protocol::entry::Body;
     use memring_protocol::version::{Ballot, Stamp};
 
     use super::*;
@@ -177,15 +220,17 @@ mod tests {
 
     fn read(needed: usize) -> (ReadOp, Vec<ReadStep>) {
         let mut op = ReadOp::new([slot(0), slot(1), slot(2)].into_iter().collect(), needed);
-        let mut steps = ReadSteps::new();
-        op.advance(&mut steps);
-        (op, steps.to_vec())
+        let first = steps(&mut op);
+        (op, first)
     }
 
     fn answer(op: &mut ReadOp, from: u16, result: ReadResult) -> Vec<ReadStep> {
-        let mut steps = ReadSteps::new();
-        op.on_result(slot(from), result, &mut steps);
-        steps.to_vec()
+        op.on_result(slot(from), result);
+        steps(op)
+    }
+
+    fn steps(op: &mut ReadOp) -> Vec<ReadStep> {
+        std::iter::from_fn(|| op.next_step()).collect()
     }
 
     #[test]
@@ -225,9 +270,26 @@ mod tests {
     fn a_slow_value_is_hedged_with_a_value() {
         let (mut op, _) = read(2);
         answer(&mut op, 1, ReadResult::Digest(entry(5).version));
-        let mut steps = ReadSteps::new();
-        op.on_slow(&mut steps);
-        assert_eq!(steps.to_vec(), [ReadStep::Ask(slot(2), Want::Value)]);
+        assert_eq!(op.on_slow(), Some(ReadStep::Ask(slot(2), Want::Value)));
+        assert_eq!(op.on_slow(), None, "there is no other home");
         assert_eq!(answer(&mut op, 2, found(5)), [ReadStep::Answer(Some((entry(5), Seen::default())))]);
+    }
+
+    #[test]
+    fn a_value_that_was_lost_is_asked_for_again_where_all_agree() {
+        let (mut op, _) = read(2);
+        assert_eq!(answer(&mut op, 0, ReadResult::Refused(Refusal::Busy)), [ReadStep::Ask(slot(2), Want::Value)]);
+        answer(&mut op, 1, ReadResult::Digest(entry(5).version));
+        // A home that answers the question for its value with the version alone does not know better.
+        assert_eq!(
+            answer(&mut op, 2, ReadResult::Digest(entry(5).version)),
+            [ReadStep::Ask(slot(1), Want::Value)],
+            "it is one of those that have it"
+        );
+        assert_eq!(answer(&mut op, 1, found(5)), [ReadStep::Answer(Some((entry(5), Seen::default())))]);
+        let (mut op, _) = read(1);
+        let again = answer(&mut op, 0, ReadResult::Digest(entry(5).version));
+        assert_eq!(again, [ReadStep::Ask(slot(0), Want::Value)]);
+        assert_eq!(answer(&mut op, 0, found(6)), [ReadStep::Answer(Some((entry(6), Seen::default())))]);
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::message::RequestId;
 use memring_protocol::version::{Ballot, Slot, Version};
-use smallvec::SmallVec;
 
 use super::OpId;
+use super::asks::Askers;
 use super::slab::{Place, Slab};
 use crate::now::Mono;
 
@@ -37,7 +37,7 @@ const DEADLINES_SWEPT_ABOVE: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     /// A batch of reads, in the order of the keys sent.
-    Read(SmallVec<[OpId; 4]>),
+    Read(Askers),
     /// One key, in this term.
     Look(OpId, Ballot),
     Write(Attempt),
@@ -87,10 +87,10 @@ impl Calls {
         Self { thread, open: Slab::new(GENERATIONS), deadlines: VecDeque::new() }
     }
 
-    /// A call's number; `None` if too many are unanswered.
-    pub(crate) fn open(&mut self, now: Mono, call: Call) -> Option<RequestId> {
+    /// A call's number. Too many unanswered: given back.
+    pub(crate) fn open(&mut self, now: Mono, call: Call) -> Result<RequestId, Call> {
         if self.open.len() >= CALLS_MAX {
-            return None;
+            return Err(call);
         }
         let place = self.open.insert(Open { call, moved: false });
         let id = RequestId(self.thread | u64::from(place.generation) << GENERATION_SHIFT | u64::from(place.index));
@@ -99,7 +99,7 @@ impl Calls {
             self.deadlines.retain(|(_, id)| self.open.get(place_of(*id)).is_some());
         }
         self.deadlines.push_back((now.after(CALL_PATIENCE), id));
-        Some(id)
+        Ok(id)
     }
 
     /// Takes out the call that this reply answers, if it came from the peer that was asked.

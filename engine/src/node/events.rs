@@ -330,7 +330,7 @@ fn ticket_of(parent: &WriteParent) -> Option<Ticket> {
     match parent {
         WriteParent::Client(ticket) | WriteParent::Refused(ticket, _) => Some(*ticket),
         WriteParent::Meta(call) => Some(call.ticket()),
-        WriteParent::Gather(..) | WriteParent::Read(_) | WriteParent::Replay { .. } => None,
+        WriteParent::Gather(_) | WriteParent::Read(_) | WriteParent::Replay { .. } => None,
     }
 }
 

@@ -14,6 +14,7 @@ use memring_protocol::text::{Direction, Echo, MetaCode, MetaFacts, MetaKey, Meta
 
 use super::Node;
 use super::effect::{Effect, Ticket};
+use super::gather::Read;
 use super::meta_answers::{debug_response, hit_response, respond};
 use super::reads::{Shape, Target};
 use super::settings::Unmet;
@@ -136,11 +137,7 @@ impl Node {
         let (noticed, target) = (call.is_noticed(), Target { key, level: call.level });
         match self.read_at_once(turn, &target, noticed) {
             Some(found) => self.end_meta_read(turn, target.key, call, Ok(found)),
-            None => {
-                let gather = self.open_gather(turn, Shape::Meta(call), std::slice::from_ref(&target.key));
-                self.start_read(turn, gather, 0, target, noticed);
-                self.finish_gather(turn, gather);
-            }
+            None => self.start_gather(turn, Shape::Meta(call), vec![Read::of(target.key)], target.level, noticed),
         }
     }
 

@@ -15,6 +15,7 @@
 mod admin;
 mod alone;
 mod apply;
+mod asks;
 mod calls;
 mod control;
 mod counters;
@@ -22,6 +23,7 @@ mod dump;
 mod effect;
 mod events;
 mod flush;
+mod gather;
 mod meta;
 mod meta_answers;
 mod moving;
@@ -72,10 +74,10 @@ pub use self::stats::ProcessFacts;
 pub use self::topology::{Liveness, Topology};
 pub use self::view::{ClusterView, MemberRow};
 
+use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};
 pub(crate) use self::ops::OpId;
 use self::ops::Ops;
-use self::reads::Ask;
 use self::requests::Unkept;
 use self::serializer::Origin;
 use self::takeover::Takeover;
@@ -86,8 +88,7 @@ use crate::now::{Mono, Now};
 /// Whatever takes more than one turn.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Gather(reads::Gather),
-    Read(reads::Read),
+    Gather(gather::Gather),
     Write(writes::Write),
     Order(serializer::Order),
     Flush(flush::Flush),
@@ -124,7 +125,7 @@ pub struct Node {
     calls: Calls,
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<Slot, Replaying>,
-    asks: Vec<Ask>,
+    asks: Asks,
     local_replies: VecDeque<(Attempt, WriteReply)>,
 }
 
@@ -138,6 +139,7 @@ impl Node {
         Self {
             counters: shared.counters.of_worker(worker),
             view: None,
+            asks: Asks::new(shared.settings().item_bytes_max),
             shared,
             worker,
             ops: Ops::new(),
@@ -145,7 +147,6 @@ impl Node {
             calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
-            asks: Vec::new(),
             local_replies: VecDeque::new(),
         }
     }
@@ -262,6 +263,7 @@ impl Node {
     /// Runs what is due.
     pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.turn(now, effects, |node, turn| {
+            node.stop_holding_asks();
             while let Some(timer) = node.pop_due(turn.mono()) {
                 node.on_due(turn, timer);
             }
@@ -292,13 +294,13 @@ impl Node {
             Timer::Takeover(partition, ballot) => self.on_takeover_timer(turn, partition, ballot),
             Timer::Replay => self.on_replay_timer(turn),
             Timer::Op(id) => match self.ops.get(&id) {
-                Some(Op::Read(_)) => self.on_read_timer(turn, id),
+                Some(Op::Gather(_)) => self.on_gather_timer(turn, id),
                 Some(Op::Write(_)) => self.on_write_timer(turn, id),
                 Some(Op::Order(_)) => self.on_order_timer(turn, id),
                 Some(Op::Flush(_)) => self.finish_flush(turn, id),
                 Some(Op::Sum(_)) => self.finish_sum(turn, id),
                 Some(Op::Chore(_)) => self.step_chore(turn, id),
-                Some(Op::Gather(_)) | None => {}
+                None => {}
             },
         }
     }
@@ -307,10 +309,10 @@ impl Node {
     fn on_answer(&mut self, turn: &mut Turn<'_>, call: Call, reply: Option<Reply>) {
         let from = call.slot;
         match (call.purpose, reply) {
-            (Purpose::Read(ops), Some(reply)) => self.on_read_reply(turn, &ops, from, reply),
-            (Purpose::Read(ops), None) => {
-                for op in ops {
-                    self.on_read_lost(turn, op, from);
+            (Purpose::Read(askers), Some(reply)) => self.on_read_reply(turn, &askers, from, reply),
+            (Purpose::Read(askers), None) => {
+                for asker in askers {
+                    self.on_read_lost(turn, asker, from);
                 }
             }
             (Purpose::Look(op, ballot), reply) => self.on_look_reply(turn, op, ballot, from, reply),
@@ -333,14 +335,26 @@ impl Node {
 
     /// Sends a request to a member. False if gossip knows no address for it, or too many are unanswered: nothing was sent.
     fn call(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose, request: Request) -> bool {
-        let Some((peer, id)) = self.open_call(turn, slot, purpose) else { return false };
+        self.call_or_give_back(turn, slot, purpose, request).is_ok()
+    }
+
+    /// As [`Node::call`], but gives back what it was for if nothing was sent.
+    fn call_or_give_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: Slot,
+        purpose: Purpose,
+        request: Request,
+    ) -> Result<(), Purpose> {
+        let (peer, id) = self.open_call(turn, slot, purpose)?;
         turn.effects.push(Effect::Send(peer, Message::Request(id, request)));
-        true
+        Ok(())
     }
 
     /// The same, for a request that the caller sends.
-    fn open_call(&mut self, turn: &Turn<'_>, slot: Slot, purpose: Purpose) -> Option<(SocketAddr, RequestId)> {
-        let peer = turn.topology.peer(slot)?.address;
-        self.calls.open(turn.mono(), Call { slot, peer, purpose }).map(|id| (peer, id))
+    fn open_call(&mut self, turn: &Turn<'_>, slot: Slot, purpose: Purpose) -> Result<(SocketAddr, RequestId), Purpose> {
+        let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return Err(purpose) };
+        let id = self.calls.open(turn.mono(), Call { slot, peer, purpose }).map_err(|call| call.purpose)?;
+        Ok((peer, id))
     }
 }

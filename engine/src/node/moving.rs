@@ -38,7 +38,9 @@ impl Node {
     /// Something of this call has moved.
     pub(crate) fn on_moved(&mut self, turn: &mut Turn<'_>, slot: Slot, purpose: Purpose) {
         match purpose {
-            Purpose::Read(ops) => ops.into_iter().for_each(|op| self.read_moved(turn, op, HEDGE_STOPPED_AFTER)),
+            Purpose::Read(askers) => {
+                askers.into_iter().for_each(|asker| self.read_moved(turn, asker, HEDGE_STOPPED_AFTER));
+            }
             Purpose::Write(attempt) => self.write_moved(turn, attempt, slot),
             Purpose::Replicate(op) | Purpose::Look(op, _) => self.order_moved(turn, op),
             Purpose::Prepare(..)
@@ -47,12 +49,6 @@ impl Node {
             | Purpose::Stats(_)
             | Purpose::Replay(..) => {}
         }
-    }
-
-    fn read_moved(&mut self, turn: &mut Turn<'_>, id: OpId, look_after: Duration) {
-        let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
-        read.deadline = read.deadline.max(turn.mono().after(READ_PATIENCE));
-        self.set_timer(turn.mono().after(look_after), id);
     }
 
     fn write_moved(&mut self, turn: &mut Turn<'_>, attempt: Attempt, from: Slot) {

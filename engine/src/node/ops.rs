@@ -34,12 +34,14 @@ impl Ops {
         self.running.len()
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, op: Op) -> OpId {
         let place = self.running.insert(Running { op, wake_at: None });
         u64::from(place.generation) << GENERATION_SHIFT | u64::from(place.index)
     }
 
     /// Takes an operation out, with the moment that it was to be woken at.
+    #[inline]
     pub(super) fn remove(&mut self, id: OpId) -> Option<(Op, Option<Mono>)> {
         self.running.remove(place_of(id)).map(|running| (running.op, running.wake_at))
     }
@@ -75,11 +77,13 @@ fn place_of(id: OpId) -> Place {
 }
 
 impl Node {
+    #[inline]
     pub(super) fn open(&mut self, op: Op) -> OpId {
         self.ops.insert(op)
     }
 
     /// Ends an operation, and its timer.
+    #[inline]
     pub(super) fn close(&mut self, id: OpId) -> Option<Op> {
         let (op, wake_at) = self.ops.remove(id)?;
         if let Some(at) = wake_at {

@@ -1,40 +1,34 @@
-//! Client reads: one gather a request, one read operation a key, one message a peer.
+//! Client reads: one operation a request, however many keys it has, and one message a peer.
+//!
+//! This node's own copy is read at once; what is asked of others is put together by `asks`. One timer guards all keys of a
+//! request. Must not know how messages are made, nor how a key's answers are weighed (`cluster::read`).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memring_protocol::entry::{Entry, Item, Seen};
+use memring_protocol::entry::{Item, Seen};
 use memring_protocol::key::Key;
 use memring_protocol::level::Level;
-use memring_protocol::limits::{FRAME_BYTES_MAX, READ_KEYS_MAX};
-use memring_protocol::message::{Mutation, Outcome, ReadRequest, ReadResult, Refusal, Reply, Request, Want};
+use memring_protocol::message::{Mutation, Outcome, ReadResult, Refusal, Reply};
 use memring_protocol::text::{Keys, Response, WatchKinds};
 use memring_protocol::version::Slot;
-use smallvec::SmallVec;
 
-use super::calls::Purpose;
+use super::asks::Asker;
 use super::effect::{Effect, Ticket};
+use super::gather::{Found, Gather, NEVER, Next, Progress, Read, Reader};
 use super::meta::MetaCall;
 use super::requests::key_of;
 use super::settings::Unmet;
 use super::turn::Turn;
 use super::writes::WriteParent;
-use super::{Node, Op, OpId, replica};
-use crate::cluster::quorum::Slots;
-use crate::cluster::read::{ReadOp, ReadStep, ReadSteps};
-use crate::now::Mono;
-use crate::store::Missing;
+use super::{Node, Op, OpId};
+use crate::cluster::read::ReadOp;
 
 /// After this a read asks one more home than it needs.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
 
 /// After this a read that too few homes have answered is unmet.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// The most bytes of values that one reply may have to carry; one value may pass it. A message asks for so few keys that
-/// their values fit, so there is never a rest to be asked for.
-const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
 
 /// A key to be read or written, and the level that the request itself asks for.
 #[derive(Clone, Debug)]
@@ -59,66 +53,85 @@ pub(crate) enum Shape {
     Meta(MetaCall),
 }
 
-/// A key's item, and how the copy that answered had been read.
-pub(crate) type Found = Option<(Item, Seen)>;
-
-/// A client's read: the keys' results on their way.
-#[derive(Debug)]
-pub(crate) struct Gather {
-    shape: Shape,
-    keys: Vec<Key>,
-    /// Why those that are not found are not there; empty where nobody watches.
-    missing: Vec<Missing>,
-    found: Vec<Found>,
-    waiting: usize,
-    unmet: bool,
-}
-
-/// One key of a gather.
-#[derive(Debug)]
-pub(crate) struct Read {
-    gather: OpId,
-    index: usize,
-    key: Key,
-    level: Option<Level>,
-    noticed: bool,
-    op: ReadOp,
-    hedged: bool,
-    pub(crate) deadline: Mono,
-}
-
-/// A question to a home that has not been put into a message yet.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    slot: Slot,
-    want: Want,
-    noticed: bool,
-    op: OpId,
-    key: Key,
-}
-
 impl Node {
     /// get and gets.
     pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: &Keys<'_>, with_cas: bool) {
-        let keys: Vec<Key> = keys.iter().map(key_of).collect();
-        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: false }, &keys);
-        for (index, key) in keys.into_iter().enumerate() {
-            let target = Target::of(key);
-            match self.read_at_once(turn, &target, true) {
-                Some(found) => self.set_result(gather, index, Ok(found)),
-                None => self.start_read(turn, gather, index, target, true),
-            }
-        }
-        self.finish_gather(turn, gather);
+        let shape = Shape::Values { ticket, with_cas, touching: false };
+        self.start_gather(turn, shape, reads_of(keys), None, true);
     }
 
-    /// A gather whose keys' results come from elsewhere.
-    pub(crate) fn open_gather(&mut self, turn: &Turn<'_>, shape: Shape, keys: &[Key]) -> OpId {
+    /// Reads keys at the request's level or their own.
+    pub(crate) fn start_gather(
+        &mut self,
+        turn: &mut Turn<'_>,
+        shape: Shape,
+        reads: Vec<Read>,
+        level: Option<Level>,
+        noticed: bool,
+    ) {
+        let gather = self.new_gather(turn, shape, reads, level, noticed);
+        let id = self.open(Op::Gather(gather));
+        let hedge_at = turn.mono().after(HEDGE_AFTER);
+        let Self { ops, asks, shared, counters, .. } = self;
+        let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
+        let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
+        for (index, read) in gather.reads.iter_mut().enumerate() {
+            read.hedge_at = hedge_at;
+            let layout = turn.topology.layout();
+            let homes = layout.map_or(&[][..], |layout| layout.homes(read.key.partition()));
+            let level = level.unwrap_or_else(|| shared.read_level(turn.topology, read.key.as_bytes()));
+            let needed = level.needed(homes.len());
+            let is_alone = needed == 1
+                && turn.topology.me().is_some_and(|me| homes.contains(&me))
+                && shared.standings.is_synced(read.key.partition());
+            let next = if is_alone {
+                // One copy is enough, and it is here: that is a client's read of the store, and counted as one.
+                read.progress = Progress::Done(shared.store.fetch(turn.now.cluster, &read.key, noticed));
+                Next::Done
+            } else if homes.is_empty() || needed > homes.len() {
+                read.progress = Progress::Done(None);
+                Next::Unmet
+            } else {
+                read.progress = Progress::Asking(ReadOp::new(reader.candidates(homes), needed));
+                reader.go_on(Asker { gather: id, index: index as u32 }, read)
+            };
+            match next {
+                // Nobody else has answered yet whom this node could differ from.
+                Next::Wait | Next::Confirm => {}
+                Next::Done => gather.waiting -= 1,
+                Next::Unmet => {
+                    gather.waiting -= 1;
+                    gather.unmet = true;
+                    counters.reads_unmet.increment();
+                }
+            }
+        }
+        if gather.waiting == 0 {
+            self.finish_gather(turn, id);
+        } else {
+            self.set_timer(hedge_at, id);
+        }
+    }
+
+    /// A gather whose keys' results come from writes.
+    pub(crate) fn open_gather(&mut self, turn: &Turn<'_>, shape: Shape, reads: Vec<Read>) -> OpId {
+        let gather = self.new_gather(turn, shape, reads, None, true);
+        self.open(Op::Gather(gather))
+    }
+
+    fn new_gather(
+        &self,
+        turn: &Turn<'_>,
+        shape: Shape,
+        reads: Vec<Read>,
+        level: Option<Level>,
+        noticed: bool,
+    ) -> Gather {
         let watched = self.shared.watched().has(WatchKinds::FETCHERS);
-        let told = if watched { keys } else { &[] };
-        let missing = told.iter().map(|key| self.missing_before(turn, key)).collect();
-        let (found, waiting) = (vec![None; keys.len()], keys.len());
-        self.open(Op::Gather(Gather { shape, keys: keys.to_vec(), missing, found, waiting, unmet: false }))
+        let told = if watched { &reads[..] } else { &[] };
+        let missing = told.iter().map(|read| self.missing_before(turn, &read.key)).collect();
+        let (waiting, deadline) = (reads.len(), turn.mono().after(READ_PATIENCE));
+        Gather { shape, level, noticed, reads, missing, waiting, unmet: false, deadline }
     }
 
     /// At level one a synced home answers by itself. `None`: others must be asked.
@@ -126,227 +139,207 @@ impl Node {
         let (layout, me) = (turn.topology.layout()?, turn.topology.me()?);
         let key = &target.key;
         let homes = layout.homes(key.partition());
-        let level = self.read_level(turn, target);
+        let level = target.level.unwrap_or_else(|| self.shared.read_level(turn.topology, key.as_bytes()));
         let alone =
             level.needed(homes.len()) == 1 && homes.contains(&me) && self.shared.standings.is_synced(key.partition());
         alone.then(|| self.shared.store.fetch(turn.cluster(), key, noticed))
     }
 
-    fn read_level(&self, turn: &Turn<'_>, target: &Target) -> Level {
-        target.level.unwrap_or_else(|| self.shared.read_level(turn.topology, target.key.as_bytes()))
-    }
-
-    pub(crate) fn start_read(
-        &mut self,
-        turn: &mut Turn<'_>,
-        gather: OpId,
-        index: usize,
-        target: Target,
-        noticed: bool,
-    ) {
-        let level = self.read_level(turn, &target);
-        let needed = turn.topology.layout().map(|layout| {
-            let homes = layout.homes(target.key.partition()).len();
-            (level.needed(homes), homes)
-        });
-        let Target { key, level } = target;
-        let Some((needed, homes)) = needed.filter(|(needed, homes)| needed <= homes) else {
-            self.set_result(gather, index, Err(()));
-            return;
-        };
-        debug_assert!(homes > 0);
-        let mut op = ReadOp::new(self.candidates(turn, &key), needed);
-        let mut steps = ReadSteps::new();
-        op.advance(&mut steps);
-        let deadline = turn.mono().after(READ_PATIENCE);
-        let id = self.open(Op::Read(Read { gather, index, key, level, noticed, op, hedged: false, deadline }));
-        self.set_timer(turn.mono().after(HEDGE_AFTER), id);
-        self.take_steps(turn, id, steps);
-    }
-
-    /// The homes of a key, best first: this node, then those that are usable, then the rest.
-    fn candidates(&self, turn: &Turn<'_>, key: &Key) -> Slots {
-        let homes = turn.topology.layout().map_or(&[][..], |layout| layout.homes(key.partition()));
-        let mut candidates: Slots = homes.into();
-        candidates.sort_by_key(|slot| {
-            let mine = Some(*slot) == turn.topology.me();
-            (!mine, !self.shared.is_usable(turn.topology, *slot), !turn.topology.is_up(*slot))
-        });
-        candidates
-    }
-
-    fn take_steps(&mut self, turn: &mut Turn<'_>, id: OpId, steps: ReadSteps) {
-        for step in steps {
-            let Some(Op::Read(read)) = self.ops.get(&id) else { return };
-            let (gather, index) = (read.gather, read.index);
-            match step {
-                ReadStep::Ask(slot, want) => {
-                    let (key, noticed) = (read.key.clone(), read.noticed);
-                    self.asks.push(Ask { slot, want, noticed, op: id, key });
-                }
-                ReadStep::Answer(found) => {
-                    let live = |(entry, seen): (Entry, Seen)| Some((entry.live_item(turn.cluster())?.clone(), seen));
-                    self.close(id);
-                    self.set_result(gather, index, Ok(found.and_then(live)));
-                }
-                ReadStep::Confirm => {
-                    self.counters.read_repairs.increment();
-                    let target = Target { key: read.key.clone(), level: read.level };
-                    let deadline = read.deadline;
-                    self.start_write(turn, target, Mutation::Confirm, WriteParent::Read(id), Some(deadline));
-                }
-                ReadStep::Unmet => {
-                    self.close(id);
-                    self.set_result(gather, index, Err(()));
+    pub(crate) fn on_read_reply(&mut self, turn: &mut Turn<'_>, askers: &[Asker], from: Slot, reply: Reply) {
+        match reply {
+            Reply::Read(results) if results.len() == askers.len() => {
+                for (asker, result) in askers.iter().zip(results) {
+                    self.on_read_result(turn, *asker, from, result);
                 }
             }
-            self.finish_gather(turn, gather);
-        }
-    }
-
-    /// Puts the questions of this turn into one message a peer.
-    pub(crate) fn send_asks(&mut self, turn: &mut Turn<'_>) {
-        let mut batches: BTreeMap<(Slot, Want, bool), Vec<(OpId, Key)>> = BTreeMap::new();
-        for ask in std::mem::take(&mut self.asks) {
-            batches.entry((ask.slot, ask.want, ask.noticed)).or_default().push((ask.op, ask.key));
-        }
-        let epoch = turn.topology.epoch();
-        for ((slot, want, noticed), batch) in batches {
-            if Some(slot) == turn.topology.me() {
-                for (op, key) in batch {
-                    let how = ReadRequest { epoch, want, noticed, keys: Vec::new() };
-                    let result = replica::read_key(&self.shared, turn.topology, turn.cluster(), &how, &key);
-                    self.on_read_result(turn, op, slot, result);
-                }
-                continue;
-            }
-            for chunk in batch.chunks(self.keys_a_message()) {
-                let ops: SmallVec<[OpId; 4]> = chunk.iter().map(|(op, _)| *op).collect();
-                let keys = chunk.iter().map(|(_, key)| key.clone()).collect();
-                let request = Request::Read(ReadRequest { epoch, want, noticed, keys });
-                if !self.call(turn, slot, Purpose::Read(ops.clone()), request) {
-                    for op in ops {
-                        self.on_read_lost(turn, op, slot);
-                    }
-                }
-            }
-        }
-    }
-
-    /// So many keys that their values fit in one reply, whatever their size.
-    fn keys_a_message(&self) -> usize {
-        (READ_REPLY_BYTES / self.shared.settings().item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX)
-    }
-
-    pub(crate) fn on_read_reply(&mut self, turn: &mut Turn<'_>, ops: &[OpId], from: Slot, reply: Reply) {
-        let results = match reply {
-            Reply::Read(results) if results.len() == ops.len() => results,
             _ => {
-                for op in ops {
-                    self.on_read_lost(turn, *op, from);
+                for asker in askers {
+                    self.on_read_lost(turn, *asker, from);
                 }
-                return;
             }
-        };
-        for (op, result) in ops.iter().zip(results) {
-            self.on_read_result(turn, *op, from, result);
         }
     }
 
-    fn on_read_result(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot, result: ReadResult) {
-        let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
-        let mut steps = ReadSteps::new();
-        read.op.on_result(from, result, &mut steps);
-        self.take_steps(turn, id, steps);
+    pub(crate) fn on_read_lost(&mut self, turn: &mut Turn<'_>, asker: Asker, from: Slot) {
+        self.on_read_result(turn, asker, from, ReadResult::Refused(Refusal::Busy));
     }
 
-    pub(crate) fn on_read_lost(&mut self, turn: &mut Turn<'_>, id: OpId, from: Slot) {
-        self.on_read_result(turn, id, from, ReadResult::Refused(Refusal::Busy));
+    fn on_read_result(&mut self, turn: &mut Turn<'_>, asker: Asker, from: Slot, result: ReadResult) {
+        let Self { ops, asks, shared, .. } = self;
+        let Some(Op::Gather(gather)) = ops.get_mut(&asker.gather) else { return };
+        let noticed = gather.noticed;
+        let Some(read) = gather.reads.get_mut(asker.index as usize) else { return };
+        let Progress::Asking(op) = &mut read.progress else { return };
+        op.on_result(from, result);
+        let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
+        let next = reader.go_on(asker, read);
+        self.after_steps(turn, asker, next);
+    }
+
+    fn after_steps(&mut self, turn: &mut Turn<'_>, asker: Asker, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Done => self.end_read(turn, asker.gather, false),
+            Next::Unmet => self.end_read(turn, asker.gather, true),
+            Next::Confirm => {
+                let Some(Op::Gather(gather)) = self.ops.get(&asker.gather) else { return };
+                // A key of many shares its bytes with the others; what is written is kept for longer than they are.
+                let key = key_of(gather.reads[asker.index as usize].key.as_bytes());
+                let (target, deadline) = (Target { key, level: gather.level }, Some(gather.deadline));
+                self.counters.read_repairs.increment();
+                self.start_write(turn, target, Mutation::Confirm, WriteParent::Read(asker), deadline);
+            }
+        }
     }
 
     /// The serializer has made the homes agree, or could not.
-    pub(crate) fn on_confirmed(&mut self, turn: &mut Turn<'_>, id: OpId, outcome: Option<Outcome>) {
-        let Some(Op::Read(read)) = self.close(id) else { return };
+    pub(crate) fn on_confirmed(&mut self, turn: &mut Turn<'_>, asker: Asker, outcome: Option<Outcome>) {
+        let Some(Op::Gather(gather)) = self.ops.get(&asker.gather) else { return };
+        let before = match gather.reads.get(asker.index as usize).map(|read| &read.progress) {
+            Some(Progress::Confirming(before)) => *before,
+            _ => return,
+        };
         let result = match outcome {
-            Some(Outcome::Item(fetched)) => Ok(Some((fetched.item, fetched.seen))),
+            Some(Outcome::Item(fetched)) => {
+                // The homes have taken note of this read before the serializer looked. A copy that did not hold the value
+                // had not been read.
+                let seen = match before {
+                    Some((cas, seen)) if cas == fetched.item.cas => seen,
+                    _ => Seen { fetched: false, ..fetched.seen },
+                };
+                Ok(Some((fetched.item, seen)))
+            }
             Some(_) => Ok(None),
             None => Err(()),
         };
-        self.set_result(read.gather, read.index, result);
-        self.finish_gather(turn, read.gather);
+        self.set_result(turn, asker, result);
     }
 
-    pub(crate) fn on_read_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Some(Op::Read(read)) = self.ops.get_mut(&id) else { return };
-        if turn.mono() >= read.deadline {
-            let (gather, index) = (read.gather, read.index);
-            self.close(id);
-            self.set_result(gather, index, Err(()));
-            self.finish_gather(turn, gather);
+    /// One more home for keys that are slow; or no more patience.
+    pub(crate) fn on_gather_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Self { ops, asks, shared, counters, .. } = self;
+        let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
+        let now = turn.mono();
+        if now >= gather.deadline {
+            gather.unmet = true;
+            counters.reads_unmet.add(gather.waiting as u64);
+            self.finish_gather(turn, id);
             return;
         }
-        let deadline = read.deadline;
-        let mut steps = ReadSteps::new();
-        if !read.hedged {
-            read.hedged = true;
-            read.op.on_slow(&mut steps);
-        }
-        self.set_timer(deadline, id);
-        self.take_steps(turn, id, steps);
-    }
-
-    /// One key's result; `Err` when too few homes could answer.
-    pub(crate) fn set_result(&mut self, gather: OpId, index: usize, result: Result<Found, ()>) {
-        let Some(Op::Gather(gather)) = self.ops.get_mut(&gather) else { return };
-        gather.waiting -= 1;
-        match result {
-            Ok(found) => gather.found[index] = found,
-            Err(()) => {
-                gather.unmet = true;
-                self.counters.reads_unmet.increment();
+        let (noticed, mut wake_at) = (gather.noticed, gather.deadline);
+        let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
+        let mut decided = Vec::new();
+        for (index, read) in gather.reads.iter_mut().enumerate() {
+            match read.progress {
+                Progress::Asking(_) if read.hedge_at <= now => {
+                    let asker = Asker { gather: id, index: index as u32 };
+                    match reader.hedge(asker, read) {
+                        Next::Wait => {}
+                        next => decided.push((asker, next)),
+                    }
+                }
+                Progress::Asking(_) => wake_at = wake_at.min(read.hedge_at),
+                Progress::Confirming(_) | Progress::Written | Progress::Done(_) => {}
             }
         }
+        self.set_timer(wake_at, id);
+        for (asker, next) in decided {
+            self.after_steps(turn, asker, next);
+        }
     }
 
-    /// Answers the client once every key has its result.
-    pub(crate) fn finish_gather(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        match self.ops.get(&id) {
-            Some(Op::Gather(gather)) if gather.waiting == 0 => {}
-            _ => return,
+    /// Something of what this key waits for has moved: it is waited for, and no other home asked before `look_after`.
+    pub(crate) fn read_moved(&mut self, turn: &mut Turn<'_>, asker: Asker, look_after: Duration) {
+        let Some(Op::Gather(gather)) = self.ops.get_mut(&asker.gather) else { return };
+        gather.deadline = gather.deadline.max(turn.mono().after(READ_PATIENCE));
+        if let Some(read) = gather.reads.get_mut(asker.index as usize)
+            && read.hedge_at != NEVER
+        {
+            read.hedge_at = turn.mono().after(look_after);
         }
-        let Some(Op::Gather(mut gather)) = self.close(id) else { return };
-        match gather.shape {
+    }
+
+    /// The result of a key that came from a write; `Err` when too few homes could answer.
+    pub(crate) fn set_result(&mut self, turn: &mut Turn<'_>, asker: Asker, result: Result<Found, ()>) {
+        let Some(Op::Gather(gather)) = self.ops.get_mut(&asker.gather) else { return };
+        let Some(read) = gather.reads.get_mut(asker.index as usize) else { return };
+        if matches!(read.progress, Progress::Done(_)) {
+            return;
+        }
+        let is_unmet = result.is_err();
+        read.progress = Progress::Done(result.unwrap_or_default());
+        self.end_read(turn, asker.gather, is_unmet);
+    }
+
+    /// One key has its result, or too few homes could answer; with the last one the client is answered.
+    fn end_read(&mut self, turn: &mut Turn<'_>, id: OpId, is_unmet: bool) {
+        let Some(Op::Gather(gather)) = self.ops.get_mut(&id) else { return };
+        gather.waiting -= 1;
+        if is_unmet {
+            gather.unmet = true;
+            self.counters.reads_unmet.increment();
+        }
+        if gather.waiting == 0 {
+            self.finish_gather(turn, id);
+        }
+    }
+
+    fn finish_gather(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Gather(gather)) = self.close(id) else { return };
+        let Gather { shape, mut reads, missing, unmet, .. } = gather;
+        match shape {
             Shape::Values { ticket, with_cas, touching } => {
-                for ((key, found), why) in gather.keys.iter().zip(&gather.found).zip(&gather.missing) {
-                    let size = found.as_ref().map(|(item, _)| item.value.len());
-                    self.tell_fetch(turn, ticket, key, size.ok_or(*why));
+                for (read, why) in reads.iter().zip(&missing) {
+                    let size = read.found().map(|(item, _)| item.value.len());
+                    self.tell_fetch(turn, ticket, &read.key, size.ok_or(*why));
                 }
-                let response = self.values_response(&mut gather, with_cas, touching);
+                let response = if unmet && self.shared.settings().unmet == Unmet::Error {
+                    Response::ServerError("quorum not reached".to_owned())
+                } else {
+                    self.values_response(reads, with_cas, touching)
+                };
                 turn.effects.push(Effect::Respond(ticket, response));
             }
             Shape::Meta(call) => {
-                let found = if gather.unmet { Err(()) } else { Ok(gather.found.pop().flatten()) };
-                if let Some(key) = gather.keys.pop() {
-                    self.end_meta_read(turn, key, call, found);
+                if let Some(Read { key, progress, .. }) = reads.pop() {
+                    let found = if let Progress::Done(found) = progress { found } else { None };
+                    self.end_meta_read(turn, key, call, if unmet { Err(()) } else { Ok(found) });
                 }
             }
         }
     }
 
-    fn values_response(&self, gather: &mut Gather, with_cas: bool, touching: bool) -> Response {
-        if gather.unmet && self.shared.settings().unmet == Unmet::Error {
-            return Response::ServerError("quorum not reached".to_owned());
+    fn values_response(&self, reads: Vec<Read>, with_cas: bool, touching: bool) -> Response {
+        self.shared.details.note_reads(reads.iter().map(|read| (&read.key, read.found().is_some())));
+        let count = reads.len() as u64;
+        let mut values: Vec<(Bytes, Item)> = Vec::with_capacity(reads.len());
+        for Read { key, progress, .. } in reads {
+            if let Progress::Done(Some((item, _))) = progress {
+                self.count_hit(touching, key.len(), item.value.len());
+                values.push((key.into_bytes(), item));
+            }
         }
-        let (keys, found) = (std::mem::take(&mut gather.keys), std::mem::take(&mut gather.found));
-        let count = keys.len() as u64;
-        self.shared.details.note_reads(&keys, &found);
-        let values: Vec<(Bytes, Item)> =
-            keys.iter().zip(found).filter_map(|(key, found)| Some((key.to_bytes(), found?.0))).collect();
         let hits = values.len() as u64;
         self.count_reads(touching, hits, count - hits);
-        for (key, item) in &values {
-            self.count_hit(touching, key.len(), item.value.len());
-        }
         Response::Values { with_cas, values }
     }
+}
+
+/// The keys of a request, to be kept: many share one copy of their bytes, which lives as long as the last of them.
+fn reads_of(keys: &Keys<'_>) -> Vec<Read> {
+    let mut reads = Vec::with_capacity(keys.count());
+    if keys.count() == 1 {
+        reads.extend(keys.iter().map(|key| Read::of(key_of(key))));
+        return reads;
+    }
+    let mut all = Vec::with_capacity(keys.iter().map(<[u8]>::len).sum());
+    keys.iter().for_each(|key| all.extend_from_slice(key));
+    let all = Bytes::from(all);
+    let mut at = 0;
+    for key in keys.iter() {
+        let bytes = all.slice(at..at + key.len());
+        at += key.len();
+        reads.push(Read::of(Key::new(bytes).expect("the grammar lets only keys of 1 to 250 bytes pass")));
+    }
+    reads
 }

@@ -14,6 +14,7 @@ use memring_protocol::text::WatchKinds;
 use memring_protocol::version::Ballot;
 
 use super::Node;
+use super::asks::How;
 use super::effect::{Effect, LinkId};
 use super::plausible::is_plausible_replicate;
 use super::shared::Shared;
@@ -82,17 +83,12 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
 }
 
 fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
-    read.keys.iter().map(|key| read_key(shared, topology, now, read, key)).collect()
+    let how = How { epoch: read.epoch, want: read.want, noticed: read.noticed };
+    read.keys.iter().map(|key| read_key(shared, topology, now, how, key)).collect()
 }
 
-/// What this node holds for one key, if it may say so; the request's own keys do not matter.
-pub(crate) fn read_key(
-    shared: &Shared,
-    topology: &Topology,
-    now: UnixMillis,
-    how: &ReadRequest,
-    key: &Key,
-) -> ReadResult {
+/// What this node holds for one key, if it may say so.
+pub(crate) fn read_key(shared: &Shared, topology: &Topology, now: UnixMillis, how: How, key: &Key) -> ReadResult {
     if let Err(refusal) = admit(topology, how.epoch, key.partition()) {
         return ReadResult::Refused(refusal);
     }

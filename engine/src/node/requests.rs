@@ -9,8 +9,10 @@ use memring_protocol::message::{Count, Mutation, NewValue, Outcome, Remove, Step
 use memring_protocol::text::{Command, Direction, ErrorReply, Keys, MetaKey, Response, StoreVerb};
 
 use super::Node;
+use super::asks::Asker;
 use super::effect::{Effect, Ticket};
 use super::events::StoreWord;
+use super::gather::Read;
 use super::reads::{Shape, Target};
 use super::turn::Turn;
 use super::writes::{WriteEnd, WriteParent};
@@ -134,9 +136,10 @@ impl Node {
     ) {
         let keys: Vec<Key> = keys.iter().map(key_of).collect();
         self.counters.cmd_touch.add(keys.len() as u64);
-        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, &keys);
+        let reads = keys.iter().cloned().map(Read::of).collect();
+        let gather = self.open_gather(turn, Shape::Values { ticket, with_cas, touching: true }, reads);
         for (index, key) in keys.into_iter().enumerate() {
-            let parent = WriteParent::Gather(gather, index);
+            let parent = WriteParent::Gather(Asker { gather, index: index as u32 });
             self.start_write(turn, Target::of(key), Mutation::GetAndTouch(expiry), parent, None);
         }
     }

@@ -54,6 +54,7 @@ impl<T> Slab<T> {
         self.held
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, thing: T) -> Place {
         let number = match self.roomy.last() {
             Some(number) => *number,
@@ -85,16 +86,19 @@ impl<T> Slab<T> {
         number
     }
 
+    #[inline]
     pub(super) fn get(&self, place: Place) -> Option<&T> {
         let held =
             self.chunks.get(place.index as usize / CHUNK_PLACES)?.places.get(place.index as usize % CHUNK_PLACES)?;
         if held.generation == place.generation { held.thing.as_ref() } else { None }
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         self.named(place)?.as_mut()
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
         let thing = self.named(place)?.take();
         self.vacate(place);

@@ -108,8 +108,8 @@ impl Node {
 
     fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, receivers: &mut Receivers) {
         match self.open_call(turn, slot, Purpose::Replicate(id)) {
-            Some(receiver) => receivers.push(receiver),
-            None => self.on_replicate_lost(turn, id, slot),
+            Ok(receiver) => receivers.push(receiver),
+            Err(_) => self.on_replicate_lost(turn, id, slot),
         }
     }
 

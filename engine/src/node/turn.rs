@@ -43,7 +43,7 @@ impl Node {
         let mut turn = Turn { now, topology: view.load(), effects, frame };
         step(self, &mut turn);
         loop {
-            if !self.asks.is_empty() {
+            if self.asks.are_due() {
                 self.send_asks(&mut turn);
             } else if let Some((attempt, reply)) = self.local_replies.pop_front() {
                 self.on_local_reply(&mut turn, attempt, reply);

@@ -9,6 +9,7 @@ use memring_protocol::key::Key;
 use memring_protocol::message::{Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
 use memring_protocol::version::{Ballot, Slot, Version};
 
+use super::asks::Asker;
 use super::calls::{Attempt, Purpose};
 use super::effect::Ticket;
 use super::events::Before;
@@ -53,9 +54,9 @@ pub(crate) enum WriteParent {
     /// A client's value that was not received: the old value goes, and the answer says why.
     Refused(Ticket, Unkept),
     /// One key of a gat.
-    Gather(OpId, usize),
-    /// A read whose homes differ.
-    Read(OpId),
+    Gather(Asker),
+    /// A key of a read whose homes differ.
+    Read(Asker),
     /// A hint whose target has promised a later term.
     Replay { target: Slot, version: Version },
 }
@@ -338,21 +339,20 @@ impl Node {
             WriteParent::Client(ticket) => self.answer_write(turn, ticket, &write.mutation, end),
             WriteParent::Meta(call) => self.answer_meta(turn, &write.key, &write.mutation, &call, end),
             WriteParent::Refused(ticket, why) => self.answer_unkept(turn, ticket, why),
-            WriteParent::Read(read) => {
+            WriteParent::Read(asker) => {
                 let outcome = match end {
                     WriteEnd::Done(outcome) => Some(outcome),
                     WriteEnd::Unmet(..) => None,
                 };
-                self.on_confirmed(turn, read, outcome);
+                self.on_confirmed(turn, asker, outcome);
             }
-            WriteParent::Gather(gather, index) => {
+            WriteParent::Gather(asker) => {
                 let result = match end {
                     WriteEnd::Done(Outcome::Item(fetched)) => Ok(Some((fetched.item, fetched.seen))),
                     WriteEnd::Done(_) => Ok(None),
                     WriteEnd::Unmet(..) => Err(()),
                 };
-                self.set_result(gather, index, result);
-                self.finish_gather(turn, gather);
+                self.set_result(turn, asker, result);
             }
             WriteParent::Replay { target, version } => {
                 if matches!(end, WriteEnd::Done(_)) {

@@ -279,6 +279,28 @@ impl<'a> Reader<'a> {
         Ok(KeyRef::new(self.bytes(length)?)?)
     }
 
+    /// So many keys, one behind the other. They share one copy of their bytes: who keeps one of many, keeps all.
+    pub(super) fn keys(&mut self, count: usize) -> Result<Vec<Key>, FrameError> {
+        let mut keys = self.list(count, KEY_FIELD_BYTES_MIN)?;
+        if count == 1 {
+            keys.push(self.key()?);
+            return Ok(keys);
+        }
+        let from = self.rest;
+        for _ in 0..count {
+            let length = usize::from(self.u8()?);
+            self.bytes(length)?;
+        }
+        let all = Bytes::copy_from_slice(&from[..from.len() - self.rest.len()]);
+        let mut at = 0;
+        for _ in 0..count {
+            let length = usize::from(all[at]);
+            keys.push(Key::new(all.slice(at + 1..at + 1 + length))?);
+            at += 1 + length;
+        }
+        Ok(keys)
+    }
+
     pub(super) fn value(&mut self) -> Result<Bytes, FrameError> {
         let bytes = self.value_view()?;
         Ok(self.kept(bytes))

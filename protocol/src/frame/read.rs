@@ -8,7 +8,7 @@
 //! Must not know how a read is decided.
 
 use super::FrameError;
-use super::fields::{KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, no};
+use super::fields::{Reader, Writer, check_count, no};
 use crate::limits::READ_KEYS_MAX;
 use crate::message::{ReadRequest, ReadResult, Want};
 use crate::ring::Epoch;
@@ -56,10 +56,7 @@ pub(super) fn take_request(reader: &mut Reader<'_>) -> Result<ReadRequest, Frame
     let noticed = reader.truth()?;
     let count = usize::from(reader.u16()?);
     check_key_count(count)?;
-    let mut keys = reader.list(count, KEY_FIELD_BYTES_MIN)?;
-    for _ in 0..count {
-        keys.push(reader.key()?);
-    }
+    let keys = reader.keys(count)?;
     Ok(ReadRequest { epoch, want, noticed, keys })
 }
 
@@ -109,4 +106,32 @@ fn check_key_count(count: usize) -> Result<(), FrameError> {
         return Err(FrameError::Count { what: "keys of a read", count, max: READ_KEYS_MAX });
     }
     check_count("keys of a read", count, READ_KEYS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::key::Key;
+
+    #[test]
+    fn keys_that_share_their_bytes_are_read_as_they_were_written_and_what_is_none_is_refused() {
+        let words: [&[u8]; 3] = [b"a", &[b'k'; 250], b"two words"];
+        for count in 1..=words.len() {
+            let keys: Vec<Key> = words[..count].iter().map(|word| Key::copy_from(word).unwrap()).collect();
+            let request = ReadRequest { epoch: Epoch(7), want: Want::Digest, noticed: true, keys };
+            let mut body = BytesMut::new();
+            put_request(&request, &mut Writer::new(&mut body)).unwrap();
+            assert_eq!(take_request(&mut Reader::new(&body)), Ok(request));
+            for length in 0..body.len() {
+                assert_eq!(take_request(&mut Reader::new(&body[..length])), Err(FrameError::Short), "{count} {length}");
+            }
+            let first_key_at = body.len() - words[..count].iter().map(|word| 1 + word.len()).sum::<usize>();
+            let mut empty = body[..first_key_at].to_vec();
+            empty.extend([0; 6]);
+            let refused = take_request(&mut Reader::new(&empty));
+            assert!(matches!(refused, Err(FrameError::Key(_))), "{count} keys of no bytes: {refused:?}");
+        }
+    }
 }

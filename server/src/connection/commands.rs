@@ -25,6 +25,8 @@ impl Connection {
     pub(super) fn advance_commands(&mut self, now: Now) -> Option<Stall> {
         // Taken out, so that a command can borrow it while the rest of the connection works.
         let mut input = std::mem::take(&mut self.input);
+        // A single command holds nothing back that its own turn does not send together.
+        let mut holds = false;
         let stalled = loop {
             let stalled = if input.has_block() {
                 self.advance_block(now, &mut input)
@@ -44,7 +46,14 @@ impl Connection {
             if !input.has_block() {
                 self.answer_ahead(now, &mut input);
             }
+            if !holds && !input.bytes().is_empty() {
+                self.thread.hold_asks();
+                holds = true;
+            }
         };
+        if holds {
+            self.thread.release_asks(now);
+        }
         self.input = input;
         stalled
     }

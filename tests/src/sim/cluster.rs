@@ -25,6 +25,8 @@ const WALL_MS: u64 = 1_767_225_600_000;
 /// The control thread's place among a node's threads.
 const CONTROL: usize = usize::MAX;
 
+const LIMITS: TextLimits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
+
 /// Operations of [`Cluster::ask`] are numbered from here on, apart from those of workloads.
 const ASKED_FROM: u64 = 1 << 62;
 
@@ -114,6 +116,7 @@ pub struct Cluster {
     random: StdRng,
     answers: Vec<Answered>,
     asked: u64,
+    read_messages: u64,
     /// Skew of each node's wall clock, in milliseconds.
     pub skew_ms: Vec<i64>,
 }
@@ -144,6 +147,7 @@ impl Cluster {
             random: StdRng::seed_from_u64(seed),
             answers: Vec::new(),
             asked: 0,
+            read_messages: 0,
             skew_ms: vec![0; options.nodes],
             options,
         }
@@ -320,11 +324,39 @@ impl Cluster {
         true
     }
 
+    /// Sends many clients' commands to one worker of a node as it would take them from its sockets at once: what they ask of
+    /// peers goes out together. Operations are numbered from `first` on.
+    pub fn request_together(&mut self, node: usize, first: u64, lines: &[String]) -> bool {
+        if !self.is_up(node) {
+            return false;
+        }
+        let worker = self.random.random_range(0..self.options.workers);
+        let now = self.node_now(node);
+        let mut effects = Vec::new();
+        let Some(running) = &mut self.places[node].running else { return false };
+        let machine = &mut running.workers[worker];
+        machine.hold_asks();
+        for (operation, line) in (first..).zip(lines) {
+            let line = format!("{line}\r\n");
+            let Step::Command { command, .. } = parse(line.as_bytes(), &LIMITS) else {
+                panic!("not a command: {line:?}")
+            };
+            machine.on_request(now, Ticket { connection: operation, sequence: 0 }, &command, &mut effects);
+        }
+        machine.release_asks(now, &mut effects);
+        self.perform(node, worker, effects);
+        true
+    }
+
+    /// How many read messages nodes have sent to each other so far.
+    pub fn read_messages(&self) -> u64 {
+        self.read_messages
+    }
+
     /// As [`Cluster::request`], with the command as a client would send it, but for the last CR LF.
     pub fn request_line(&mut self, node: usize, operation: u64, line: &str) -> bool {
-        let limits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
         let line = format!("{line}\r\n");
-        let Step::Command { command, .. } = parse(line.as_bytes(), &limits) else { panic!("not a command: {line:?}") };
+        let Step::Command { command, .. } = parse(line.as_bytes(), &LIMITS) else { panic!("not a command: {line:?}") };
         self.request(node, operation, &command)
     }
 
@@ -539,6 +571,7 @@ impl Cluster {
     }
 
     fn send(&mut self, from: Thread, peer: SocketAddr, message: &Message) {
+        self.read_messages += u64::from(matches!(message, Message::Request(_, Request::Read(_))));
         let Some(to) = node_at(peer).filter(|to| *to < self.places.len()) else { return };
         let link = self.link(from, to);
         let fate = self.network.frame(from.node, to);

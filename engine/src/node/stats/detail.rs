@@ -11,7 +11,6 @@ use memring_protocol::key::Key;
 use memring_protocol::text::{ErrorReply, Response};
 use parking_lot::Mutex;
 
-use crate::node::reads::Found;
 use crate::node::shared::Shared;
 
 /// What ends a prefix.
@@ -54,16 +53,16 @@ impl Details {
         }
     }
 
-    /// Reads of keys, and what they found.
-    pub(crate) fn note_reads(&self, keys: &[Key], found: &[Found]) {
+    /// Reads of keys, and whether they found something.
+    pub(crate) fn note_reads<'k>(&self, reads: impl Iterator<Item = (&'k Key, bool)>) {
         if !self.is_on() {
             return;
         }
         let mut prefixes = self.prefixes.lock();
-        for (key, found) in keys.iter().zip(found) {
+        for (key, found) in reads {
             count(&mut prefixes, key.as_bytes(), |tally| {
                 tally.gets += 1;
-                tally.hits += u64::from(found.is_some());
+                tally.hits += u64::from(found);
             });
         }
     }
