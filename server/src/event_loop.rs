@@ -214,7 +214,7 @@ impl<S: Surroundings> EventLoop<Node, S> {
 
     /// [`Node::answers_alone`].
     pub(crate) fn answers_alone(&self) -> bool {
-        self.machine.borrow().answers_alone()
+        self.machine.borrow_mut().answers_alone()
     }
 }
 

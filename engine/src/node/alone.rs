@@ -74,6 +74,9 @@ impl Node {
         if self.shared.watched() != WatchKinds::NONE || self.shared.details.is_on() {
             return 0;
         }
+        if !self.answers_alone() {
+            return 0;
+        }
         let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
         let moment = Moment { topology: view.load(), now: now.cluster, reply_bytes_max };
         let keys: SmallVec<[Option<KeyRef<'_>>; WARMED_MAX]> = commands.iter().map(only_key).collect();
@@ -97,11 +100,17 @@ impl Node {
     }
 
     /// Whether there are commands that this node answers alone: else nobody need ask.
-    pub fn answers_alone(&self) -> bool {
-        let (topology, settings) = (self.shared.topology(), self.shared.settings());
-        let Some(layout) = topology.layout() else { return false };
-        let replicas = layout.replicas();
-        replicas == 1 || !settings.namespaces.is_empty() || self.shared.read_level(&topology, b"").needed(replicas) == 1
+    pub fn answers_alone(&mut self) -> bool {
+        let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
+        let topology = view.load();
+        let may = topology.layout().is_some_and(|layout| {
+            let replicas = layout.replicas();
+            replicas == 1
+                || !self.shared.settings().namespaces.is_empty()
+                || self.shared.read_level(topology, b"").needed(replicas) == 1
+        });
+        self.view = Some(view);
+        may
     }
 
     fn answer_one(

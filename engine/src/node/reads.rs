@@ -17,12 +17,14 @@ use super::asks::Asker;
 use super::effect::{Effect, Ticket};
 use super::gather::{Found, Gather, NEVER, Next, Progress, Read, Reader};
 use super::meta::MetaCall;
+use super::replica::warm;
 use super::requests::key_of;
 use super::settings::Unmet;
 use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Op, OpId};
 use crate::cluster::read::ReadOp;
+use crate::store::WARMED_MAX;
 
 /// After this a read asks one more home than it needs.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
@@ -75,7 +77,11 @@ impl Node {
         let Self { ops, asks, shared, counters, .. } = self;
         let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
         let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
-        for (index, read) in gather.reads.iter_mut().enumerate() {
+        for index in 0..gather.reads.len() {
+            if index % WARMED_MAX == 0 {
+                warm(&shared.store, gather.reads[index..].iter().map(|read| &read.key));
+            }
+            let read = &mut gather.reads[index];
             read.hedge_at = hedge_at;
             let layout = turn.topology.layout();
             let homes = layout.map_or(&[][..], |layout| layout.homes(read.key.partition()));

@@ -3,7 +3,7 @@
 //! Must not wait for anyone: requests that do (writes) go to the serializer.
 
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::{Key, KeyRef, Partition};
 use memring_protocol::limits::FETCH_REPLY_BYTES;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition,
@@ -12,6 +12,7 @@ use memring_protocol::message::{
 use memring_protocol::ring::Epoch;
 use memring_protocol::text::WatchKinds;
 use memring_protocol::version::Ballot;
+use smallvec::SmallVec;
 
 use super::Node;
 use super::asks::How;
@@ -21,7 +22,7 @@ use super::shared::Shared;
 use super::stats;
 use super::topology::Topology;
 use crate::now::Now;
-use crate::store::Applied;
+use crate::store::{Applied, Store, WARMED_MAX};
 
 impl Node {
     /// As [`Node::on_peer_request`] for a replicate, whose key and value may lie where the link has them.
@@ -84,7 +85,20 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
 
 fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
     let how = How { epoch: read.epoch, want: read.want, noticed: read.noticed };
-    read.keys.iter().map(|key| read_key(shared, topology, now, how, key)).collect()
+    let mut results = Vec::with_capacity(read.keys.len());
+    for together in read.keys.chunks(WARMED_MAX) {
+        warm(&shared.store, together.iter());
+        results.extend(together.iter().map(|key| read_key(shared, topology, now, how, key)));
+    }
+    results
+}
+
+/// Has the store look ahead for the first [`WARMED_MAX`] of these keys, if they are several.
+pub(crate) fn warm<'a>(store: &Store, keys: impl Iterator<Item = &'a Key>) {
+    let keys: SmallVec<[KeyRef<'_>; WARMED_MAX]> = keys.take(WARMED_MAX).map(KeyRef::from).collect();
+    if keys.len() > 1 {
+        store.warm(&keys);
+    }
 }
 
 /// What this node holds for one key, if it may say so.

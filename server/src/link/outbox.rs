@@ -12,10 +12,10 @@ use bytes::{Buf, BytesMut};
 use memring_protocol::frame::{self, Batch, FrameError, Leave, LongMessage, put_leave};
 use memring_protocol::message::{Acknowledgement, Message, ReplicateRef, Reply, Request, RequestId};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 use super::long_queue::LongQueue;
 use super::room::Room;
+use crate::bell::Bell;
 
 /// What an emptied outbox may keep.
 const SPARE_BYTES_MAX: usize = 64 * 1024;
@@ -41,7 +41,7 @@ pub(crate) struct Outbox {
     acknowledgements: Option<RefCell<Batch>>,
     long: RefCell<LongQueue>,
     speech: Cell<Speech>,
-    wake: Notify,
+    bell: Bell,
     /// The link's task is about to flush: what is queued until then need not wake it.
     will_flush: Cell<bool>,
     closed: Cell<bool>,
@@ -64,7 +64,7 @@ impl Outbox {
             acknowledgements: batches.then(RefCell::default),
             long: RefCell::new(long),
             speech: Cell::new(speech),
-            wake: Notify::new(),
+            bell: Bell::default(),
             will_flush: Cell::new(false),
             closed: Cell::new(false),
         }
@@ -165,7 +165,7 @@ impl Outbox {
     /// Ends the link, whatever is queued.
     pub(super) fn close(&self) {
         self.closed.set(true);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -179,18 +179,18 @@ impl Outbox {
 
     fn wake_to_send(&self) {
         if !self.will_flush.get() {
-            self.wake.notify_one();
+            self.bell.ring();
         }
     }
 
     /// Has the link's task look again.
     pub(super) fn wake(&self) {
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Waits until something was queued or the outbox was closed.
     pub(super) async fn wait(&self) {
-        self.wake.notified().await;
+        self.bell.rung().await;
     }
 
     /// Sends as much as the socket takes now, of long messages at most [`FLUSH_BYTES_MAX`].
