@@ -66,8 +66,8 @@ mutant promises_one_short sim engine/src/cluster/quorum.rs \
   'Self::of_writes(current, next, 0)' \
   'Self { current: HomeSet::new(current, majority(current.len()) - 1), next: next.map(|homes| HomeSet::new(homes, 1)), held: Slots::new() }'
 mutant reads_one_short sim engine/src/node/reads.rs \
-  'ReadOp::new(self.candidates(turn, &key), needed)' \
-  'ReadOp::new(self.candidates(turn, &key), needed - 1)'
+  'ReadOp::new(reader.candidates(homes), needed)' \
+  'ReadOp::new(reader.candidates(homes), needed - 1)'
 
 # Terms not respected.
 mutant entries_not_fenced sim engine/src/store/shard.rs \
@@ -116,8 +116,8 @@ mutant recovery_forgets_promises sim engine/src/node/control/recovering.rs \
 
 # Repairs left out.
 mutant read_repair_skipped sim engine/src/cluster/read.rs \
-  'self.finish(ReadStep::Confirm, steps);' \
-  'let newest = self.answers.iter().filter_map(|(_, version)| *version).max(); let step = match &self.value { Some(Some(entry)) if Some(entry.version) == newest => ReadStep::Answer(Some(entry.clone())), _ => ReadStep::Confirm }; self.finish(step, steps);'
+  'self.differs |= self.version != version;' \
+  'self.differs |= self.version != version && (wanted_value || version > self.newest.version());'
 mutant hints_not_kept hints_alone engine/src/cluster/hints.rs \
   'let cost = cost(key);' \
   'let cost = cost(key); if cost > 0 { return true; }'
