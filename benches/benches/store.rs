@@ -242,7 +242,7 @@ fn filled(bytes: usize) -> Store {
 }
 
 fn store_of(memory_limit_bytes: usize) -> Store {
-    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, evict: true, hash_seed: 0x5eed })
+    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, threads: 1, evict: true, hash_seed: 0x5eed })
 }
 
 /// As many keys again, none of which any store here holds.

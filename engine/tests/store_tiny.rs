@@ -105,7 +105,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_reads_have_earned_outlives_an_overwrite_shorter_or_longer(overwrites in vec(overwrite(), 1..4)) {
-        let config = StoreConfig { memory_limit_bytes: 1 << 20, item_bytes_max: 1 << 20, evict: true, hash_seed: 1 };
+        let config = StoreConfig { memory_limit_bytes: 1 << 20, item_bytes_max: 1 << 20, threads: 1, evict: true, hash_seed: 1 };
         let store = Store::new(config);
         let keys: Vec<(Key, Key)> =
             (0..overwrites.len()).map(|n| (name(&format!("hot{n}")), name(&format!("cold{n}")))).collect();
@@ -137,7 +137,8 @@ proptest! {
 
 #[test]
 fn without_eviction_a_store_that_says_it_fits_is_within_its_limit() {
-    let config = StoreConfig { memory_limit_bytes: 3 << 20, item_bytes_max: 1 << 20, evict: false, hash_seed: 1 };
+    let config =
+        StoreConfig { memory_limit_bytes: 3 << 20, item_bytes_max: 1 << 20, threads: 1, evict: false, hash_seed: 1 };
     let store = Store::new(config);
     assert!(store.set_limit(1 << 20), "an empty store takes a lower limit");
     for number in 0..12 {

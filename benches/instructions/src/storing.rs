@@ -116,7 +116,7 @@ fn keys(names: &[String]) -> Vec<KeyRef<'_>> {
 }
 
 fn store_of(memory_limit_bytes: usize) -> Store {
-    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, evict: true, hash_seed: 0x5eed })
+    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, threads: 1, evict: true, hash_seed: 0x5eed })
 }
 
 fn slot() -> Slot {

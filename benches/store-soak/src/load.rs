@@ -59,7 +59,7 @@ impl Writer {
 }
 
 pub(crate) fn store_of(memory_limit_bytes: usize) -> Store {
-    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, evict: true, hash_seed: 0x5eed })
+    Store::new(StoreConfig { memory_limit_bytes, item_bytes_max: 1 << 20, threads: 2, evict: true, hash_seed: 0x5eed })
 }
 
 /// Key `number`, 30 bytes long.

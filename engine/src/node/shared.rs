@@ -159,6 +159,7 @@ impl Shared {
         let store = Store::new(StoreConfig {
             memory_limit_bytes: settings.memory_limit_bytes,
             item_bytes_max: settings.item_bytes_max,
+            threads: settings.workers,
             evict: settings.evict,
             hash_seed: settings.seed,
         });

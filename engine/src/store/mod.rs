@@ -84,6 +84,9 @@ const HOT_SAMPLE: u64 = 64;
 /// Of the largest items so many fit into a shard, or the store has but one.
 const LARGEST_ITEMS: usize = 2;
 
+/// Shards for each thread: few, so that keys that are looked for together meet in them ([`Store::warm`]).
+const SHARDS_A_THREAD: usize = 8;
+
 /// More shards than threads could ever wait for.
 const SHARDS_MAX: usize = 256;
 
@@ -95,6 +98,8 @@ pub struct StoreConfig {
     pub memory_limit_bytes: usize,
     /// The most bytes of a key and its value together (`-I`).
     pub item_bytes_max: usize,
+    /// Threads that will use it, about: so many more shards are there that two of them seldom want the same one.
+    pub threads: u16,
     /// Whether live items are dropped for room; if not (`-M`), a write that does not fit is an error.
     pub evict: bool,
     /// A secret: clients that do not know it cannot choose keys that collide in the tables.
@@ -196,7 +201,8 @@ impl Store {
     pub fn new(config: StoreConfig) -> Self {
         let limit_bytes = config.memory_limit_bytes.max(MEMORY_LIMIT_MIN_BYTES);
         let share_min = SHARD_BYTES.max(config.item_bytes_max.saturating_mul(LARGEST_ITEMS));
-        let count = 1 << (limit_bytes / share_min).clamp(1, SHARDS_MAX).ilog2();
+        let useful = usize::from(config.threads.max(1)).next_power_of_two() * SHARDS_A_THREAD;
+        let count = 1 << (limit_bytes / share_min).clamp(1, useful.min(SHARDS_MAX)).ilog2();
         Self {
             shards: (0..count).map(|_| Padded(Mutex::new(Shard::new(&config, limit_bytes, count)))).collect(),
             flush: FlushRegister::new(),

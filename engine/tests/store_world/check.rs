@@ -16,7 +16,13 @@ use super::names::{name, number_of, partition_of};
 
 /// A roomy store with another secret: what it makes of a key and a version is what every node makes of it.
 static MIRROR: LazyLock<Store> = LazyLock::new(|| {
-    Store::new(StoreConfig { memory_limit_bytes: 2 << 20, item_bytes_max: 1 << 10, evict: true, hash_seed: 0xfeed })
+    Store::new(StoreConfig {
+        memory_limit_bytes: 2 << 20,
+        item_bytes_max: 1 << 10,
+        threads: 1,
+        evict: true,
+        hash_seed: 0xfeed,
+    })
 });
 
 /// What counts for an entry in a page beside key and value.

@@ -70,7 +70,13 @@ impl World {
         let (evicts, shards) = (setting % 4 != 1, if setting % 4 == 2 { 2 } else { 1 });
         let memory_limit_bytes = if shards == 2 { 32 << 20 } else { SHARD_BYTES_MIN };
         let item_bytes_max = ITEM_BYTES_MAX;
-        let store = Store::new(StoreConfig { memory_limit_bytes, item_bytes_max, evict: evicts, hash_seed: 0x5eed });
+        let store = Store::new(StoreConfig {
+            memory_limit_bytes,
+            item_bytes_max,
+            threads: 1,
+            evict: evicts,
+            hash_seed: 0x5eed,
+        });
         store.note_evictions(true);
         let now = UnixMillis(STAMP_EPOCH_UNIX_MS + 1_000_000_000);
         if shards == 2 {

@@ -55,7 +55,7 @@ fn store_of(memory_limit_bytes: usize) -> Store {
 }
 
 fn config_of(memory_limit_bytes: usize) -> StoreConfig {
-    StoreConfig { memory_limit_bytes, item_bytes_max: 10 << 10, evict: true, hash_seed: 0x5eed }
+    StoreConfig { memory_limit_bytes, item_bytes_max: 10 << 10, threads: 1, evict: true, hash_seed: 0x5eed }
 }
 
 fn value_of(store: &Store, now: UnixMillis, key: &Key) -> Option<Bytes> {
