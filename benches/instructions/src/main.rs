@@ -3,6 +3,7 @@
 //!
 //! Must not measure anything itself, nor know the limits.
 
+mod alone;
 mod cluster;
 mod quorum;
 mod reading;
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         eprintln!("memring-instructions: <case> <times>");
         return ExitCode::from(2);
     };
-    let runs = [reading::run, storing::run, replicating::run, quorum::run];
+    let runs = [reading::run, storing::run, alone::run, replicating::run, quorum::run];
     if runs.iter().any(|run| run(&case, times)) {
         return ExitCode::SUCCESS;
     }

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 
+use memring_protocol::key::KeyRef;
 use memring_protocol::text::{Command, Step, TextLimits, parse};
 
 const LIMITS: TextLimits = TextLimits { item_bytes_max: 1 << 20, get_line_bytes_max: 8 << 20 };
@@ -13,6 +14,10 @@ const KEY: &str = "bench:object:00000000000000001";
 
 /// Runs a case; false if it is none of these.
 pub(crate) fn run(case: &str, times: usize) -> bool {
+    if case == "digest" {
+        (0..times).for_each(|_| drop(black_box(KeyRef::new(black_box(KEY.as_bytes())))));
+        return true;
+    }
     let Some(request) = request(case) else { return false };
     if case == "copy" {
         (0..times).for_each(|_| drop(black_box(request.to_vec())));

@@ -21,11 +21,17 @@ const BYTES_PER_TABLE_MAX: usize = 1 << 20;
 /// Below this capacity a table is not worth shrinking.
 const SHRINK_CAPACITY_MIN: usize = 28;
 
+/// What a write asks of its partition: side by side, for it asks for both.
+#[derive(Clone, Copy)]
+struct OfPartition {
+    digest: u64,
+    promised: Ballot,
+}
+
 /// See the top of the file.
 pub(super) struct Index {
     tables: Box<[HashTable<u32>]>,
-    digests: Box<[u64]>,
-    promised: Box<[Ballot]>,
+    partitions: Box<[OfPartition]>,
     /// Bytes of the tables' contents.
     tables_bytes: usize,
     /// The low bits of a partition's number say the shard, the rest is its place here.
@@ -45,8 +51,7 @@ impl Index {
         let split = (memory_bytes / BYTES_PER_TABLE_MAX / shards / partitions).next_power_of_two();
         Self {
             tables: std::iter::repeat_with(HashTable::new).take(grouped * split).collect(),
-            digests: vec![0; partitions].into(),
-            promised: vec![Ballot::NONE; partitions].into(),
+            partitions: vec![OfPartition { digest: 0, promised: Ballot::NONE }; partitions].into(),
             tables_bytes: 0,
             shard_bits: shards.trailing_zeros(),
             group_bits: (partitions / grouped).trailing_zeros(),
@@ -62,9 +67,7 @@ impl Index {
 
     /// Those of them that it takes when nothing is held.
     pub(super) fn fixed_bytes(&self) -> usize {
-        allocation(size_of_val(&*self.tables))
-            + allocation(size_of_val(&*self.digests))
-            + allocation(size_of_val(&*self.promised))
+        allocation(size_of_val(&*self.tables)) + allocation(size_of_val(&*self.partitions))
     }
 
     /// Those of them that grow with what is held.
@@ -154,13 +157,13 @@ impl Index {
     /// The entry of a token is another version now.
     pub(super) fn note_exchange(&mut self, token: Token, from: Version, to: Version) {
         let local = self.local(token.partition());
-        self.digests[local] ^= digest_share(token.0, from) ^ digest_share(token.0, to);
+        self.partitions[local].digest ^= digest_share(token.0, from) ^ digest_share(token.0, to);
     }
 
     /// Takes the share of an entry into its partition's digest, or out of it: called when it comes and when it goes.
     pub(super) fn note_change(&mut self, token: Token, version: Version) {
         let local = self.local(token.partition());
-        self.digests[local] ^= digest_share(token.0, version);
+        self.partitions[local].digest ^= digest_share(token.0, version);
     }
 
     /// The records of a partition, in no order. Walks the partition's tables, which a small store shares among partitions.
@@ -175,16 +178,16 @@ impl Index {
     }
 
     pub(super) fn digest(&self, partition: Partition) -> u64 {
-        self.digests[self.local(partition)]
+        self.partitions[self.local(partition)].digest
     }
 
     pub(super) fn promised(&self, partition: Partition) -> Ballot {
-        self.promised[self.local(partition)]
+        self.partitions[self.local(partition)].promised
     }
 
     pub(super) fn set_promised(&mut self, partition: Partition, ballot: Ballot) {
         let local = self.local(partition);
-        self.promised[local] = ballot;
+        self.partitions[local].promised = ballot;
     }
 
     fn count(&mut self, before: usize, after: usize) {

@@ -37,7 +37,7 @@ fn a_lower_limit_is_reached_step_by_step_and_kept_to() {
 
 #[test]
 fn a_limit_below_what_cannot_go_is_refused_and_changes_nothing() {
-    let store = store_of(4 << 30);
+    let store = Store::new(StoreConfig { threads: 32, ..config_of(4 << 30) });
     let before = store.stats();
     assert!(!store.set_limit(1 << 20), "256 shards do not fit into so little");
     assert_eq!(store.stats(), before);
