@@ -17,8 +17,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::fields::{Reader, Writer};
+use super::fields::Writer;
 use super::header::{ACKNOWLEDGEMENTS_KIND, HEADER_BYTES, put_header};
+use super::reader::Reader;
 use super::{FrameError, WIRE_VERSION, replicate};
 use crate::limits::ACKNOWLEDGEMENTS_BYTES_MAX;
 use crate::message::{Acknowledgement, RequestId};

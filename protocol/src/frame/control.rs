@@ -3,7 +3,8 @@
 //! Must not know what they ask for.
 
 use super::FrameError;
-use super::fields::{Reader, Writer, check_count};
+use super::fields::{Writer, check_count};
+use super::reader::Reader;
 use crate::codec;
 use crate::limits::{PREPARE_PARTITIONS_MAX, STATS_MAX};
 use crate::message::{ControlReply, ControlRequest};

@@ -8,7 +8,8 @@
 //! Must not know how entries are chosen.
 
 use super::FrameError;
-use super::fields::{ENTRY_BYTES_MIN, KEY_FIELD_BYTES_MIN, Reader, Writer, check_count, entry_len, key_len};
+use super::fields::{ENTRY_BYTES_MIN, KEY_FIELD_BYTES_MIN, Writer, check_count, entry_len, key_len};
+use super::reader::Reader;
 use crate::codec;
 use crate::entry::Entry;
 use crate::flush::FlushState;

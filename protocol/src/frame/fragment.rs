@@ -16,11 +16,12 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::fields::{Apart, Reader, no};
+use super::fields::{Apart, no};
 use super::header::{
     HEADER_BYTES, Header, Kind, REPLY_FRAGMENT_KIND, REPLY_LEAVE_KIND, REQUEST_FRAGMENT_KIND, REQUEST_LEAVE_KIND,
     put_header,
 };
+use super::reader::Reader;
 use super::{FrameError, WIRE_VERSION};
 use crate::limits::{FRAGMENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX, OPENING_BYTES_MAX};
 use crate::message::{Acknowledgement, ControlReply, Message, Refusal, Reply, RequestId, WriteReply};

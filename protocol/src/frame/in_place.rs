@@ -4,8 +4,8 @@
 //! other frames, and those that are not whole, are [`Streams`](super::Streams)'. Must not know what is replicated.
 
 use super::acknowledgements::Acknowledgements;
-use super::fields::Reader;
 use super::header::{ACKNOWLEDGEMENTS_KIND, HEADER_BYTES, Header, KIND_AT, Kind};
+use super::reader::Reader;
 use super::{FrameError, replicate};
 use crate::limits::{ACKNOWLEDGEMENTS_BYTES_MAX, FRAME_BYTES_MAX};
 use crate::message::{ReplicateRef, RequestId};

@@ -41,14 +41,16 @@ mod header;
 mod in_place;
 mod preamble;
 mod read;
+mod reader;
 mod replicate;
 mod streams;
 mod write;
 
 use bytes::{Buf, BytesMut};
 
-use self::fields::{Reader, Writer};
+use self::fields::Writer;
 use self::header::{Header, Kind};
+use self::reader::Reader;
 use crate::codec::CodecError;
 use crate::key::KeyLengthError;
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};

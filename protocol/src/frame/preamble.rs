@@ -13,8 +13,8 @@ use bytes::{Buf, BufMut, BytesMut};
 
 use super::FrameError;
 use super::WIRE_VERSION;
-use super::fields::Reader;
 use super::header::{HEADER_BYTES, Header, KIND_AT, PREAMBLE_KIND, put_header};
+use super::reader::Reader;
 use crate::key::Token;
 use crate::message::RequestId;
 use crate::ring::{NODE_NAME_BYTES_MAX, NodeName};

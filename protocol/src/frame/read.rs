@@ -8,7 +8,8 @@
 //! Must not know how a read is decided.
 
 use super::FrameError;
-use super::fields::{Reader, Writer, check_count, no};
+use super::fields::{Writer, check_count, no};
+use super::reader::Reader;
 use crate::limits::READ_KEYS_MAX;
 use crate::message::{ReadRequest, ReadResult, Want};
 use crate::ring::Epoch;

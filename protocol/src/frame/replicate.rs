@@ -8,7 +8,8 @@
 //! Must not know what a fence means.
 
 use super::FrameError;
-use super::fields::{Reader, Writer, no};
+use super::fields::{Writer, no};
+use super::reader::Reader;
 use crate::message::{Acknowledgement, Replicate, ReplicateRef};
 use crate::ring::Epoch;
 use crate::version::Ballot;

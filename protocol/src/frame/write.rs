@@ -18,7 +18,8 @@
 //! `x?` is an option; compare and token are u64. Must not know what a mutation does.
 
 use super::FrameError;
-use super::fields::{Reader, Writer, no};
+use super::fields::{Writer, no};
+use super::reader::Reader;
 use crate::entry::ValueRef;
 use crate::message::{
     Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
