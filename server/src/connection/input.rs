@@ -65,6 +65,11 @@ impl Input {
         read_once(stream, &mut self.bytes).await
     }
 
+    /// Whether the last read took as much as it could.
+    pub(super) fn is_filled(&self) -> bool {
+        self.bytes.len() == self.bytes.capacity()
+    }
+
     /// What is there, once everything to be thrown away is.
     pub(super) fn bytes(&mut self) -> &[u8] {
         let count = self.swallow.min(self.bytes.len());

@@ -60,8 +60,9 @@ impl Connection {
             Arrived::Bytes(count) => {
                 self.thread.surroundings.traffic.count_read(count);
                 self.hear_data();
-                if self.input.has_block() {
-                    // The next part of a large value can wait for others' turn.
+                if self.input.has_block() || self.input.is_filled() {
+                    // There is more where that came from: a large value, or a pipeline that never ends. Others have their
+                    // turn before.
                     tokio::task::yield_now().await;
                 }
             }
