@@ -56,7 +56,7 @@ cluster_replica_allocations=0
 # large get the turn and the operation too.
 quorum_get_max=12000
 quorum_get_replica_max=4000
-quorum_pipelined_max=10050
+quorum_pipelined_max=10400
 # Both sides touch what 32 keys at a time will want before they look: 100 instructions a key, for waiting less.
 quorum_mget_max=810000
 quorum_mget_replica_max=275000
@@ -135,7 +135,8 @@ check_store() {
 
 check copy "a copy of 36 bytes, to see that allocations are counted:" - 1
 check digest "SHA-1 of a 30-byte key, without the processor's instructions for it:" - 0
-check get "get 30-byte key" 130 0
+# The compiler lays the same code out a few instructions apart from one build folder to another.
+check get "get 30-byte key" 140 0
 check mg "mg 30-byte key v t" 200 0
 check get-100 "get of 100 keys" - 0
 check set "set 30-byte key, 100 bytes" - 0
