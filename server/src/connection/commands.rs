@@ -163,8 +163,7 @@ impl Connection {
 
     /// Has the node answer here and now, if it can alone.
     fn answer_alone(&self, now: Now, part: Part, command: &Command<'_>) -> bool {
-        let answer =
-            |out: &mut _| self.thread.answer_together(now, slice::from_ref(command), OUTPUT_BYTES_MAX, out) == 1;
+        let answer = |out: &mut _| self.thread.answer_together(now, slice::from_ref(command), OUTPUT_BYTES_MAX, out);
         self.shelf.replies.borrow_mut().pass_alone(part, answer)
     }
 

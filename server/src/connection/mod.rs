@@ -179,6 +179,7 @@ impl Connection {
             if let Mode::Watching(kinds) = self.mode
                 && unsent == 0
             {
+                self.shelf.replies.borrow_mut().rest();
                 if self.watch(kinds).await? {
                     return self.close();
                 }
@@ -201,6 +202,7 @@ impl Connection {
                 continue;
             }
             self.input.rest(&self.thread.surroundings.spare);
+            self.shelf.replies.borrow_mut().rest();
             self.entry.is_now(self.state(stall, unsent));
             self.wait(stall == Stall::Input && !self.ending, unsent).await?;
         }

@@ -103,27 +103,8 @@ impl Replies {
         self.pipeline.may_start(footprint)
     }
 
-    /// Has the reply to a request written straight into the output, if nothing is in flight and `answer` has one; it
-    /// leaves the output as it was where it has none.
-    pub(super) fn pass_alone(&mut self, part: Part, answer: impl FnOnce(&mut BytesMut) -> bool) -> bool {
-        if self.skipping || !self.pipeline.is_idle() {
-            return false;
-        }
-        self.find_room();
-        let start = self.output.len();
-        if !answer(&mut self.output) {
-            return false;
-        }
-        match part {
-            Part::Quiet => self.output.truncate(start),
-            Part::Some => self.cut_end(),
-            Part::Whole | Part::HidesMiss | Part::Last => {}
-        }
-        self.pipeline.pass();
-        true
-    }
-
-    /// As [`Replies::pass_alone`], of several whole commands: returns how many were answered, as `answer` does.
+    /// Has the replies to requests written straight into the output, those that are due, if nothing is in flight: returns
+    /// how many were answered, as `answer` does, which leaves no more than their replies in the output.
     pub(super) fn pass_together(&mut self, answer: impl FnOnce(&mut BytesMut) -> usize) -> usize {
         if self.skipping || !self.pipeline.is_idle() {
             return 0;
@@ -132,6 +113,22 @@ impl Replies {
         let answered = answer(&mut self.output);
         (0..answered).for_each(|_| self.pipeline.pass());
         answered
+    }
+
+    /// As [`Replies::pass_together`], of one request, which may be a part of a get; whether it was answered.
+    pub(super) fn pass_alone(&mut self, part: Part, answer: impl FnOnce(&mut BytesMut) -> usize) -> bool {
+        let answered = self.pass_together(answer) == 1;
+        if answered && part == Part::Some {
+            self.cut_end();
+        }
+        answered
+    }
+
+    /// Gives memory that holds nothing back before a wait: what was to be said may have been said to nobody.
+    pub(super) fn rest(&mut self) {
+        if self.output.is_empty() && self.output.capacity() > 0 {
+            self.spare.put(std::mem::take(&mut self.output));
+        }
     }
 
     /// Encodes the reply to a request that was answered at once while nothing was in flight.
@@ -208,7 +205,8 @@ impl Replies {
         if bytes < self.output.len() {
             self.output.advance(bytes);
         } else {
-            self.spare.put(std::mem::take(&mut self.output));
+            self.output.clear();
+            self.rest();
         }
     }
 
@@ -408,6 +406,25 @@ mod tests {
             vec![(Part::Some, values("a")), (Part::Some, values("b")), (Part::Last, values("c"))],
             "VALUE a 0 1\r\nv\r\nVALUE b 0 1\r\nv\r\nVALUE c 0 1\r\nv\r\nEND\r\n",
         );
+    }
+
+    #[test]
+    fn whoever_is_told_nothing_keeps_no_memory_for_it() {
+        let mut replies = replies(0);
+        for answered in [0, 1] {
+            let answer = |out: &mut BytesMut| {
+                out.extend_from_slice(&[b'x'; 100_000]);
+                out.clear();
+                answered
+            };
+            assert_eq!(replies.pass_alone(Part::Whole, answer), answered == 1);
+            assert!(replies.output.capacity() >= 100_000);
+            replies.rest();
+            assert_eq!(replies.output.capacity(), 0);
+        }
+        replies.pass(Part::Whole, &Response::Stored);
+        replies.rest();
+        assert_eq!(replies.output(), b"STORED\r\n", "what is to be sent stays");
     }
 
     #[test]
