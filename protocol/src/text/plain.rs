@@ -21,22 +21,13 @@ pub(super) fn get(rest: &[u8]) -> Option<(&[u8], usize)> {
 #[inline]
 pub(super) fn meta_get(rest: &[u8]) -> Option<(MetaRequest<'_>, usize)> {
     let (key, flags) = split_key(rest)?;
-    let mut request = MetaRequest::plain(key);
-    let mut behind = flags;
-    // A letter that is followed by another is one with an argument: the next turn finds no space.
-    while let [b' ', letter, more @ ..] = behind {
-        if !request.take_plain(*letter) {
-            return None;
-        }
-        behind = more;
-    }
+    let (request, behind) = split_flags(key, flags)?;
     let line_end = match behind {
         [b'\r', b'\n', ..] => 2,
         [b'\n', ..] => 1,
         _ => return None,
     };
-    let flags = &flags[..flags.len() - behind.len()];
-    Some((request.with_line(flags), key.len() + flags.len() + line_end))
+    Some((request, rest.len() - behind.len() + line_end))
 }
 
 /// A set as [`set`] reads it.
@@ -68,17 +59,24 @@ pub(super) fn set(rest: &[u8], item_bytes_max: usize) -> Option<PlainSet<'_>> {
 pub(super) fn meta_set(rest: &[u8], item_bytes_max: usize) -> Option<(MetaRequest<'_>, &[u8], usize)> {
     let (key, behind) = split_key(rest)?;
     let (value_len, flags) = split_number(behind)?;
+    let (request, behind) = split_flags(key, flags)?;
+    let (value, behind) = split_block(behind.strip_prefix(b"\r\n")?, key, value_len, item_bytes_max)?;
+    Some((request, value, rest.len() - behind.len()))
+}
+
+/// Splits behind flags without arguments: the request that they make with a key.
+#[inline]
+fn split_flags<'a>(key: &'a [u8], flags: &'a [u8]) -> Option<(MetaRequest<'a>, &'a [u8])> {
     let mut request = MetaRequest::plain(key);
     let mut behind = flags;
+    // A letter that is followed by another is one with an argument: the next turn finds no space.
     while let [b' ', letter, more @ ..] = behind {
         if !request.take_plain(*letter) {
             return None;
         }
         behind = more;
     }
-    let line = &flags[..flags.len() - behind.len()];
-    let (value, behind) = split_block(behind.strip_prefix(b"\r\n")?, key, value_len, item_bytes_max)?;
-    Some((request.with_line(line), value, rest.len() - behind.len()))
+    Some((request.with_line(&flags[..flags.len() - behind.len()]), behind))
 }
 
 /// Splits behind a space and a number of few digits.
