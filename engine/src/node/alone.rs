@@ -48,7 +48,6 @@ struct NewValue<'a> {
     value: &'a [u8],
     flags: u32,
     expiry: Expiry,
-    marks: Marks,
 }
 
 /// Why a set was not done here and now.
@@ -74,11 +73,31 @@ impl Node {
         if self.shared.watched() != WatchKinds::NONE || self.shared.details.is_on() {
             return 0;
         }
-        if !self.answers_alone() {
-            return 0;
-        }
         let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
         let moment = Moment { topology: view.load(), now: now.cluster, reply_bytes_max };
+        let answered = if self.may_alone(moment.topology) { self.answer_all(&moment, commands, out) } else { 0 };
+        self.view = Some(view);
+        answered
+    }
+
+    /// Whether there are commands that this node answers alone: else nobody need ask.
+    pub fn answers_alone(&mut self) -> bool {
+        let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
+        let may = self.may_alone(view.load());
+        self.view = Some(view);
+        may
+    }
+
+    fn may_alone(&self, topology: &Topology) -> bool {
+        topology.layout().is_some_and(|layout| {
+            let replicas = layout.replicas();
+            replicas == 1
+                || !self.shared.settings().namespaces.is_empty()
+                || self.shared.read_level(topology, b"").needed(replicas) == 1
+        })
+    }
+
+    fn answer_all(&self, moment: &Moment<'_>, commands: &[Command<'_>], out: &mut BytesMut) -> usize {
         let keys: SmallVec<[Option<KeyRef<'_>>; WARMED_MAX]> = commands.iter().map(only_key).collect();
         if commands.len() > 1 {
             let known: SmallVec<[KeyRef<'_>; WARMED_MAX]> = keys.iter().copied().flatten().collect();
@@ -87,7 +106,7 @@ impl Node {
         let mut answered = 0;
         for (command, key) in commands.iter().zip(keys) {
             let start = out.len();
-            if start > reply_bytes_max || !self.answer_one(&moment, command, key, out) {
+            if start > moment.reply_bytes_max || !self.answer_one(moment, command, key, out) {
                 break;
             }
             if command.is_quiet() {
@@ -95,22 +114,7 @@ impl Node {
             }
             answered += 1;
         }
-        self.view = Some(view);
         answered
-    }
-
-    /// Whether there are commands that this node answers alone: else nobody need ask.
-    pub fn answers_alone(&mut self) -> bool {
-        let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
-        let topology = view.load();
-        let may = topology.layout().is_some_and(|layout| {
-            let replicas = layout.replicas();
-            replicas == 1
-                || !self.shared.settings().namespaces.is_empty()
-                || self.shared.read_level(topology, b"").needed(replicas) == 1
-        });
-        self.view = Some(view);
-        may
     }
 
     fn answer_one(
@@ -125,7 +129,7 @@ impl Node {
             (Command::MetaGet(request), Some(key)) => self.meta_get_alone(moment, request, key, out),
             (Command::Store { flags, exptime, value, .. }, Some(key)) => {
                 let expiry = Expiry::from_exptime(*exptime, moment.now);
-                self.set_alone(moment, key, &NewValue { value, flags: *flags, expiry, marks: Marks::NONE }, out)
+                self.set_alone(moment, key, &NewValue { value, flags: *flags, expiry }, out)
             }
             (Command::MetaSet { request, value, .. }, Some(key)) => {
                 self.meta_set_alone(moment, request, key, value, out)
@@ -185,7 +189,7 @@ impl Node {
         out: &mut BytesMut,
         counts: &mut Counts,
     ) -> bool {
-        if !self.reads_alone(moment.topology, key) {
+        if !self.shared.reads_alone(moment.topology, key, None) {
             return false;
         }
         let put = |item: &ItemView<'_>| {
@@ -219,7 +223,7 @@ impl Node {
         out: &mut BytesMut,
     ) -> bool {
         let now = moment.now;
-        if request.has_any(RARE_GET_FLAGS) || !self.reads_alone(moment.topology, key) {
+        if request.has_any(RARE_GET_FLAGS) || !self.shared.reads_alone(moment.topology, key, None) {
             return false;
         }
         let put = |item: &ItemView<'_>| {
@@ -289,7 +293,7 @@ impl Node {
             return false;
         }
         let expiry = request.exptime().map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, moment.now));
-        let new = NewValue { value, flags: request.flags(), expiry, marks: Marks::NONE };
+        let new = NewValue { value, flags: request.flags(), expiry };
         match self.put_alone(moment, key, &new) {
             Ok(_) if request.is_quiet() => {}
             Ok(token) => {
@@ -301,15 +305,6 @@ impl Node {
             Err(Unset::Refused(error)) => Response::Failed(error).encode(out),
         }
         true
-    }
-
-    /// Whether one copy is enough for a read of the key, and this node has one that is complete.
-    fn reads_alone(&self, topology: &Topology, key: KeyRef<'_>) -> bool {
-        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return false };
-        let homes = layout.homes(key.partition());
-        homes.contains(&me)
-            && self.shared.read_level(topology, key.as_bytes()).needed(homes.len()) == 1
-            && self.shared.standings.is_synced(key.partition())
     }
 
     /// Sets a value as a write at level one does, if this node is the key's only home; the cas token it got.
@@ -327,8 +322,8 @@ impl Node {
             let before = held.version().unwrap_or_default();
             let stamp = self.shared.clock.stamp(now, me, before.stamp);
             let version = Version { ballot: held.promised().max(before.ballot), stamp };
-            let NewValue { value, flags, expiry, marks } = *new;
-            let item = ItemRef { value: ValueRef::Part(value), flags, cas: stamp.0, expiry, marks };
+            let NewValue { value, flags, expiry } = *new;
+            let item = ItemRef { value: ValueRef::Part(value), flags, cas: stamp.0, expiry, marks: Marks::NONE };
             (store::Change::Write(EntryRef { version, body: BodyRef::Item(item) }), stamp.0)
         });
         self.count_store(key.len(), new.value.len());

@@ -87,10 +87,7 @@ impl Node {
             let homes = layout.map_or(&[][..], |layout| layout.homes(read.key.partition()));
             let level = level.unwrap_or_else(|| shared.read_level(turn.topology, read.key.as_bytes()));
             let needed = level.needed(homes.len());
-            let is_alone = needed == 1
-                && turn.topology.me().is_some_and(|me| homes.contains(&me))
-                && shared.standings.is_synced(read.key.partition());
-            let next = if is_alone {
+            let next = if shared.reads_alone(turn.topology, (&read.key).into(), Some(level)) {
                 // One copy is enough, and it is here: that is a client's read of the store, and counted as one.
                 read.progress = Progress::Done(shared.store.fetch(turn.now.cluster, &read.key, noticed));
                 Next::Done
@@ -142,13 +139,8 @@ impl Node {
 
     /// At level one a synced home answers by itself. `None`: others must be asked.
     pub(crate) fn read_at_once(&self, turn: &Turn<'_>, target: &Target, noticed: bool) -> Option<Found> {
-        let (layout, me) = (turn.topology.layout()?, turn.topology.me()?);
-        let key = &target.key;
-        let homes = layout.homes(key.partition());
-        let level = target.level.unwrap_or_else(|| self.shared.read_level(turn.topology, key.as_bytes()));
-        let alone =
-            level.needed(homes.len()) == 1 && homes.contains(&me) && self.shared.standings.is_synced(key.partition());
-        alone.then(|| self.shared.store.fetch(turn.cluster(), key, noticed))
+        let alone = self.shared.reads_alone(turn.topology, (&target.key).into(), target.level);
+        alone.then(|| self.shared.store.fetch(turn.cluster(), &target.key, noticed))
     }
 
     pub(crate) fn on_read_reply(&mut self, turn: &mut Turn<'_>, askers: &[Asker], from: Slot, reply: Reply) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize,
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
-use memring_protocol::key::{PARTITIONS, Partition};
+use memring_protocol::key::{KeyRef, PARTITIONS, Partition};
 use memring_protocol::level::Level;
 use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot};
@@ -265,6 +265,16 @@ impl Shared {
     pub(crate) fn is_usable(&self, topology: &Topology, slot: Slot) -> bool {
         Some(slot) == topology.me()
             || (topology.is_up(slot) && topology.peer(slot).is_some_and(|peer| !self.is_avoided(peer.address)))
+    }
+
+    /// Whether one copy is enough for a read of the key, at the request's level or its own, and this node has one that is
+    /// complete.
+    #[inline]
+    pub(crate) fn reads_alone(&self, topology: &Topology, key: KeyRef<'_>, level: Option<Level>) -> bool {
+        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return false };
+        let homes = layout.homes(key.partition());
+        let level = level.unwrap_or_else(|| self.read_level(topology, key.as_bytes()));
+        level.needed(homes.len()) == 1 && homes.contains(&me) && self.standings.is_synced(key.partition())
     }
 
     /// The read level for a key.
