@@ -62,6 +62,7 @@ def main(arguments):
             continue
         own = partial(Cluster, os.environ["MEMRING_BIN"], more=MORE.get(name, ()))
         tell(report, PARTS[name], Standin if standin else own)
+    report.repeat_failures()
     print(f"e2e: {watch.seconds():.0f} s\n{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed else 0
 

@@ -13,6 +13,7 @@ class Report:
         self.passed = 0
         self.failed = 0
         self.part = "e2e"
+        self._failures = []
         self._lock = threading.Lock()
 
     def figure(self, text):
@@ -28,12 +29,18 @@ class Report:
                 print(f"{self.part}: ok   {name}", flush=True)
                 return True
             self.failed += 1
-            print(f"{self.part}: FAIL {name}: {len(violations)} violation(s)", flush=True)
-            for violation in violations[: self.SHOWN_MAX]:
-                print(f"{self.part}:        {violation}", flush=True)
+            lines = [f"{self.part}: FAIL {name}: {len(violations)} violation(s)"]
+            lines += [f"{self.part}:        {violation}" for violation in violations[: self.SHOWN_MAX]]
             if len(violations) > self.SHOWN_MAX:
-                print(f"{self.part}:        … and {len(violations) - self.SHOWN_MAX} more", flush=True)
+                lines.append(f"{self.part}:        … and {len(violations) - self.SHOWN_MAX} more")
+            print("\n".join(lines), flush=True)
+            self._failures += lines
             return False
+
+    def repeat_failures(self):
+        """Says once more, at the end, what failed: of a long log people keep the end."""
+        for line in self._failures:
+            print(line, flush=True)
 
 
 class Stopwatch:
