@@ -52,22 +52,23 @@ cluster_replica_allocations=0
 # Each side hashes the key, and valgrind's processor has no instructions for SHA-1: 1,500 of each side's are that, and with
 # them a few dozen. The coordinator reads its own copy (about 1,000, with the value's allocation), asks one peer for the
 # version, and puts both together; the rest is frames, the operation, the call, the timer and the reply's lists. The peer
-# does as much as for a get, and no copy of the value. In a pipeline the message and the call are shared by 32 gets, in a
-# large get the turn and the operation too.
+# does as much as for a get, and no copy of the value. In a pipeline the message and the call are shared by 32 gets.
 quorum_get_max=12000
 quorum_get_replica_max=4000
 quorum_pipelined_max=10400
-# Both sides touch what 32 keys at a time will want before they look: 100 instructions a key, for waiting less.
-quorum_mget_max=810000
-quorum_mget_replica_max=275000
+# A get of many keys is compared: values come from the coordinator's copies, a key is hashed there alone, and the peer says in
+# one word whether it holds the same. Both sides touch what 32 keys at a time will want before they look: 100 instructions a
+# key, for waiting less.
+quorum_mget_max=455000
+quorum_mget_replica_max=111000
 # Coordinator: the key's bytes, their being shared, keys and bytes of the message, its own copy of the value, the lists of
 # reads, results and values; peer: keys, their bytes, results.
 quorum_get_allocations=10
 quorum_get_replica_allocations=3
 quorum_pipelined_allocations=6
-# The values, and a few lists for all keys.
-quorum_mget_allocations=136
-quorum_mget_replica_allocations=8
+# The keys' bytes, their being shared, the list of keys, that of the message. The values' buffer comes back.
+quorum_mget_allocations=4
+quorum_mget_replica_allocations=0
 
 counts=$(mktemp -d)
 trap 'rm -rf "$counts"' EXIT

@@ -78,29 +78,22 @@ impl From<Partition> for u16 {
     }
 }
 
-/// 128 bits of a key's SHA-1: the ring point, and independent bits for the hash tables of the store.
+/// What is kept of a key's SHA-1: its point on the ring, from which the store's hash tables are keyed too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KeyDigest {
     token: u64,
-    check: u64,
 }
 
 impl KeyDigest {
     /// Hashes once; everything else reads from the result.
     pub fn of(bytes: &[u8]) -> Self {
         let hash: [u8; 20] = Sha1::digest(bytes).into();
-        let word = |at: usize| u64::from_be_bytes(hash[at..at + 8].try_into().expect("8 bytes of 20"));
-        Self { token: word(0), check: word(8) }
+        Self { token: u64::from_be_bytes(hash[..8].try_into().expect("8 bytes of 20")) }
     }
 
     /// The key's point on the ring.
     pub fn token(self) -> Token {
         Token(self.token)
-    }
-
-    /// Bits that the ring does not use. Public knowledge: key a hash table with them only through a secret seed.
-    pub fn check(self) -> u64 {
-        self.check
     }
 }
 
@@ -182,6 +175,15 @@ impl<'a> KeyRef<'a> {
         Ok(Self { bytes, digest: KeyDigest::of(bytes) })
     }
 
+    /// A key whose token another node tells, so that it need not be hashed again. With a wrong one it is only not found: for
+    /// lookups, not for what is to be kept.
+    pub fn of_token(bytes: &'a [u8], token: Token) -> Result<Self, KeyLengthError> {
+        if bytes.is_empty() || bytes.len() > KEY_BYTES_MAX {
+            return Err(KeyLengthError(bytes.len()));
+        }
+        Ok(Self { bytes, digest: KeyDigest { token: token.0 } })
+    }
+
     /// The key as sent.
     #[inline]
     pub fn as_bytes(self) -> &'a [u8] {
@@ -254,7 +256,6 @@ mod tests {
         // SHA-1("abc") = a9993e36 4706816a ba3e2571 7850c26c 9cd0d89d (FIPS 180-4 example).
         let digest = KeyDigest::of(b"abc");
         assert_eq!(digest.token().0, 0xa999_3e36_4706_816a);
-        assert_eq!(digest.check(), 0xba3e_2571_7850_c26c);
         assert_eq!(digest.token().partition().number(), 0xa999 >> 2);
     }
 

@@ -3,6 +3,9 @@
 /// Keys in one read request: a 100-key multi-get of Grafana's clients fits ten times over.
 pub const READ_KEYS_MAX: usize = 1024;
 
+/// Keys in one comparison, which is read where it lies: its body is at most 71 KB.
+pub const COMPARED_KEYS_MAX: usize = 256;
+
 /// Partitions in one prepare: all that one node leads in a small ring fit in sixteen requests.
 pub const PREPARE_PARTITIONS_MAX: usize = 1024;
 

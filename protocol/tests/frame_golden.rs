@@ -12,10 +12,10 @@ use memring_protocol::frame::{
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::WHOLE_BYTES_MAX;
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest, FetchWant, Fetched,
-    FetchedPartition, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply,
-    ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Want,
-    WriteReply, WriteRequest,
+    Acknowledgement, CompareRequest, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest,
+    FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome,
+    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step,
+    Store, StoreMode, Want, WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
@@ -32,6 +32,15 @@ fn requests_have_these_bytes() {
     check_request(
         read(Want::Look(Ballot(7)), false, vec![key("a")]),
         "1600000001010000 09000000000000000307000000000000000001000161",
+    );
+    let mut holdings = Holdings::of_keys_in(Bytes::from_static(b"abc"), 2);
+    assert!(
+        holdings.push(1, ((&key("bc")).into(), Some(entry().version))) && holdings.push(0, ((&key("a")).into(), None))
+    );
+    check_request(
+        Request::Compare(CompareRequest { epoch: Epoch(9), noticed: true, holdings }),
+        "3200000001080000 09000000000000000102000262639eafc59a0305255b01000100000000000003020000000\
+         000000161fca7a5fa37e4f78600",
     );
     let replicate = |fence, entry| Request::Replicate(Replicate { epoch: Epoch(9), fence, key: key("key"), entry });
     check_request(
@@ -195,6 +204,7 @@ fn replies_have_these_bytes() {
     check_reply(Reply::Replicate(Acknowledgement::Held { synced: true }), "0200000001830000 0101");
     check_reply(Reply::Replicate(Acknowledgement::Fenced(Ballot(7))), "0900000001830000 020700000000000000");
     check_reply(Reply::Replicate(Acknowledgement::Refused(Refusal::NotHome)), "0200000001830000 0303");
+    check_reply(Reply::Compare(true), "0100000001890000 01");
     let state = PartitionState { promised: Ballot(7), digest: 5 };
     let fetched = |state, cursor| FetchedPartition { partition: partition(), state, cursor };
     let partitions = vec![fetched(Ok(state), Some(300)), fetched(Err(Refusal::Busy), None)];

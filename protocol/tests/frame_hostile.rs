@@ -76,6 +76,11 @@ fn check_hostile_in_place(bytes: &[u8]) {
             let message = Message::Request(id, Request::Replicate(view.to_replicate()));
             assert_eq!(decode(&mut BytesMut::from(&bytes[..frame_len])), Ok(Some(message)));
         }
+        Ok(Some((InPlace::Compare(id, view), frame_len))) => {
+            assert_eq!(view.holdings().count(), view.len());
+            let message = Message::Request(id, Request::Compare(view.to_request()));
+            assert_eq!(decode(&mut BytesMut::from(&bytes[..frame_len])), Ok(Some(message)));
+        }
         Ok(Some((InPlace::Acknowledgements(read), frame_len))) => {
             let (mut batch, mut again) = (Batch::default(), BytesMut::new());
             for (id, acknowledgement) in read.clone() {

@@ -1,4 +1,4 @@
-//! Frames of replication, read where they lie: the same as decoded, and many acknowledgements in a frame.
+//! Frames of replication and comparison, read where they lie: the same as decoded, and many acknowledgements in a frame.
 //!
 //! What strangers send is `frame_hostile`'s; what the bytes are is `frame_golden`'s.
 
@@ -40,8 +40,13 @@ proptest! {
                 prop_assert_eq!((id, frame_len), (sent, bytes.len()));
                 prop_assert_eq!(view.to_replicate(), replicate);
             }
+            (Some((InPlace::Compare(id, view), frame_len)), Message::Request(sent, Request::Compare(compare))) => {
+                prop_assert_eq!((id, frame_len), (sent, bytes.len()));
+                prop_assert_eq!(view.to_request(), compare);
+            }
             (None, message) => {
-                prop_assert!(!matches!(message, Message::Request(_, Request::Replicate(_))), "{:?}", message);
+                let in_place = matches!(message, Message::Request(_, Request::Replicate(_) | Request::Compare(_)));
+                prop_assert!(!in_place, "{:?}", message);
             }
             (Some(read), message) => panic!("{message:?} was read as {read:?}"),
         }

@@ -394,8 +394,8 @@ fn check_lines(response: &Response, lines: &[ReplyLine<'_>]) {
                 _ => ReplyLine::ServerError(text.as_bytes()),
             }
         }
-        Response::Meta(..) | Response::MetaNoop | Response::Hidden | Response::Text(_) => {
-            panic!("the client asks for no {response:?}")
+        Response::Meta(..) | Response::MetaNoop | Response::Hidden | Response::Text(_) | Response::Blocks(_) => {
+            panic!("no case makes {response:?}")
         }
     };
     assert_eq!(lines, [single]);

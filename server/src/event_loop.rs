@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use memring_engine::node::{Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::frame::Acknowledgements;
+use memring_protocol::frame::{Acknowledgements, Comparison};
 use memring_protocol::message::{ReplicateRef, Reply, Request, RequestId};
 use memring_protocol::text::Command;
 use tokio::sync::Notify;
@@ -43,6 +43,18 @@ pub(crate) trait Machine: 'static {
         fx: &mut Vec<Effect>,
     ) {
         self.on_peer_request(now, link, id, Request::Replicate(replicate.to_replicate()), fx);
+    }
+
+    /// The same of a comparison.
+    fn on_peer_compare(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        compare: &Comparison<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        self.on_peer_request(now, link, id, Request::Compare(compare.to_request()), fx);
     }
 
     /// Acknowledgements that came together.
@@ -240,6 +252,17 @@ impl Machine for Node {
         fx: &mut Vec<Effect>,
     ) {
         Self::on_peer_replicate(self, now, link, id, replicate, fx);
+    }
+
+    fn on_peer_compare(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: RequestId,
+        compare: &Comparison<'_>,
+        fx: &mut Vec<Effect>,
+    ) {
+        Self::on_peer_compare(self, now, link, id, (compare.epoch, compare.noticed), compare.holdings(), fx);
     }
 
     fn on_peer_acknowledgements(

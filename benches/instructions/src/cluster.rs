@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use memring_engine::node::{Control, Effect, LinkId, Node, Settings, Shared, Ticket};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::frame;
+use memring_protocol::frame::{self, InPlace, read_in_place};
 use memring_protocol::message::{Message, Reply, Request};
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, Response};
@@ -153,9 +153,18 @@ impl Ring {
     }
 
     fn serve(&mut self, peer: usize) {
-        while let Some(Message::Request(id, request)) = decode(&mut self.there[peer]) {
-            let node = &mut self.machines[peer].node;
-            node.on_peer_request(self.now, LinkId(COORDINATOR as u64), id, request, &mut self.answers);
+        let link = LinkId(COORDINATOR as u64);
+        loop {
+            let (node, frames) = (&mut self.machines[peer].node, &mut self.there[peer]);
+            if let Ok(Some((InPlace::Compare(id, compare), frame_len))) = read_in_place(frames) {
+                let asked = (compare.epoch, compare.noticed);
+                node.on_peer_compare(self.now, link, id, asked, compare.holdings(), &mut self.answers);
+                frames.advance(frame_len);
+            } else if let Some(Message::Request(id, request)) = decode(frames) {
+                node.on_peer_request(self.now, link, id, request, &mut self.answers);
+            } else {
+                break;
+            }
             for effect in self.answers.drain(..) {
                 let Effect::Answer(_, message) = effect else { panic!("a replica only answers: {effect:?}") };
                 encode(&message, &mut self.back[peer]);

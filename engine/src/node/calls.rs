@@ -38,6 +38,8 @@ const DEADLINES_SWEPT_ABOVE: usize = 1024;
 pub(crate) enum Purpose {
     /// A batch of reads, in the order of the keys sent.
     Read(Askers),
+    /// Many keys' versions.
+    Compare(OpId),
     /// One key, in this term.
     Look(OpId, Ballot),
     Write(Attempt),

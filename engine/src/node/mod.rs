@@ -5,7 +5,7 @@
 //! Both turn what `cluster` decides into effects. Must not perform anything: the server does, or a simulator.
 //!
 //! ```text
-//! requests ─ reads ────────────┐                       replica (answers at once)
+//! requests ─ reads ─ compare ──┐                       replica (answers at once)
 //!          ├ writes ─ serializer ─ takeover            replay (hints)
 //!          ├ flush             └── calls ── peers      control (membership, ring, recovery)
 //!          │                         └ moving: the large ones
@@ -17,6 +17,7 @@ mod alone;
 mod apply;
 mod asks;
 mod calls;
+mod compare;
 mod control;
 mod counters;
 mod dump;
@@ -37,6 +38,7 @@ mod serializer;
 mod settings;
 mod shared;
 mod slab;
+mod spare;
 mod spread;
 mod stats;
 mod sum;
@@ -80,6 +82,7 @@ pub(crate) use self::ops::OpId;
 use self::ops::Ops;
 use self::requests::Unkept;
 use self::serializer::Origin;
+use self::spare::Spare;
 use self::takeover::Takeover;
 use self::timers::Timers;
 use self::turn::{TopologyView, Turn};
@@ -89,6 +92,7 @@ use crate::now::{Mono, Now};
 #[derive(Debug)]
 pub(crate) enum Op {
     Gather(gather::Gather),
+    Compare(compare::Comparing),
     Write(writes::Write),
     Order(serializer::Order),
     Flush(flush::Flush),
@@ -126,6 +130,7 @@ pub struct Node {
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<Slot, Replaying>,
     asks: Asks,
+    spare: Spare,
     local_replies: VecDeque<(Attempt, WriteReply)>,
 }
 
@@ -147,6 +152,7 @@ impl Node {
             calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
+            spare: Spare::default(),
             local_replies: VecDeque::new(),
         }
     }
@@ -295,6 +301,7 @@ impl Node {
             Timer::Replay => self.on_replay_timer(turn),
             Timer::Op(id) => match self.ops.get(&id) {
                 Some(Op::Gather(_)) => self.on_gather_timer(turn, id),
+                Some(Op::Compare(_)) => self.read_anew(turn, id),
                 Some(Op::Write(_)) => self.on_write_timer(turn, id),
                 Some(Op::Order(_)) => self.on_order_timer(turn, id),
                 Some(Op::Flush(_)) => self.finish_flush(turn, id),
@@ -315,6 +322,7 @@ impl Node {
                     self.on_read_lost(turn, asker, from);
                 }
             }
+            (Purpose::Compare(op), reply) => self.on_compared(turn, op, reply),
             (Purpose::Look(op, ballot), reply) => self.on_look_reply(turn, op, ballot, from, reply),
             (Purpose::Write(attempt), Some(Reply::Write(reply))) => self.on_write_reply(turn, attempt, from, reply),
             (Purpose::Write(attempt), _) => self.on_write_lost(turn, attempt, from, true),

@@ -43,7 +43,9 @@ impl Node {
             }
             Purpose::Write(attempt) => self.write_moved(turn, attempt, slot),
             Purpose::Replicate(op) | Purpose::Look(op, _) => self.order_moved(turn, op),
-            Purpose::Prepare(..)
+            // Short, and so are their answers.
+            Purpose::Compare(_)
+            | Purpose::Prepare(..)
             | Purpose::FlushProbe(_)
             | Purpose::FlushCommit(_)
             | Purpose::Stats(_)

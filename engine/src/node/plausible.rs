@@ -75,6 +75,8 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Control(ControlRequest::FlushCommit(flush)) => horizon.flush(*flush),
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
         Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. } | ControlRequest::Stats)
+        // Versions to compare with are not taken in.
+        | Request::Compare(_)
         | Request::Fetch(_) => true,
     }
 }
@@ -118,6 +120,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(
             ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_) | ControlReply::Working,
         )
+        | Reply::Compare(_)
         | Reply::Write(_) => true,
     }
 }

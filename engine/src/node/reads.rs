@@ -27,7 +27,7 @@ use crate::cluster::read::ReadOp;
 use crate::store::WARMED_MAX;
 
 /// After this a read asks one more home than it needs.
-const HEDGE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(100);
 
 /// After this a read that too few homes have answered is unmet.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
@@ -58,6 +58,9 @@ pub(crate) enum Shape {
 impl Node {
     /// get and gets.
     pub(crate) fn start_reads(&mut self, turn: &mut Turn<'_>, ticket: Ticket, keys: &Keys<'_>, with_cas: bool) {
+        if self.start_comparing(turn, ticket, keys, with_cas) {
+            return;
+        }
         let shape = Shape::Values { ticket, with_cas, touching: false };
         self.start_gather(turn, shape, reads_of(keys), None, true);
     }

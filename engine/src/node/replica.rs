@@ -6,8 +6,9 @@ use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::{Key, KeyRef, Partition};
 use memring_protocol::limits::FETCH_REPLY_BYTES;
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition,
-    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, ReplicateRef, Reply, Request, RequestId, Want,
+    Acknowledgement, CompareRequest, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant,
+    FetchedPartition, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, ReplicateRef, Reply, Request,
+    RequestId, Want,
 };
 use memring_protocol::ring::Epoch;
 use memring_protocol::text::WatchKinds;
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::Node;
 use super::asks::How;
+use super::compare::holds_the_same;
 use super::effect::{Effect, LinkId};
 use super::plausible::is_plausible_replicate;
 use super::shared::Shared;
@@ -48,7 +50,7 @@ impl Node {
 }
 
 /// Whether this node stands to the partition as the sender thinks.
-fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
+pub(super) fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
     let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Refusal::Epoch(Epoch(0))) };
     if !topology.agrees(epoch, partition) {
         return Err(Refusal::Epoch(topology.epoch()));
@@ -62,6 +64,11 @@ fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), 
 /// thread's.
 pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, request: Request) -> Option<Reply> {
     match request {
+        Request::Compare(compare) => {
+            let CompareRequest { epoch, noticed, holdings } = &compare;
+            let same = holds_the_same(shared, topology, now, (*epoch, *noticed), holdings.iter());
+            Some(Reply::Compare(same))
+        }
         Request::Read(read) => Some(Reply::Read(answer_read(shared, topology, now, &read))),
         Request::Replicate(replicate) => Some(Reply::Replicate(keep(shared, topology, now, &(&replicate).into()))),
         Request::Fetch(fetch) => Some(Reply::Fetch(answer_fetch(shared, topology, now, &fetch))),

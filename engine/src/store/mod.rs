@@ -224,14 +224,38 @@ impl Store {
     }
 
     /// The version of what [`Store::read`] would return, without a copy of the value.
-    pub fn version(&self, now: UnixMillis, key: &Key, noticed: bool) -> Option<Version> {
-        let moment = self.moment(now);
+    pub fn version<'k>(&self, now: UnixMillis, key: impl Into<KeyRef<'k>>, noticed: bool) -> Option<Version> {
+        let (moment, key) = (self.moment(now), key.into());
         let mut shard = self.lock(key.partition());
-        let place = shard.find_live(moment, &key.into(), noticed)?;
+        let place = shard.find_live(moment, &key, noticed)?;
         if noticed {
             shard.notice(moment, place);
         }
         Some(shard.version(place))
+    }
+
+    /// As [`Store::version`], with an item shown under the same lock, as by [`Store::look`]; no hit or miss is counted.
+    pub fn look_held<'k, R>(
+        &self,
+        now: UnixMillis,
+        key: impl Into<KeyRef<'k>>,
+        noticed: bool,
+        look: impl FnOnce(&ItemView<'_>) -> Option<R>,
+    ) -> (Option<Version>, Look<R>) {
+        let (moment, key) = (self.moment(now), key.into());
+        let mut shard = self.lock(key.partition());
+        let Some(place) = shard.find_live(moment, &key, noticed) else { return (None, Look::Absent) };
+        let version = Some(shard.version(place));
+        if shard.record(place).is_tombstone() {
+            return (version, Look::Absent);
+        }
+        let view = ItemView::new(&shard, place, now);
+        let (found, size) = (look(&view), view.size());
+        let Some(found) = found else { return (version, Look::Declined) };
+        if noticed {
+            shard.notice_item(moment, place, size);
+        }
+        (version, Look::Found(found))
     }
 
     /// Keeps an entry that another node ordered, if it is newer than what is held and its term still stands.

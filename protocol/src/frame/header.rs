@@ -40,25 +40,29 @@ pub(super) enum Kind {
     Replicate = 0x03,
     FetchRequest = 0x04,
     ControlRequest = 0x05,
+    CompareRequest = 0x08,
     ReadReply = 0x81,
     WriteReply = 0x82,
     Acknowledgement = 0x83,
     FetchReply = 0x84,
     ControlReply = 0x85,
+    CompareReply = 0x89,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ReadRequest,
         Self::WriteRequest,
         Self::Replicate,
         Self::FetchRequest,
         Self::ControlRequest,
+        Self::CompareRequest,
         Self::ReadReply,
         Self::WriteReply,
         Self::Acknowledgement,
         Self::FetchReply,
         Self::ControlReply,
+        Self::CompareReply,
     ];
 
     /// The kind of this number.
@@ -73,6 +77,7 @@ impl Kind {
     pub(super) fn of_request(request: &Request) -> Self {
         match request {
             Request::Read(_) => Self::ReadRequest,
+            Request::Compare(_) => Self::CompareRequest,
             Request::Write(_) => Self::WriteRequest,
             Request::Replicate(_) => Self::Replicate,
             Request::Fetch(_) => Self::FetchRequest,
@@ -83,6 +88,7 @@ impl Kind {
     pub(super) fn of_reply(reply: &Reply) -> Self {
         match reply {
             Reply::Read(_) => Self::ReadReply,
+            Reply::Compare(_) => Self::CompareReply,
             Reply::Write(_) => Self::WriteReply,
             Reply::Replicate(_) => Self::Acknowledgement,
             Reply::Fetch(_) => Self::FetchReply,

@@ -28,11 +28,12 @@
 //!
 //! Bodies that carry keys and values (read, write, replicate, the entries of a fetch) are written by hand: fixed
 //! fields, then the bytes as they are. The rest is `codec`'s. Keys and values are copied out of the read buffer: a slice
-//! of it would pin the whole buffer for as long as one small item of it is stored. Those of a replicate are not even that:
-//! see `in_place`. A value that is most of a message that came in fragments is a slice of it, for that has an allocation of
+//! of it would pin the whole buffer for as long as one small item of it is stored. Those of a replicate and of a comparison
+//! are not even that: see `in_place`. A value that is most of a message that came in fragments is a slice of it, for that has an allocation of
 //! its own.
 
 mod acknowledgements;
+mod compare;
 mod control;
 mod fetch;
 mod fields;
@@ -57,6 +58,7 @@ use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::message::{Message, ReplicateRef, Reply, Request, RequestId};
 
 pub use self::acknowledgements::{Acknowledgements, Batch};
+pub use self::compare::Comparison;
 pub use self::fetch::fetched_entry_len;
 pub use self::fragment::{FRAGMENT_FIELDS_BYTES, Fragment, Leave, LongMessage, put_leave};
 pub use self::header::HEADER_BYTES;
@@ -222,6 +224,7 @@ fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError
     match message {
         Message::Request(_, request) => match request {
             Request::Read(request) => read::put_request(request, writer),
+            Request::Compare(request) => compare::put_request(request, writer),
             Request::Write(request) => write::put_request(request, writer),
             Request::Replicate(request) => replicate::put_request(&request.into(), writer),
             Request::Fetch(request) => fetch::put_request(request, writer),
@@ -229,6 +232,10 @@ fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError
         },
         Message::Reply(_, reply) => match reply {
             Reply::Read(results) => read::put_reply(results, writer),
+            Reply::Compare(same) => {
+                writer.truth(*same);
+                Ok(())
+            }
             Reply::Write(reply) => write::put_reply(reply, writer),
             Reply::Replicate(acknowledgement) => {
                 replicate::put_acknowledgement(*acknowledgement, writer);
@@ -245,11 +252,13 @@ fn take_body(kind: Kind, id: RequestId, reader: &mut Reader<'_>) -> Result<Messa
     let reply = |reply| Message::Reply(id, reply);
     Ok(match kind {
         Kind::ReadRequest => request(Request::Read(read::take_request(reader)?)),
+        Kind::CompareRequest => request(Request::Compare(compare::take_view(reader)?.to_request())),
         Kind::WriteRequest => request(Request::Write(write::take_request(reader)?)),
         Kind::Replicate => request(Request::Replicate(replicate::take_request(reader)?)),
         Kind::FetchRequest => request(Request::Fetch(fetch::take_request(reader)?)),
         Kind::ControlRequest => request(Request::Control(control::take_request(reader)?)),
         Kind::ReadReply => reply(Reply::Read(read::take_reply(reader)?)),
+        Kind::CompareReply => reply(Reply::Compare(reader.truth()?)),
         Kind::WriteReply => reply(Reply::Write(write::take_reply(reader)?)),
         Kind::Acknowledgement => reply(Reply::Replicate(replicate::take_acknowledgement(reader)?)),
         Kind::FetchReply => reply(Reply::Fetch(fetch::take_reply(reader)?)),

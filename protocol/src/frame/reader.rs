@@ -73,10 +73,13 @@ impl<'a> Reader<'a> {
     /// An empty list for `count` things of at least `bytes_each` bytes. A count that the rest of the body cannot hold
     /// is refused before anything is allocated for it.
     pub(super) fn list<T>(&self, count: usize, bytes_each: usize) -> Result<Vec<T>, FrameError> {
-        if count > self.rest.len() / bytes_each {
-            return Err(FrameError::Short);
-        }
+        self.check_count(count, bytes_each)?;
         Ok(Vec::with_capacity(count))
+    }
+
+    /// Whether the rest of the body can hold `count` things of at least `bytes_each` bytes.
+    pub(super) fn check_count(&self, count: usize, bytes_each: usize) -> Result<(), FrameError> {
+        if count > self.rest.len() / bytes_each { Err(FrameError::Short) } else { Ok(()) }
     }
 
     pub(super) fn key(&mut self) -> Result<Key, FrameError> {

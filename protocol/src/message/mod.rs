@@ -4,10 +4,12 @@
 //! worker (or the control thread) of one node to another node; the side that dialled sends requests and one-way
 //! messages, the other side sends replies.
 
+mod compare;
 mod mutation;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::compare::{CompareRequest, Holding, Holdings};
 pub use self::mutation::{
     Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
 };
@@ -37,6 +39,8 @@ pub enum Message {
 pub enum Request {
     /// What do you hold for these keys?
     Read(ReadRequest),
+    /// Do you hold the same of these keys?
+    Compare(CompareRequest),
     /// Order this write: sent by a coordinator to a serializer.
     Write(WriteRequest),
     /// Keep this entry: sent by a serializer to the other homes, by a hint holder, by read repair.
@@ -52,6 +56,8 @@ pub enum Request {
 pub enum Reply {
     /// One result a key, in the order asked.
     Read(Vec<ReadResult>),
+    /// Whether the same versions of all keys are held. False also where the home may not say.
+    Compare(bool),
     /// What became of the write.
     Write(WriteReply),
     /// Whether the entry is kept.

@@ -21,6 +21,8 @@ pub enum Response {
         /// Hits only, in request order, duplicates repeated, each with its key as sent.
         values: Vec<(Bytes, Item)>,
     },
+    /// To get and gets: `VALUE` blocks that are written already, to be followed by `END`.
+    Blocks(Bytes),
     /// The value was stored.
     Stored,
     /// add, replace, append or prepend did not find what it needs.
@@ -77,6 +79,14 @@ impl Response {
     ) {
         match self {
             Self::Values { with_cas, values } => encode_values(*with_cas, values, out, copied_bytes_max, apart),
+            Self::Blocks(blocks) => {
+                if blocks.len() > copied_bytes_max {
+                    apart(out, blocks);
+                } else {
+                    out.put_slice(blocks);
+                }
+                put_end(out);
+            }
             Self::Stored => put_line(names::STORED, out),
             Self::NotStored => put_line(names::NOT_STORED, out),
             Self::Exists => put_line(names::EXISTS, out),
@@ -242,6 +252,7 @@ mod tests {
             "VALUE a 5 3 77\r\nx y\r\nVALUE b 4294967295 0 78\r\n\r\nVALUE a 5 3 77\r\nx y\r\nEND\r\n",
         );
         check(Response::Values { with_cas: true, values: Vec::new() }, "END\r\n");
+        check(Response::Blocks(Bytes::from_static(b"VALUE k 0 1\r\nv\r\n")), "VALUE k 0 1\r\nv\r\nEND\r\n");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use memring_protocol::flush::FlushState;
 use memring_protocol::frame::{HEADER_BYTES, encode};
 use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
 use memring_protocol::message::{
-    Acknowledgement, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest, FetchWant, Fetched,
-    FetchedPartition, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply,
-    ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Want,
-    WriteReply, WriteRequest,
+    Acknowledgement, CompareRequest, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest,
+    FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome,
+    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step,
+    Store, StoreMode, Want, WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NODE_NAME_BYTES_MAX, NodeName};
 use memring_protocol::version::{Ballot, SLOTS_MAX, Slot, Stamp, Version};
@@ -57,6 +57,7 @@ enum Side {
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         read_request().prop_map(Request::Read),
+        compare_request().prop_map(Request::Compare),
         write_request().prop_map(Request::Write),
         replicate().prop_map(Request::Replicate),
         fetch_request().prop_map(Request::Fetch),
@@ -67,6 +68,7 @@ fn request() -> impl Strategy<Value = Request> {
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         vec(read_result(), 0..LIST_MAX).prop_map(Reply::Read),
+        any::<bool>().prop_map(Reply::Compare),
         write_reply().prop_map(Reply::Write),
         acknowledgement().prop_map(Reply::Replicate),
         fetch_reply().prop_map(Reply::Fetch),
@@ -82,6 +84,19 @@ fn read_request() -> impl Strategy<Value = ReadRequest> {
         want,
         noticed,
         keys,
+    })
+}
+
+fn compare_request() -> impl Strategy<Value = CompareRequest> {
+    (epoch(), any::<bool>(), vec((key(), option::of(version())), 1..LIST_MAX)).prop_map(|(epoch, noticed, held)| {
+        let keys: Vec<u8> = held.iter().flat_map(|(key, _)| key.as_bytes()).copied().collect();
+        let mut holdings = Holdings::of_keys_in(keys.into(), held.len());
+        let mut start = 0;
+        for (key, version) in &held {
+            assert!(holdings.push(start, (key.into(), *version)));
+            start += key.len();
+        }
+        CompareRequest { epoch, noticed, holdings }
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Must not know sockets, nor what commands do.
 
+use std::cell::Cell;
 use std::slice;
 
 use memring_engine::node::{Effect, Node, Ticket};
@@ -13,6 +14,7 @@ use smallvec::SmallVec;
 use super::input::Input;
 use super::large_block::is_awaited;
 use super::long_get::LongGet;
+use super::pipeline::Footprint;
 use super::replies::{OUTPUT_BYTES_MAX, Part};
 use super::{Ask, Connection, Mode, Stall, footprint};
 use crate::watch::CloseReason;
@@ -110,11 +112,14 @@ impl Connection {
             }
             // The command itself is one word before its keys.
             Step::Command { consumed, command: ref command @ Command::Get { ref keys, .. } } if self.is_long(keys) => {
-                if !self.answer_alone(now, Part::Whole, command) {
-                    self.long_get = Some(LongGet::new(input.split(consumed), 1));
-                    return self.note_command(now, false);
+                match self.start_long(now, command) {
+                    Ok(true) => Ok((consumed, 0)),
+                    Ok(false) => {
+                        self.long_get = Some(LongGet::new(input.split(consumed), 1));
+                        return self.note_command(now, false);
+                    }
+                    Err(stall) => Err(stall),
                 }
-                Ok((consumed, 0))
             }
             // The command and its exptime.
             Step::Command { consumed, command: Command::GetAndTouch { ref keys, .. } } if self.is_long(keys) => {
@@ -196,6 +201,39 @@ impl Connection {
             Ask::Command(command) | Ask::Large { command, .. } => footprint::of(command),
             Ask::TooLarge { key, .. } | Ask::NoMemory { key, .. } => footprint::of_meta(key, true),
         };
+        if matches!(ask, Ask::Command(Command::Stats { .. })) {
+            let door = &self.thread.surroundings.door;
+            door.facts.tell(&door.shared);
+        }
+        let ask_node = |ticket, node: &mut Node, now, fx: &mut Vec<Effect>| {
+            match ask {
+                Ask::Command(command) => node.on_request(now, ticket, command, fx),
+                Ask::Large { command, frame } => node.on_large_request(now, ticket, command, frame, fx),
+                Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
+                Ask::NoMemory { key, removes } => node.on_no_memory(now, ticket, key, *removes, fx),
+            }
+            true
+        };
+        self.start_by(now, part, footprint, ask_node).map(|_begun| ())
+    }
+
+    /// Asks the node for all of a long get at once, if it can do that; whether it could.
+    fn start_long(&self, now: Now, command: &Command<'_>) -> Result<bool, Stall> {
+        if self.answer_alone(now, Part::Whole, command) {
+            return Ok(true);
+        }
+        let ask_node = |ticket, node: &mut Node, now, fx: &mut Vec<Effect>| node.on_long_get(now, ticket, command, fx);
+        self.start_by(now, Part::Whole, || footprint::of(command), ask_node)
+    }
+
+    /// Asks the node by `ask`, which says whether it has taken the request, unless an earlier one must be answered first.
+    fn start_by(
+        &self,
+        now: Now,
+        part: Part,
+        footprint: impl Fn() -> Footprint,
+        ask: impl FnOnce(Ticket, &mut Node, Now, &mut Vec<Effect>) -> bool,
+    ) -> Result<bool, Stall> {
         let replies = self.shelf.replies.borrow();
         let ticket = Ticket { connection: self.id, sequence: replies.next_sequence() };
         // With nothing in flight, most requests are answered before `call_at` returns and never need a footprint.
@@ -204,27 +242,25 @@ impl Connection {
             return Err(Stall::InFlight);
         }
         drop(replies);
-        if matches!(ask, Ask::Command(Command::Stats { .. })) {
-            let door = &self.thread.surroundings.door;
-            door.facts.tell(&door.shared);
-        }
-        let ask_node = |node: &mut Node, now: Now, fx: &mut Vec<Effect>| match ask {
-            Ask::Command(command) => node.on_request(now, ticket, command, fx),
-            Ask::Large { command, frame } => node.on_large_request(now, ticket, command, frame, fx),
-            Ask::TooLarge { key, removes } => node.on_too_large(now, ticket, key, *removes, fx),
-            Ask::NoMemory { key, removes } => node.on_no_memory(now, ticket, key, *removes, fx),
-        };
-        self.thread.call_at(now, ask_node, |effects| {
-            let mut replies = self.shelf.replies.borrow_mut();
-            let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
-            if known.is_none() && effects.first().is_some_and(answers_this) {
-                if let Effect::Respond(_, response) = effects.remove(0) {
-                    replies.pass(part, &response);
+        let begun = Cell::new(false);
+        self.thread.call_at(
+            now,
+            |node, now, fx| begun.set(ask(ticket, node, now, fx)),
+            |effects| {
+                if !begun.get() {
+                    return;
                 }
-            } else {
-                replies.start(part, known.unwrap_or_else(footprint));
-            }
-        });
-        Ok(())
+                let mut replies = self.shelf.replies.borrow_mut();
+                let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
+                if known.is_none() && effects.first().is_some_and(answers_this) {
+                    if let Effect::Respond(_, response) = effects.remove(0) {
+                        replies.pass(part, &response);
+                    }
+                } else {
+                    replies.start(part, known.unwrap_or_else(footprint));
+                }
+            },
+        );
+        Ok(begun.get())
     }
 }

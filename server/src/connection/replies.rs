@@ -249,7 +249,7 @@ impl Replies {
             return;
         }
         if part == Part::Some {
-            if matches!(response, Response::Values { .. }) {
+            if matches!(response, Response::Values { .. } | Response::Blocks(_)) {
                 self.cut_end();
             } else {
                 self.skipping = true;
@@ -340,7 +340,7 @@ fn response_bytes(response: &Response) -> usize {
         Response::Stats(stats) => stats.iter().map(|(name, value)| LINE_BYTES + name.len() + value.len()).sum(),
         Response::ServerError(text) => LINE_BYTES + text.len(),
         Response::Meta(line, value) => LINE_BYTES + line.len() + value.as_ref().map_or(0, Bytes::len),
-        Response::Text(lines) => LINE_BYTES + lines.len(),
+        Response::Blocks(bytes) | Response::Text(bytes) => LINE_BYTES + bytes.len(),
         _ => LINE_BYTES,
     }
 }

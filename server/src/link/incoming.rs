@@ -39,6 +39,11 @@ pub(crate) async fn serve<M: Machine, S: Surroundings>(
             thread.call_at(now, replicate, |_effects| {});
             Ok(())
         }
+        Incoming::InPlace(now, InPlace::Compare(id, compare)) => {
+            let compare = |machine: &mut M, now, fx: &mut _| machine.on_peer_compare(now, link, id, &compare, fx);
+            thread.call_at(now, compare, |_effects| {});
+            Ok(())
+        }
         Incoming::Message(Message::Request(id, request)) => {
             thread.call(|machine, now, fx| machine.on_peer_request(now, link, id, request, fx));
             Ok(())

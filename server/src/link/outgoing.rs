@@ -92,6 +92,6 @@ fn deliver<M: Machine, S: Surroundings>(
         }
         Incoming::Message(Message::Request(..))
         | Incoming::Refusable(_)
-        | Incoming::InPlace(_, InPlace::Replicate(..)) => Err(LinkEnd::WrongSide),
+        | Incoming::InPlace(_, InPlace::Replicate(..) | InPlace::Compare(..)) => Err(LinkEnd::WrongSide),
     }
 }

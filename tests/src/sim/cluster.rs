@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet};
 use memring_engine::now::{Mono, Now};
-use memring_protocol::entry::UnixMillis;
+use memring_protocol::entry::{Expiry, Item, Marks, UnixMillis};
 use memring_protocol::frame::{self, Batch, InPlace};
 use memring_protocol::level::Level;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
-use memring_protocol::text::{Command, Response, Step, TextLimits, parse};
+use memring_protocol::text::{Command, ReplyLine, ReplyStep, Response, Step, TextLimits, parse, parse_reply};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -117,6 +117,7 @@ pub struct Cluster {
     answers: Vec<Answered>,
     asked: u64,
     read_messages: u64,
+    comparisons: u64,
     /// Skew of each node's wall clock, in milliseconds.
     pub skew_ms: Vec<i64>,
 }
@@ -148,6 +149,7 @@ impl Cluster {
             answers: Vec::new(),
             asked: 0,
             read_messages: 0,
+            comparisons: 0,
             skew_ms: vec![0; options.nodes],
             options,
         }
@@ -353,6 +355,11 @@ impl Cluster {
         self.read_messages
     }
 
+    /// How many comparisons nodes have sent to each other so far.
+    pub fn comparisons(&self) -> u64 {
+        self.comparisons
+    }
+
     /// As [`Cluster::request`], with the command as a client would send it, but for the last CR LF.
     pub fn request_line(&mut self, node: usize, operation: u64, line: &str) -> bool {
         let line = format!("{line}\r\n");
@@ -476,6 +483,13 @@ impl Cluster {
                 Machine::Worker(node) => node.on_peer_replicate(now, link, id, &replicate, effects),
             });
         }
+        if let Ok(Some((InPlace::Compare(id, compare), _))) = frame::read_in_place(&bytes) {
+            let asked = (compare.epoch, compare.noticed);
+            return self.on_thread(Thread { node: to, life: to_life, thread }, |machine, now, effects| match machine {
+                Machine::Control(_) => panic!("a control thread reads nothing"),
+                Machine::Worker(node) => node.on_peer_compare(now, link, id, asked, compare.holdings(), effects),
+            });
+        }
         let Ok(Some(Message::Request(id, request))) = frame::decode(&mut bytes) else {
             panic!("a request that does not decode")
         };
@@ -528,6 +542,7 @@ impl Cluster {
         for effect in effects {
             match effect {
                 Effect::Respond(ticket, response) => {
+                    let response = with_values(response);
                     self.answers.push(Answered { node, operation: ticket.connection, response });
                 }
                 Effect::Send(peer, message) => self.send(from, peer, &message),
@@ -572,6 +587,7 @@ impl Cluster {
 
     fn send(&mut self, from: Thread, peer: SocketAddr, message: &Message) {
         self.read_messages += u64::from(matches!(message, Message::Request(_, Request::Read(_))));
+        self.comparisons += u64::from(matches!(message, Message::Request(_, Request::Compare(_))));
         let Some(to) = node_at(peer).filter(|to| *to < self.places.len()) else { return };
         let link = self.link(from, to);
         let fate = self.network.frame(from.node, to);
@@ -628,6 +644,29 @@ impl Cluster {
         self.sequence += 1;
         self.queue.insert((self.now_us + delay_us, self.sequence), event);
     }
+}
+
+/// Blocks as the values that they are of, so that checkers need not read them.
+fn with_values(response: Response) -> Response {
+    let Response::Blocks(mut blocks) = response else { return response };
+    let (mut values, mut with_cas) = (Vec::new(), false);
+    while !blocks.is_empty() {
+        let ReplyStep::Reply { consumed, reply: ReplyLine::Value { key, flags, cas, value } } = parse_reply(&blocks)
+        else {
+            panic!("not the blocks of a get: {blocks:?}")
+        };
+        let item = Item {
+            value: Bytes::copy_from_slice(value),
+            flags,
+            cas: cas.unwrap_or(0),
+            expiry: Expiry::NEVER,
+            marks: Marks::NONE,
+        };
+        with_cas = cas.is_some();
+        values.push((Bytes::copy_from_slice(key), item));
+        blocks.advance(consumed);
+    }
+    Response::Values { with_cas, values }
 }
 
 enum Machine<'a> {
