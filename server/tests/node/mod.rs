@@ -28,7 +28,7 @@ impl OneNode {
             peer_port: free_port(),
             admin_port: free_port(),
             name: Some("n1".to_owned().try_into().expect("legal")),
-            threads: Some(2),
+            threads: config.threads.or(Some(2)),
             ..config
         };
         let told = config.clone();
