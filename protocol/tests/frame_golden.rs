@@ -168,10 +168,11 @@ fn replies_have_these_bytes() {
             ReadResult::Found(entry(), seen()),
             ReadResult::Found(Entry { version: version(), body: Body::Tombstone }, Seen::default()),
             ReadResult::Refused(Refusal::Epoch(Epoch(9))),
+            ReadResult::Later,
         ]),
-        "6600000001810000 0500010200010000000000000302000000000000030001000000000000030200000000000002110\
+        "6700000001810000 0600010200010000000000000302000000000000030001000000000000030200000000000002110\
          00000220000000000000000000000050500000076616c756501070000000300010000000000000302000000000000010\
-         00000000004020900000000000000",
+         0000000000402090000000000000005",
     );
     let done = |outcome| Reply::Write(WriteReply::Done(outcome));
     check_reply(done(Outcome::Stored { token: 0x33, bytes: 5 }), "0e00000001820000 0101330000000000000005000000");

@@ -111,6 +111,28 @@ fn a_home_that_dies_or_is_slow_delays_an_answer_and_changes_nothing() {
 }
 
 #[test]
+fn values_that_no_reply_can_carry_at_once_come_in_several() {
+    let options =
+        ClusterOptions { nodes: 5, expect: Some(5), memory_limit_bytes: 32 << 20, ..ClusterOptions::default() };
+    let mut cluster = Cluster::started(options, 4);
+    // Three times what one reply may carry of values.
+    let (value, keys) = ("v".repeat(9_000), (0..700).map(|number| format!("key-{number}")).collect::<Vec<_>>());
+    for key in &keys {
+        set(&mut cluster, 0, key, &value);
+    }
+    cluster.run_for(Duration::from_secs(1));
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for node in 0..5 {
+        let before = cluster.read_messages();
+        let found = get(&mut cluster, node, "get", &keys);
+        assert_eq!(found.len(), keys.len(), "through node {node}");
+        assert!(found.iter().zip(&keys).all(|((key, found), asked)| key == asked && *found == value), "node {node}");
+        let messages = cluster.read_messages() - before;
+        assert!((8..=40).contains(&messages), "{messages} messages for 700 keys on 4 peers");
+    }
+}
+
+#[test]
 fn keys_of_other_homes_take_the_long_way() {
     let mut cluster = Cluster::started(ClusterOptions { nodes: 5, expect: Some(5), ..ClusterOptions::default() }, 3);
     for key in KEYS {

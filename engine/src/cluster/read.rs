@@ -112,7 +112,8 @@ impl ReadOp {
         self.pending -= 1;
         self.waiting_for_value &= !bit;
         let version = match result {
-            ReadResult::Refused(_) => return,
+            // Whoever carries messages asks again for what comes later.
+            ReadResult::Refused(_) | ReadResult::Later => return,
             ReadResult::Absent => None,
             ReadResult::Digest(version) => Some(version),
             ReadResult::Found(entry, seen) => {

@@ -4,7 +4,7 @@
 //! ([`Node::hold_asks`]), so that all of them come to one message a peer. Must not know what becomes of answers.
 
 use memring_protocol::key::Key;
-use memring_protocol::limits::{FRAME_BYTES_MAX, READ_KEYS_MAX};
+use memring_protocol::limits::READ_KEYS_MAX;
 use memring_protocol::message::{ReadRequest, Request, Want};
 use memring_protocol::ring::Epoch;
 use memring_protocol::version::Slot;
@@ -15,10 +15,6 @@ use super::effect::Effect;
 use super::turn::Turn;
 use super::{Node, OpId};
 use crate::now::Now;
-
-/// The most bytes of values that one reply may have to carry; one value may pass it. A message asks for so few keys that
-/// their values fit, so there is never a rest to be asked for.
-const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
 
 /// So many questions are held back at most: a few messages' worth, and far more than one read of a socket brings.
 const HELD_MAX: usize = 4 * READ_KEYS_MAX;
@@ -56,14 +52,11 @@ pub(crate) struct Asks {
     batches: Vec<Batch>,
     waiting: usize,
     held: bool,
-    /// So many keys that their values fit in one reply, whatever their size.
-    values_a_message: usize,
 }
 
 impl Asks {
-    pub(crate) fn new(item_bytes_max: usize) -> Self {
-        let values_a_message = (READ_REPLY_BYTES / item_bytes_max.max(1)).clamp(1, READ_KEYS_MAX);
-        Self { batches: Vec::new(), waiting: 0, held: false, values_a_message }
+    pub(crate) fn new() -> Self {
+        Self { batches: Vec::new(), waiting: 0, held: false }
     }
 
     /// Whether something is to be sent at the end of this turn.
@@ -73,10 +66,9 @@ impl Asks {
 
     pub(crate) fn push(&mut self, slot: Slot, how: How, asker: Asker, key: &Key) {
         self.waiting += 1;
-        let keys_max = if how.want == Want::Digest { READ_KEYS_MAX } else { self.values_a_message };
         // The last one of its kind: those before it are full.
         let batch = self.batches.iter_mut().rev().find(|batch| batch.slot == slot && batch.how == how);
-        match batch.filter(|batch| batch.keys.len() < keys_max) {
+        match batch.filter(|batch| batch.keys.len() < READ_KEYS_MAX) {
             Some(batch) => {
                 batch.keys.push(key.clone());
                 batch.askers.push(asker);
@@ -138,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_one_peer_one_way_of_asking_and_as_many_keys_as_its_reply_can_bear() {
-        let mut asks = Asks::new(READ_REPLY_BYTES / 3);
+    fn a_message_has_one_peer_and_one_way_of_asking() {
+        let mut asks = Asks::new();
         let slot = |number| Slot::new(number).unwrap();
         let how = |want, noticed| How { epoch: Epoch(1), want, noticed };
         let key = Key::copy_from(b"key").unwrap();
@@ -148,19 +140,19 @@ mod tests {
             asks.push(slot(1), how(Want::Value, true), asker, &key);
             asks.push(slot(2), how(Want::Digest, true), asker, &key);
         }
-        assert_eq!(sizes(&asks), [(1, 3), (2, 7), (1, 3), (1, 1)]);
+        assert_eq!(sizes(&asks), [(1, 7), (2, 7)]);
         asks.push(slot(1), how(Want::Value, false), Asker { gather: 2, index: 0 }, &key);
         asks.push(slot(1), How { epoch: Epoch(2), ..how(Want::Value, true) }, Asker { gather: 2, index: 0 }, &key);
-        assert_eq!(sizes(&asks)[4..], [(1, 1), (1, 1)], "others are asked otherwise");
+        assert_eq!(sizes(&asks)[2..], [(1, 1), (1, 1)], "others are asked otherwise");
         for index in 0..READ_KEYS_MAX as u32 {
             asks.push(slot(2), how(Want::Digest, true), Asker { gather: 3, index }, &key);
         }
-        assert_eq!(sizes(&asks)[6..], [(2, 7)], "a message has no more than {READ_KEYS_MAX} keys");
+        assert_eq!(sizes(&asks)[4..], [(2, 7)], "a message has no more than {READ_KEYS_MAX} keys");
     }
 
     #[test]
     fn what_is_held_back_is_sent_when_it_is_a_lot() {
-        let mut asks = Asks::new(1 << 20);
+        let mut asks = Asks::new();
         let how = How { epoch: Epoch(1), want: Want::Digest, noticed: true };
         let key = Key::copy_from(b"key").unwrap();
         asks.held = true;

@@ -144,7 +144,7 @@ impl Node {
         Self {
             counters: shared.counters.of_worker(worker),
             view: None,
-            asks: Asks::new(shared.settings().item_bytes_max),
+            asks: Asks::new(),
             shared,
             worker,
             ops: Ops::new(),

@@ -101,7 +101,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
     let horizon = horizon(now);
     match reply {
         Reply::Read(results) => results.iter().all(|result| match result {
-            ReadResult::Absent => true,
+            ReadResult::Absent | ReadResult::Later => true,
             ReadResult::Digest(version) => horizon.version(*version),
             ReadResult::Found(entry, _) => horizon.version(entry.version),
             ReadResult::Refused(refusal) => horizon.refusal(*refusal),

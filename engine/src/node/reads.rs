@@ -9,11 +9,11 @@ use bytes::Bytes;
 use memring_protocol::entry::{Item, Seen};
 use memring_protocol::key::Key;
 use memring_protocol::level::Level;
-use memring_protocol::message::{Mutation, Outcome, ReadResult, Refusal, Reply};
+use memring_protocol::message::{Mutation, Outcome, ReadResult, Refusal, Reply, Want};
 use memring_protocol::text::{Keys, Response, WatchKinds};
 use memring_protocol::version::Slot;
 
-use super::asks::Asker;
+use super::asks::{Asker, How};
 use super::effect::{Effect, Ticket};
 use super::gather::{Found, Gather, NEVER, Next, Progress, Read, Reader};
 use super::meta::MetaCall;
@@ -148,7 +148,7 @@ impl Node {
 
     pub(crate) fn on_read_reply(&mut self, turn: &mut Turn<'_>, askers: &[Asker], from: Slot, reply: Reply) {
         match reply {
-            Reply::Read(results) if results.len() == askers.len() => {
+            Reply::Read(results) if results.len() == askers.len() && results[0] != ReadResult::Later => {
                 for (asker, result) in askers.iter().zip(results) {
                     self.on_read_result(turn, *asker, from, result);
                 }
@@ -171,6 +171,13 @@ impl Node {
         let noticed = gather.noticed;
         let Some(read) = gather.reads.get_mut(asker.index as usize) else { return };
         let Progress::Asking(op) = &mut read.progress else { return };
+        if result == ReadResult::Later {
+            // The reply was full of others' values: this one is not slow.
+            gather.deadline = gather.deadline.max(turn.mono().after(READ_PATIENCE));
+            read.hedge_at = turn.mono().after(HEDGE_AFTER);
+            let how = How { epoch: turn.topology.epoch(), want: Want::Value, noticed };
+            return asks.push(from, how, asker, &read.key);
+        }
         op.on_result(from, result);
         let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
         let next = reader.go_on(asker, read);

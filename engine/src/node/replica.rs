@@ -4,7 +4,7 @@
 
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::{Key, KeyRef, Partition};
-use memring_protocol::limits::FETCH_REPLY_BYTES;
+use memring_protocol::limits::{FETCH_REPLY_BYTES, FRAME_BYTES_MAX};
 use memring_protocol::message::{
     Acknowledgement, CompareRequest, ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant,
     FetchedPartition, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, ReplicateRef, Reply, Request,
@@ -25,6 +25,9 @@ use super::stats;
 use super::topology::Topology;
 use crate::now::Now;
 use crate::store::{Applied, Store, WARMED_MAX};
+
+/// Bytes of values after which the reply to a read ends: what is left is asked for again. One value may pass it.
+const READ_REPLY_BYTES: usize = FRAME_BYTES_MAX / 4;
 
 impl Node {
     /// As [`Node::on_peer_request`] for a replicate, whose key and value may lie where the link has them.
@@ -93,9 +96,18 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
 fn answer_read(shared: &Shared, topology: &Topology, now: UnixMillis, read: &ReadRequest) -> Vec<ReadResult> {
     let how = How { epoch: read.epoch, want: read.want, noticed: read.noticed };
     let mut results = Vec::with_capacity(read.keys.len());
+    let mut room = READ_REPLY_BYTES;
     for together in read.keys.chunks(WARMED_MAX) {
-        warm(&shared.store, together.iter());
-        results.extend(together.iter().map(|key| read_key(shared, topology, now, how, key)));
+        if room > 0 {
+            warm(&shared.store, together.iter());
+        }
+        for key in together {
+            let result = if room == 0 { ReadResult::Later } else { read_key(shared, topology, now, how, key) };
+            if let ReadResult::Found(entry, _) = &result {
+                room = room.saturating_sub(entry.value_len());
+            }
+            results.push(result);
+        }
     }
     results
 }

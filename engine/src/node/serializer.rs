@@ -229,7 +229,7 @@ impl Node {
                 *found = newest(found.take(), Some(entry));
                 quorum.yes(from, true);
             }
-            Some(ReadResult::Digest(_) | ReadResult::Refused(_)) | None => quorum.no(from),
+            Some(ReadResult::Digest(_) | ReadResult::Refused(_) | ReadResult::Later) | None => quorum.no(from),
         }
         self.finish_look(turn, id);
     }

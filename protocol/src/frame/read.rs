@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request  epoch u64, want u8 (1 value, 2 digest, 3 look: ballot u64), noticed u8, count u16, keys
-//! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry, seen | 4 refused: refusal
+//! reply    count u16, results: 1 absent | 2 digest: version | 3 found: entry, seen | 4 refused: refusal | 5 later
 //! ```
 //!
 //! Must not know how a read is decided.
@@ -23,6 +23,7 @@ const ABSENT: u8 = 1;
 const DIGEST_ONLY: u8 = 2;
 const FOUND: u8 = 3;
 const REFUSED: u8 = 4;
+const LATER: u8 = 5;
 
 /// The count is two bytes on the wire.
 const _: () = assert!(READ_KEYS_MAX <= u16::MAX as usize);
@@ -80,6 +81,7 @@ pub(super) fn put_reply(results: &[ReadResult], writer: &mut Writer<'_>) -> Resu
                 writer.u8(REFUSED);
                 writer.refusal(*refusal);
             }
+            ReadResult::Later => writer.u8(LATER),
         }
     }
     Ok(())
@@ -95,6 +97,7 @@ pub(super) fn take_reply(reader: &mut Reader<'_>) -> Result<Vec<ReadResult>, Fra
             DIGEST_ONLY => ReadResult::Digest(reader.version()?),
             FOUND => ReadResult::Found(reader.entry()?, reader.seen()?),
             REFUSED => ReadResult::Refused(reader.refusal()?),
+            LATER => ReadResult::Later,
             other => return Err(no("result of a read", other)),
         });
     }

@@ -104,6 +104,8 @@ pub enum ReadResult {
     Found(Entry, Seen),
     /// It cannot say.
     Refused(Refusal),
+    /// The reply was full: ask again. Never the first of its results.
+    Later,
 }
 
 /// Why a home does not answer as one.

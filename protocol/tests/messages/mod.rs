@@ -106,6 +106,7 @@ fn read_result() -> impl Strategy<Value = ReadResult> {
         version().prop_map(ReadResult::Digest),
         (entry(), seen()).prop_map(|(entry, seen)| ReadResult::Found(entry, seen)),
         refusal().prop_map(ReadResult::Refused),
+        Just(ReadResult::Later),
     ]
 }
 

@@ -172,8 +172,22 @@ impl Connection {
         self.shelf.replies.borrow_mut().pass_alone(part, answer)
     }
 
+    /// Runs a long get as far as it goes: what its parts ask of peers goes out together.
+    pub(super) fn advance_long_gets(&mut self, now: Now, long_get: LongGet) -> Option<Stall> {
+        self.thread.hold_asks();
+        let mut stalled = self.advance_long_get(now, long_get);
+        while stalled.is_none()
+            && !self.shelf.replies.borrow().is_full()
+            && let Some(long_get) = self.long_get.take()
+        {
+            stalled = self.advance_long_get(now, long_get);
+        }
+        self.thread.release_asks(now);
+        stalled
+    }
+
     /// Runs the next keys of a long get.
-    pub(super) fn advance_long_get(&mut self, now: Now, mut long_get: LongGet) -> Option<Stall> {
+    fn advance_long_get(&mut self, now: Now, mut long_get: LongGet) -> Option<Stall> {
         let batch = long_get.next_batch(self.thread.surroundings.get_keys_max);
         let Some(command) = batch.command(&self.thread.surroundings.limits) else {
             self.ending = true;

@@ -216,7 +216,7 @@ impl Connection {
                 return Stall::Output;
             }
             let stalled = match self.long_get.take() {
-                Some(long_get) => self.advance_long_get(now, long_get),
+                Some(long_get) => self.advance_long_gets(now, long_get),
                 None if self.ending => Some(Stall::Input),
                 None if !self.logged_in => self.advance_login(now),
                 None => match self.mode {
