@@ -102,10 +102,6 @@ impl Node {
         }
         let waiting = asked.len();
         let id = self.open(Op::Compare(Comparing { ticket, with_cas, blocks, keys: keys_bytes, rows, waiting }));
-        if waiting == 0 {
-            self.finish_comparing(turn, id);
-            return true;
-        }
         self.set_timer(turn.mono().after(HEDGE_AFTER), id);
         for (slot, holdings) in asked {
             let compare = CompareRequest { epoch: turn.topology.epoch(), noticed: true, holdings };
@@ -223,19 +219,25 @@ impl Reader<'_, '_> {
             if together.is_empty() {
                 return true;
             }
+            // Most gets of a large cluster have a key of other homes: that is found before anything is touched.
+            let (Some(layout), Some(me)) = (self.turn.topology.layout(), self.turn.topology.me()) else { return false };
+            if !together.iter().all(|key| layout.homes(key.partition()).contains(&me)) {
+                return false;
+            }
             self.shared.store.warm(&together);
-            if !together.iter().all(|key| self.read(*key)) || self.blocks.len() > BLOCKS_BYTES_MAX {
+            let mut keys = together.iter();
+            if !keys.all(|key| self.read(*key, layout.homes(key.partition()), me))
+                || self.blocks.len() > BLOCKS_BYTES_MAX
+            {
                 return false;
             }
         }
     }
 
-    fn read(&mut self, key: KeyRef<'_>) -> bool {
-        let (Some(layout), Some(me)) = (self.turn.topology.layout(), self.turn.topology.me()) else { return false };
-        let homes = layout.homes(key.partition());
-        let counts = homes.contains(&me) && self.shared.standings.is_synced(key.partition());
+    fn read(&mut self, key: KeyRef<'_>, homes: &[Slot], me: Slot) -> bool {
         let needed = self.shared.read_level(self.turn.topology, key.as_bytes()).needed(homes.len());
-        if !counts || needed > homes.len() {
+        // Where one copy is enough there is nothing to compare, and what this node did not answer alone is too much.
+        if needed < 2 || !self.shared.standings.is_synced(key.partition()) {
             return false;
         }
         let Some((version, found)) = self.put_block(key) else { return false };
