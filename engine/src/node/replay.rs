@@ -8,7 +8,7 @@ use std::time::Duration;
 use memring_protocol::entry::{Body, Entry};
 use memring_protocol::key::Key;
 use memring_protocol::message::{Acknowledgement, Mutation, Replicate, Reply, Request};
-use memring_protocol::version::{Slot, Version};
+use memring_protocol::version::{Slot, Stamp, Version};
 
 use super::calls::Purpose;
 use super::reads::Target;
@@ -63,9 +63,9 @@ impl Node {
 
     fn replay(&mut self, turn: &mut Turn<'_>, target: Slot, key: Key, version: Version) {
         let entry = self.shared.store.peek(turn.cluster(), &key).filter(|entry| entry.version >= version);
-        // Evicted, expired or flushed meanwhile: what is left to say is that anything older must go.
-        let entry = entry.unwrap_or(Entry { version, body: Body::Tombstone });
-        let (fence, version) = (Some(entry.version.ballot), entry.version);
+        let version = entry.as_ref().map_or(version, |entry| entry.version);
+        let entry = entry.unwrap_or_else(|| forgotten(version));
+        let fence = Some(entry.version.ballot);
         let bytes = entry.value_len();
         let request = Replicate { epoch: turn.topology.epoch(), fence, key: key.clone(), entry: Some(entry) };
         if self.call(turn, target, Purpose::Replay(key, version, bytes), Request::Replicate(request)) {
@@ -104,4 +104,11 @@ impl Node {
             _ => {}
         }
     }
+}
+
+/// What there is to say when the value is gone: evicted, expired, flushed, or no longer this node's. Anything older must go;
+/// but homes that have the version itself must still differ, or they would agree on a version that one of them misses.
+fn forgotten(version: Version) -> Entry {
+    let before = Version { stamp: Stamp(version.stamp.0.saturating_sub(1)), ..version };
+    Entry { version: before, body: Body::Tombstone }
 }

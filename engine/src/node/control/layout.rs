@@ -53,10 +53,16 @@ impl Control {
             }
             return;
         }
-        if !standings.is_synced(partition) {
+        let homes = layout.homes(partition);
+        // Where a member leaves and nobody takes its place, its copy is one of the majority that holds a write, and there is
+        // one less from then on: so those that stay compare theirs first. They count meanwhile, as they did.
+        let dwindles = layout.next_homes(partition).is_some_and(|next| next.len() < homes.len());
+        if dwindles || !standings.is_synced(partition) {
             let me = self.shared.topology().me();
-            let sources: Slots = layout.homes(partition).iter().copied().filter(|slot| Some(*slot) != me).collect();
-            self.recovery.begin(partition, &sources, Recovery::needed(layout.homes(partition).len()));
+            let sources: Slots = homes.iter().copied().filter(|slot| Some(*slot) != me).collect();
+            self.recovery.begin(partition, &sources, Recovery::needed(homes.len()));
+        } else {
+            self.recovery.forget(partition);
         }
     }
 
