@@ -50,6 +50,8 @@ class Generator:
     def __init__(self, seed, prefix):
         self.rng = random.Random(seed)
         self.keys = [prefix + letter for letter in (b"a", b"b", b"c", b"d")[: self.rng.randint(1, 4)]]
+        # The key whose token each variable holds.
+        self.learned = {}
         # Whether a data block may wait for more than was sent.
         self.hungry = False
         self.verbs = [
@@ -64,7 +66,9 @@ class Generator:
         for _ in range(self.rng.randint(COMMANDS_MIN, COMMANDS_MAX)):
             dice = self.rng.random()
             if dice < 0.02:
-                commands.append([(LEARN, self.rng.randrange(VARIABLES), self.rng.choice(self.keys))])
+                variable, key = self.rng.randrange(VARIABLES), self.rng.choice(self.keys)
+                self.learned[variable] = key
+                commands.append([(LEARN, variable, key)])
             elif dice < 0.04:
                 commands.append([(HOP,)])
             elif dice < 0.041:
@@ -231,6 +235,13 @@ class Generator:
     def with_token(self, letter, token):
         return [letter, token] if isinstance(token, tuple) else letter + token
 
+    def in_order(self, key, chosen):
+        """Without `I` where it would compare the token of one key with that of another: `I` asks which is older, and nodes of
+        a cluster count each for itself, so that tokens have an order only within a key."""
+        others = [(CAS, variable) for variable in range(VARIABLES) if self.learned.get(variable) != key]
+        has_others = any(isinstance(flag, list) and flag[0] == b"C" and flag[1] in others for flag in chosen)
+        return [flag for flag in chosen if flag != b"I"] if has_others else chosen
+
     def maybe(self, times, make):
         return [make()] if self.one_in(times) else []
 
@@ -261,7 +272,7 @@ class Generator:
         chosen += self.maybe(2, lambda: b"M" + self.pick([b"E", b"A", b"P", b"R", b"S"], [b"", b"x", b"e", b"a", b"SA", b"Append"], 15))
         chosen += self.maybe(5, lambda: self.with_token(b"C", self.token()))
         chosen += self.maybe(8, lambda: self.with_token(b"E", self.pick(TOKENS[1:], TOKENS_ODD, 20)))
-        chosen += self.maybe(8, lambda: b"I")
+        chosen = self.in_order(key, chosen + self.maybe(8, lambda: b"I"))
         flags = self.flags(own, [b"k", b"q", b"s", b"c", b"f", b"t", b"h", b"Pproxy", b"Lfoo"], chosen)
         value = self.value()
         if len(value) > SHORT_MAX:
@@ -279,6 +290,7 @@ class Generator:
         chosen = self.maybe(2, lambda: b"I") + self.maybe(5, lambda: b"x") + self.maybe(4, lambda: self.timed(b"T"))
         chosen += self.maybe(6, lambda: self.with_token(b"C", self.token()))
         chosen += self.maybe(8, lambda: self.with_token(b"E", self.pick(TOKENS[1:], TOKENS_ODD, 20)))
+        chosen = self.in_order(key, chosen)
         usual = [b"k", b"q", b"s", b"t", b"c", b"f", b"v", b"Pproxy", b"Lfoo"]
         return self.meta_line([b"md", key, *self.flags(own, usual, chosen)])
 
