@@ -381,6 +381,7 @@ mod tests {
                 epoch: 1,
                 partitions: 16_384,
                 replicas: 3,
+                levels: memring_engine::node::LevelsView::default(),
                 node: "me".to_owned(),
                 members: members.iter().map(row).collect(),
             }

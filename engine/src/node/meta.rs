@@ -84,6 +84,11 @@ impl MetaCall {
         self.ticket
     }
 
+    /// Whether it answers with what there is, whatever it changes on the way.
+    fn is_read(&self) -> bool {
+        matches!(self.kind, Kind::Get | Kind::Debug)
+    }
+
     /// Whether its read is one that copies take note of.
     pub(crate) fn is_noticed(&self) -> bool {
         !self.unnoticed && self.kind != Kind::Debug
@@ -253,6 +258,9 @@ impl Node {
         let outcome = match end {
             WriteEnd::Done(outcome) => outcome,
             WriteEnd::Unmet(acknowledged, needed) => {
+                if call.is_read() {
+                    self.counters.reads_unmet.increment();
+                }
                 let text = format!("quorum not reached ({acknowledged} of {needed})");
                 return self.answer_meta_unmet(turn, key, call, &text);
             }
@@ -270,7 +278,7 @@ impl Node {
 
     /// Too few copies could answer: mg is a miss, which never wins; the others are in doubt.
     fn answer_meta_unmet(&mut self, turn: &mut Turn<'_>, key: &Key, call: &MetaCall, text: &str) {
-        let reads = matches!(call.kind, Kind::Get | Kind::Debug);
+        let reads = call.is_read();
         if reads && self.shared.settings().unmet == Unmet::Miss {
             return self.answer_fetched(turn, key, call, None);
         }

@@ -15,7 +15,7 @@ use memring_protocol::version::{Ballot, Slot};
 use parking_lot::Mutex;
 
 use super::counters::CounterSets;
-use super::settings::{Namespace, Settings};
+use super::settings::Settings;
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
 use super::turn::TopologyView;
@@ -275,31 +275,6 @@ impl Shared {
         let homes = layout.homes(key.partition());
         let level = level.unwrap_or_else(|| self.read_level(topology, key.as_bytes()));
         level.needed(homes.len()) == 1 && homes.contains(&me) && self.standings.is_synced(key.partition())
-    }
-
-    /// The read level for a key.
-    pub(crate) fn read_level(&self, topology: &Topology, key: &[u8]) -> Level {
-        let namespaced = self.namespace(key).and_then(|namespace| namespace.read);
-        namespaced.or(self.settings.read).unwrap_or_else(|| default_level(topology))
-    }
-
-    /// The write level for a key.
-    pub(crate) fn write_level(&self, topology: &Topology, key: &[u8]) -> Level {
-        let namespaced = self.namespace(key).and_then(|namespace| namespace.write);
-        namespaced.or(self.settings.write).unwrap_or_else(|| default_level(topology))
-    }
-
-    fn namespace(&self, key: &[u8]) -> Option<&Namespace> {
-        let matching = self.settings.namespaces.iter().filter(|namespace| key.starts_with(&namespace.prefix));
-        matching.max_by_key(|namespace| namespace.prefix.len())
-    }
-}
-
-/// Quorum; but one where N is 2, because a quorum of two is two and one crash would stop writes.
-fn default_level(topology: &Topology) -> Level {
-    match topology.layout() {
-        Some(layout) if layout.config.replicas == 2 => Level::One,
-        _ => Level::Quorum,
     }
 }
 

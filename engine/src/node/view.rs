@@ -7,6 +7,7 @@ use memring_protocol::ring::Standing;
 use memring_protocol::text::Response;
 use serde::Serialize;
 
+use super::levels::LevelsView;
 use super::shared::{Heard, Shared};
 use super::topology::{Liveness, Topology};
 
@@ -25,6 +26,8 @@ pub struct ClusterView {
     pub replicas: u8,
     /// The node that says so.
     pub node: String,
+    /// How many copies that node's reads ask and its writes wait for.
+    pub levels: LevelsView,
     /// The ring's members, by name.
     pub members: Vec<MemberRow>,
 }
@@ -61,6 +64,7 @@ impl Shared {
             partitions: PARTITIONS,
             replicas: self.settings().replicas,
             node: self.settings().name.to_string(),
+            levels: self.levels_view(&topology),
             members: Vec::new(),
         };
         if let Some(layout) = topology.layout() {

@@ -45,6 +45,8 @@ pub struct ClusterOptions {
     pub memory_limit_bytes: usize,
     /// `--hint-memory`, in bytes.
     pub hint_memory_bytes: usize,
+    /// What else they are told.
+    pub adjust: fn(&mut Settings),
 }
 
 impl Default for ClusterOptions {
@@ -56,6 +58,7 @@ impl Default for ClusterOptions {
             expect: Some(3),
             memory_limit_bytes: 4 << 20,
             hint_memory_bytes: 1 << 20,
+            adjust: |_| {},
         }
     }
 }
@@ -199,7 +202,7 @@ impl Cluster {
     }
 
     fn settings(&mut self, node: usize) -> Settings {
-        Settings {
+        let mut settings = Settings {
             replicas: self.options.replicas,
             vnodes: 64,
             // Keys of this prefix are read and written at level one.
@@ -216,7 +219,9 @@ impl Cluster {
             seed: self.random.random(),
             workers: self.options.workers as u16,
             ..Settings::alone(NodeName::new(&format!("n{}", node + 1)).expect("a legal name"))
-        }
+        };
+        (self.options.adjust)(&mut settings);
+        settings
     }
 
     /// Kills a node: its memory is gone, and its peers' links are reset if they hear it.

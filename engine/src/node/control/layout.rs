@@ -19,6 +19,12 @@ impl Control {
             return;
         }
         tracing::info!(epoch = config.epoch.0, members = config.members.len(), ring = %config.ring_id, "ring config adopted");
+        for level in self.shared.levels_above(config.replicas) {
+            tracing::error!(
+                "{level}: more than the {} copies of this ring; such requests are never met",
+                config.replicas
+            );
+        }
         let layout = Arc::new(Layout::of(config));
         let topology = self.shared.topology().with_layout(Arc::clone(&layout), &self.shared.settings().name);
         let me = topology.me();

@@ -115,6 +115,13 @@ fn own_lines(shared: &Shared, lines: &mut Lines) {
     put(lines, "peer_port", settings.peer.port());
     put(lines, "admin_port", settings.admin_port);
     put(lines, "replicas", topology.layout().map_or(settings.replicas, |layout| layout.config.replicas));
-    put(lines, "read_level", shared.read_level(&topology, b""));
-    put(lines, "write_level", shared.write_level(&topology, b""));
+    let levels = shared.levels_view(&topology);
+    put(lines, "read_level", levels.read);
+    put(lines, "write_level", levels.write);
+    put(lines, "unmet", levels.unmet);
+    put(lines, "namespaces", levels.namespaces.len());
+    for (number, namespace) in (1..).zip(levels.namespaces) {
+        let (prefix, read, write) = (namespace.prefix, namespace.read, namespace.write);
+        lines.push((format!("namespace_{number}").into(), format!("prefix={prefix},read={read},write={write}")));
+    }
 }
