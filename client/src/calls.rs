@@ -119,11 +119,17 @@ impl Connection {
             requests.flush_all(exptime);
             Ok(())
         };
-        let read = |answer| match answer {
-            Answer::Ok => Ok(()),
-            other => Err(other),
+        self.call(add, is_ok).await
+    }
+
+    /// Removes everything that is there now, evenly over so many seconds, 1 to
+    /// [`FLUSH_OVER_MAX_S`](memring_protocol::flush::FLUSH_OVER_MAX_S). Returns when it has begun. memcached answers ERROR.
+    pub async fn flush_over(&mut self, seconds: u32) -> Result<(), Error> {
+        let add = |requests: &mut Pipeline| {
+            requests.flush_over(seconds);
+            Ok(())
         };
-        self.call(add, read).await
+        self.call(add, is_ok).await
     }
 
     /// The server's version.
@@ -174,6 +180,13 @@ fn value_of(key: &[u8], answer: Answer) -> Result<Option<Value>, Answer> {
         Answer::Values(mut values) if values.len() <= 1 && values.iter().all(|value| value.key == key) => {
             Ok(values.pop())
         }
+        other => Err(other),
+    }
+}
+
+fn is_ok(answer: Answer) -> Result<(), Answer> {
+    match answer {
+        Answer::Ok => Ok(()),
         other => Err(other),
     }
 }

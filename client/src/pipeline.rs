@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use memring_protocol::text::{
-    Direction, StoreVerb, encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch,
-    encode_stats, encode_store, encode_touch, encode_version, is_sendable_key, is_sendable_line,
+    Direction, StoreVerb, encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get,
+    encode_get_and_touch, encode_stats, encode_store, encode_touch, encode_version, is_sendable_key, is_sendable_line,
 };
 
 use crate::error::Error;
@@ -105,6 +105,12 @@ impl Pipeline {
     /// flush_all, now or at an exptime.
     pub fn flush_all(&mut self, exptime: Option<i32>) {
         encode_flush_all(exptime.map(i64::from), false, &mut self.bytes);
+        self.expected.push(Expected::Line);
+    }
+
+    /// flush_over: everything goes, evenly over so many seconds. memring's own.
+    pub fn flush_over(&mut self, seconds: u32) {
+        encode_flush_over(seconds, false, &mut self.bytes);
         self.expected.push(Expected::Line);
     }
 

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use memring_protocol::key::KEY_BYTES_MAX;
 use memring_protocol::text::{
     Command, Keys, LineScanner, LoginStep, MetaCode, MetaFacts, MetaKey, MetaRequest, Step, TextLimits,
-    encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,
+    encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get, encode_get_and_touch, encode_quit, encode_stats,
     encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line, meta_line, parse,
     parse_login,
 };
@@ -113,6 +113,7 @@ fn check_keys(command: &Command<'_>) {
         }
         Command::MetaDebug { key } => check_meta_key(*key),
         Command::FlushAll { .. }
+        | Command::FlushOver { .. }
         | Command::Version
         | Command::MetaNoop
         | Command::Accepted { .. }
@@ -172,6 +173,7 @@ fn put_command(command: &Command<'_>, out: &mut BytesMut) -> bool {
         Command::Touch { key, exptime, quiet } if is_sendable_key(key) => encode_touch(key, exptime, quiet, out),
         Command::Delete { key, quiet } if is_sendable_key(key) => encode_delete(key, quiet, out),
         Command::FlushAll { exptime, quiet } => encode_flush_all(exptime, quiet, out),
+        Command::FlushOver { seconds, quiet } => encode_flush_over(seconds, quiet, out),
         Command::Version => encode_version(out),
         Command::Accepted { quiet } => encode_verbosity(1, quiet, out),
         Command::Stats { arguments } if is_sendable_line(arguments) => encode_stats(arguments, out),

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
-use memring_protocol::flush::FlushState;
+use memring_protocol::flush::{FlushState, PacedFlush};
 use memring_protocol::frame::{
     Batch, Leave, Preamble, decode, decode_preamble, encode, encode_in_pieces, encode_preamble, put_leave,
 };
@@ -53,7 +53,7 @@ fn requests_have_these_bytes() {
     check_request(Request::Fetch(FetchRequest { epoch: Epoch(9), wants }), "0900000001040000 0901fb341205fb2c01");
     check_request(
         Request::Control(ControlRequest::Ping(status())),
-        "1a00000001050000 00026e31fb221109fbe803fd0000000001000000060107fbe803",
+        "1e00000001050000 00026e31fb221109fbe803fd0000000001000000060107fbe803010508fa",
     );
     let proposals = vec![(partition(), Ballot(70_000))];
     check_request(
@@ -61,7 +61,7 @@ fn requests_have_these_bytes() {
         "0b00000001050000 010901fb3412fc70110100",
     );
     check_request(Request::Control(ControlRequest::FlushProbe), "0100000001050000 02");
-    check_request(Request::Control(ControlRequest::FlushCommit(flush())), "0700000001050000 03060107fbe803");
+    check_request(Request::Control(ControlRequest::FlushCommit(flush())), "0b00000001050000 03060107fbe803010508fa");
 }
 
 #[test]
@@ -211,12 +211,12 @@ fn replies_have_these_bytes() {
     let partitions = vec![fetched(Ok(state), Some(300)), fetched(Err(Refusal::Busy), None)];
     check_reply(
         Reply::Fetch(FetchReply { partitions, entries: vec![(key("key"), entry())], flush: flush() }),
-        "4a00000001840000 02fb341200070501fb2c01fb3412010300060107fbe80301000000036b657900010000000000000\
+        "4e00000001840000 02fb341200070501fb2c01fb3412010300060107fbe803010508fa01000000036b657900010000000000000\
          3020000000000000211000000220000000000000000000000050500000076616c7565",
     );
     check_reply(
         Reply::Control(ControlReply::Pong(status())),
-        "1a00000001850000 00026e31fb221109fbe803fd0000000001000000060107fbe803",
+        "1e00000001850000 00026e31fb221109fbe803fd0000000001000000060107fbe803010508fa",
     );
     check_reply(
         Reply::Control(ControlReply::Promises(vec![
@@ -369,7 +369,8 @@ fn entry() -> Entry {
 }
 
 fn flush() -> FlushState {
-    FlushState { floor: Stamp(6), pending: Some((Stamp(7), UnixMillis(1000))) }
+    let paced = PacedFlush { stamp: Stamp(5), from: UnixMillis(8), over_ms: 250 };
+    FlushState { floor: Stamp(6), pending: Some((Stamp(7), UnixMillis(1000))), paced: Some(paced) }
 }
 
 fn status() -> NodeStatus {

@@ -348,6 +348,14 @@ fn delete_takes_a_zero_and_a_noreply_but_not_five_words() {
 }
 
 #[test]
+fn flush_over_takes_seconds_up_to_a_week() {
+    let bad = "CLIENT_ERROR bad command line format";
+    check("flush_over 1\r\nflush_over 604800 noreply\r\n", &["flush_over 1", "flush_over 604800 (quiet)"]);
+    check("flush_over\r\nflush_over 0\r\nflush_over 604801\r\nflush_over -1\r\n", &[bad; 4]);
+    check("flush_over 10m\r\nflush_over noreply\r\n", &[bad, &format!("{bad} (quiet)")]);
+}
+
+#[test]
 fn flush_all_takes_a_moment_and_ignores_the_rest() {
     let bad = "CLIENT_ERROR invalid exptime argument";
     check("flush_all\r\nflush_all noreply\r\n", &["flush_all", "flush_all (quiet)"]);

@@ -42,6 +42,7 @@ const REQUEST_WORDS: &[&[u8]] = &[
     b"touch ",
     b"delete ",
     b"flush_all",
+    b"flush_over ",
     b"version",
     b"verbosity ",
     b"stats ",

@@ -1,51 +1,86 @@
-//! flush_all for the whole cluster, in two rounds (DESIGN's rule 9): the highest stamp of a majority of the ring's members,
-//! then the floor above it to everyone.
+//! flush_all for the whole cluster, in two rounds: the highest stamp of a majority of the ring's members,
+//! then what is flushed to everyone. Who is away hears of it in the first ping or page of any other node (`control`).
 
 use std::time::Duration;
 
 use memring_protocol::entry::UnixMillis;
-use memring_protocol::flush::FlushState;
+use memring_protocol::flush::{FlushState, PacedFlush};
+use memring_protocol::key::Partition;
 use memring_protocol::level::majority;
 use memring_protocol::message::{ControlReply, ControlRequest, Reply, Request};
 use memring_protocol::text::Response;
-use memring_protocol::version::{Slot, Stamp};
+use memring_protocol::version::{SLOTS_MAX, Slot, Stamp};
 
 use super::calls::Purpose;
 use super::effect::{Effect, Ticket};
+use super::shared::Shared;
+use super::topology::Layout;
+use super::touch::IN_TOUCH;
 use super::turn::Turn;
 use super::{Node, Op, OpId};
 use crate::cluster::quorum::Slots;
 
-/// After this a flush that too few members have taken is answered with an error.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(3000);
+/// How long the first round waits for members that are silent, if a majority is not.
+const PROBE_PATIENCE: Duration = Duration::from_millis(800);
+
+/// How long the second one does after the last answer. It is longer than a member that hears nothing of the flush goes on
+/// ordering writes (`touch`).
+const COMMIT_PATIENCE: Duration = IN_TOUCH.saturating_add(Duration::from_millis(100));
+
+/// When a flush happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    Now,
+    At(UnixMillis),
+    /// Partition by partition, over so many milliseconds.
+    Over(u64),
+}
 
 /// A flush on its way.
 #[derive(Debug)]
 pub(crate) struct Flush {
     ticket: Ticket,
-    /// When it is to happen; at once if `None`.
-    at: Option<UnixMillis>,
+    when: When,
     highest: Stamp,
     needed: usize,
-    /// Answers of this round, this node's own included.
-    answered: usize,
+    /// Who has answered in this round, this node included.
+    took: Slots,
     waiting: Slots,
     committing: bool,
 }
 
+impl Shared {
+    /// What this node knows of flushes.
+    pub fn flush(&self) -> FlushState {
+        self.store.flush()
+    }
+
+    /// Another node's flush state: what is stamped here from now on is above it.
+    pub(crate) fn take_flush(&self, flush: FlushState) {
+        self.clock.observe(flush.latest());
+        self.store.merge_flush(flush);
+    }
+}
+
 impl Node {
-    pub(crate) fn start_flush(&mut self, turn: &mut Turn<'_>, ticket: Ticket, at: Option<UnixMillis>) {
+    pub(crate) fn start_flush(&mut self, turn: &mut Turn<'_>, ticket: Ticket, when: When) {
         let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else {
             turn.effects.push(Effect::Respond(ticket, Response::ServerError("no ring yet".to_owned())));
             return;
         };
-        let members: Slots = layout.config.members.iter().map(|member| member.slot).collect();
-        let waiting: Slots = members.iter().copied().filter(|slot| *slot != me && turn.topology.is_up(*slot)).collect();
-        let needed = majority(members.len());
+        if matches!(when, When::Over(_)) && self.shared.store.flush().running(turn.cluster()).is_some() {
+            // A second one would have to do the rest of the first at once.
+            let refusal = Response::ServerError("a paced flush goes on already".to_owned());
+            turn.effects.push(Effect::Respond(ticket, refusal));
+            return;
+        }
+        let needed = majority(layout.config.members.len());
+        let waiting = others_up(turn, layout, me);
         let highest = self.shared.clock.latest();
-        let flush = Flush { ticket, at, highest, needed, answered: 1, waiting, committing: false };
+        let took = Slots::from_slice(&[me]);
+        let flush = Flush { ticket, when, highest, needed, took, waiting, committing: false };
         let id = self.open(Op::Flush(flush));
-        self.set_timer(turn.mono().after(FLUSH_PATIENCE), id);
+        self.set_timer(turn.mono().after(PROBE_PATIENCE), id);
         self.ask_flush(turn, id);
     }
 
@@ -83,9 +118,12 @@ impl Node {
         match reply {
             Some(Reply::Control(ControlReply::FlushStamp(stamp))) => {
                 flush.highest = flush.highest.max(stamp);
-                flush.answered += 1;
+                flush.took.push(from);
             }
-            Some(Reply::Control(ControlReply::Done)) => flush.answered += 1,
+            Some(Reply::Control(ControlReply::Done)) => {
+                flush.took.push(from);
+                self.set_timer(turn.mono().after(COMMIT_PATIENCE), id);
+            }
             _ => {}
         }
         self.judge_flush(turn, id);
@@ -93,39 +131,72 @@ impl Node {
 
     /// Every live member must have answered before the next round: the flush has then taken effect on each of them.
     fn judge_flush(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Some(Op::Flush(flush)) = self.ops.get_mut(&id) else { return };
-        if !flush.waiting.is_empty() {
-            return;
+        if let Some(Op::Flush(flush)) = self.ops.get(&id)
+            && flush.waiting.is_empty()
+        {
+            self.end_flush_round(turn, id);
         }
-        if flush.answered < flush.needed || flush.committing {
+    }
+
+    /// Who is waited for has answered, or is silent.
+    pub(crate) fn end_flush_round(&mut self, turn: &mut Turn<'_>, id: OpId) {
+        let Some(Op::Flush(flush)) = self.ops.get_mut(&id) else { return };
+        if flush.took.len() < flush.needed || flush.committing {
             self.finish_flush(turn, id);
             return;
         }
-        let (highest, at) = (flush.highest, flush.at);
-        flush.committing = true;
-        flush.answered = 1;
+        let (highest, when) = (flush.highest, flush.when);
         let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
-        let others = layout.config.members.iter().map(|member| member.slot);
-        flush.waiting = others.filter(|slot| *slot != me && turn.topology.is_up(*slot)).collect();
+        flush.committing = true;
+        flush.took = Slots::from_slice(&[me]);
+        flush.waiting = others_up(turn, layout, me);
         self.shared.clock.observe(highest);
-        let floor = self.shared.clock.stamp(turn.cluster(), me, highest);
-        let state = match at {
+        let stamp = self.shared.clock.stamp(turn.cluster(), me, highest);
+        let none = FlushState::default();
+        let state = match when {
             // Named as pending too, in the past: it takes the place of any flush still to come.
-            None => FlushState { floor, pending: Some((floor, UnixMillis(0))) },
-            Some(at) => FlushState { floor: Stamp::ZERO, pending: Some((floor, at)) },
+            When::Now => FlushState { floor: stamp, pending: Some((stamp, UnixMillis(0))), ..none },
+            When::At(at) => FlushState { pending: Some((stamp, at)), ..none },
+            When::Over(over_ms) => {
+                FlushState { paced: Some(PacedFlush { stamp, from: turn.cluster(), over_ms }), ..none }
+            }
         };
-        self.shared.store.merge_flush(state);
+        self.shared.take_flush(state);
+        self.set_timer(turn.mono().after(COMMIT_PATIENCE), id);
         self.ask_flush(turn, id);
     }
 
-    /// Answers: OK if a majority of the ring's members has taken the flush.
-    pub(crate) fn finish_flush(&mut self, turn: &mut Turn<'_>, id: OpId) {
+    /// Answers: OK if no read at quorum can miss the flush, wherever it is asked.
+    fn finish_flush(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Flush(flush)) = self.close(id) else { return };
-        let response = if flush.committing && flush.answered >= flush.needed {
-            Response::Ok
-        } else {
-            Response::ServerError(format!("quorum not reached ({} of {})", flush.answered, flush.needed))
+        let Flush { took, needed, committing, ticket, .. } = flush;
+        let refused = |text: String| Response::ServerError(text);
+        let response = match turn.topology.layout() {
+            Some(layout) if committing && took.len() >= needed => {
+                if is_on_each_majority(layout, &took) {
+                    Response::Ok
+                } else {
+                    let members = layout.config.members.len();
+                    refused(format!("flushed on {} of {members} nodes, on the others when they return", took.len()))
+                }
+            }
+            _ => refused(format!("quorum not reached ({} of {needed})", took.len())),
         };
-        turn.effects.push(Effect::Respond(flush.ticket, response));
+        turn.effects.push(Effect::Respond(ticket, response));
     }
+}
+
+fn others_up(turn: &Turn<'_>, layout: &Layout, me: Slot) -> Slots {
+    let members = layout.config.members.iter().map(|member| member.slot);
+    members.filter(|slot| *slot != me && turn.topology.is_up(*slot)).collect()
+}
+
+/// Whether a majority of the homes of every partition is among these nodes. A majority of the ring is not enough: where
+/// there are more nodes than copies, all homes of a partition that hold what was flushed may be others.
+fn is_on_each_majority(layout: &Layout, took: &[Slot]) -> bool {
+    let mut taken = vec![false; usize::from(SLOTS_MAX)];
+    took.iter().for_each(|slot| taken[slot.index()] = true);
+    let is_majority = |homes: &[Slot]| homes.iter().filter(|home| taken[home.index()]).count() >= majority(homes.len());
+    Partition::all()
+        .all(|partition| is_majority(layout.homes(partition)) && layout.next_homes(partition).is_none_or(is_majority))
 }

@@ -49,6 +49,7 @@ mod tally;
 mod tests;
 mod timers;
 mod topology;
+mod touch;
 mod turn;
 mod view;
 mod writes;
@@ -306,7 +307,7 @@ impl Node {
                 Some(Op::Compare(_)) => self.read_anew(turn, id),
                 Some(Op::Write(_)) => self.on_write_timer(turn, id),
                 Some(Op::Order(_)) => self.on_order_timer(turn, id),
-                Some(Op::Flush(_)) => self.finish_flush(turn, id),
+                Some(Op::Flush(_)) => self.end_flush_round(turn, id),
                 Some(Op::Sum(_)) => self.finish_sum(turn, id),
                 Some(Op::Chore(_)) => self.step_chore(turn, id),
                 None => {}

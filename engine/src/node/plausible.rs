@@ -34,9 +34,10 @@ impl Horizon {
         self.stamp(version.stamp) && self.ballot(version.ballot)
     }
 
-    /// A flush to come may lie as far ahead as a client asked; its identity and the floor may not.
+    /// A flush to come may lie as far ahead as a client asked; its identity, the floor and what a paced flush goes up to may
+    /// not.
     fn flush(self, flush: FlushState) -> bool {
-        self.stamp(flush.floor) && flush.pending.is_none_or(|(identity, _)| self.stamp(identity))
+        self.stamp(flush.latest())
     }
 
     fn promise(self, promise: &PromiseReply) -> bool {
@@ -151,7 +152,7 @@ mod tests {
             assert_eq!(is_plausible_request(now, &prepare(ballot)), plausible, "{ballot:?}");
         }
         for (stamp, plausible) in [(Stamp::at(now.0, slot), true), (Stamp(u64::MAX), false)] {
-            let flush = FlushState { floor: stamp, pending: None };
+            let flush = FlushState { floor: stamp, ..FlushState::default() };
             let commit = Request::Control(ControlRequest::FlushCommit(flush));
             assert_eq!(is_plausible_request(now, &commit), plausible);
             assert_eq!(is_plausible_reply(now, &Reply::Control(ControlReply::FlushStamp(stamp))), plausible);

@@ -84,11 +84,12 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
             Some(Reply::Control(ControlReply::FlushStamp(shared.clock.latest())))
         }
         Request::Control(ControlRequest::FlushCommit(flush)) => {
-            shared.clock.observe(flush.floor);
-            shared.store.merge_flush(flush);
+            shared.take_flush(flush);
             Some(Reply::Control(ControlReply::Done))
         }
-        Request::Control(ControlRequest::Stats) => Some(Reply::Control(ControlReply::Stats(stats::summable(shared)))),
+        Request::Control(ControlRequest::Stats) => {
+            Some(Reply::Control(ControlReply::Stats(stats::summable(shared, now))))
+        }
         Request::Write(_) | Request::Control(ControlRequest::Ping(_) | ControlRequest::Ring { .. }) => None,
     }
 }

@@ -12,6 +12,7 @@ use super::Node;
 use super::asks::Asker;
 use super::effect::{Effect, Ticket};
 use super::events::StoreWord;
+use super::flush::When;
 use super::gather::Read;
 use super::reads::{Shape, Target};
 use super::turn::Turn;
@@ -70,15 +71,7 @@ impl Node {
                 let mutation = Mutation::Remove(Remove::default());
                 self.start_write(turn, Target::of(key_of(key)), mutation, client, None);
             }
-            Command::FlushAll { exptime, .. } => {
-                self.counters.cmd_flush.increment();
-                if !self.shared.settings().flush_enabled {
-                    turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::FlushDisabled)));
-                    return;
-                }
-                let at = exptime.and_then(|exptime| flush_moment(exptime, turn.cluster()));
-                self.start_flush(turn, ticket, at);
-            }
+            Command::FlushAll { .. } | Command::FlushOver { .. } => self.flush(turn, ticket, command),
             Command::MetaGet(_)
             | Command::MetaSet { .. }
             | Command::MetaDelete(_)
@@ -86,6 +79,22 @@ impl Node {
             | Command::MetaDebug { .. } => self.start_meta(turn, ticket, command),
             other => self.answer_at_once(turn, ticket, other),
         }
+    }
+
+    fn flush(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: &Command<'_>) {
+        self.counters.cmd_flush.increment();
+        if !self.shared.settings().flush_enabled {
+            turn.effects.push(Effect::Respond(ticket, Response::Failed(ErrorReply::FlushDisabled)));
+            return;
+        }
+        let when = match command {
+            Command::FlushOver { seconds, .. } => When::Over(u64::from(*seconds) * 1000),
+            Command::FlushAll { exptime: Some(exptime), .. } => {
+                flush_moment(*exptime, turn.cluster()).map_or(When::Now, When::At)
+            }
+            _ => When::Now,
+        };
+        self.start_flush(turn, ticket, when);
     }
 
     fn start_meta(&mut self, turn: &mut Turn<'_>, ticket: Ticket, command: &Command<'_>) {

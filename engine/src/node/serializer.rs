@@ -81,7 +81,7 @@ impl Node {
             Some(Refusal::Epoch(turn.topology.epoch()))
         } else if let Err(refusal) = admitted {
             Some(refusal)
-        } else if !self.shared.standings.is_synced(partition) {
+        } else if !self.may_order(turn, &request) {
             Some(Refusal::Recovering)
         } else if matches!(origin, Origin::Remote(..)) && self.ops.len() >= OPERATIONS_MAX {
             Some(Refusal::Busy)
@@ -94,7 +94,7 @@ impl Node {
         }
         let patience = Duration::from_millis(u64::from(request.patience_ms)).min(ORDER_PATIENCE_MAX);
         let deadline = turn.mono().after(patience);
-        let unordered = request.copies == 1 && is_unordered_at_one(&request.mutation);
+        let unordered = is_unordered(&request);
         let (stage, told_at) = (Stage::Lead, turn.mono());
         let order = Order { origin, request, stage, looked: None, deadline, moved_at: None, told_at };
         let id = self.open(Op::Order(order));
@@ -113,8 +113,8 @@ impl Node {
     pub(crate) fn advance_order(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get(&id) else { return };
         let partition = order.request.key.partition();
-        if !self.shared.standings.is_synced(partition) {
-            // It was when the order came.
+        if !self.may_order(turn, &order.request) {
+            // It might when the order came.
             return self.refuse_order(turn, id, Refusal::Recovering);
         }
         for _ in 0..2 {
@@ -136,6 +136,13 @@ impl Node {
             }
         }
         self.gain_lead(turn, id);
+    }
+
+    /// Whether this node's copy is complete; and, but for what asks for no order, no older than what others have agreed on.
+    fn may_order(&self, turn: &Turn<'_>, request: &WriteRequest) -> bool {
+        let partition = request.key.partition();
+        self.shared.standings.is_synced(partition)
+            && (self.shared.is_in_touch(turn.mono(), turn.topology, partition) || is_unordered(request))
     }
 
     fn refuse_order(&mut self, turn: &mut Turn<'_>, id: OpId, refusal: Refusal) {
@@ -214,7 +221,9 @@ impl Node {
         from: Slot,
         reply: Option<Reply>,
     ) {
+        let now = turn.cluster();
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
+        let partition = order.request.key.partition();
         let Stage::Look { ballot: current, quorum, newest: found } = &mut order.stage else { return };
         if *current != ballot {
             return;
@@ -225,6 +234,10 @@ impl Node {
         };
         match result {
             Some(ReadResult::Absent) => quorum.yes(from, true),
+            Some(ReadResult::Found(entry, _)) if self.shared.store.is_flushed(now, partition, entry.version.stamp) => {
+                // That home has not heard of a flush yet.
+                quorum.yes(from, true);
+            }
             Some(ReadResult::Found(entry, _)) => {
                 *found = newest(found.take(), Some(entry));
                 quorum.yes(from, true);
@@ -276,6 +289,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether it is a set or delete at level one, which needs no order.
+fn is_unordered(request: &WriteRequest) -> bool {
+    request.copies == 1 && is_unordered_at_one(&request.mutation)
 }
 
 pub(crate) fn newest(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {

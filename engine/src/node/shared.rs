@@ -18,6 +18,7 @@ use super::counters::CounterSets;
 use super::settings::Settings;
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
+use super::touch::Touch;
 use super::turn::TopologyView;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
@@ -128,6 +129,7 @@ pub struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: HybridClock,
     pub(crate) standings: Standings,
+    pub(crate) touch: Touch,
     pub(crate) hints: Mutex<Hints>,
     pub(crate) counters: CounterSets,
     topology: Arc<ArcSwap<Topology>>,
@@ -167,6 +169,7 @@ impl Shared {
             store,
             clock: HybridClock::default(),
             standings: Standings::new(),
+            touch: Touch::new(),
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
             counters: CounterSets::default(),
             topology: Arc::default(),

@@ -35,7 +35,7 @@ pub(crate) struct Sum {
 
 impl Node {
     pub(crate) fn start_sum(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        let mine = stats::summable(&self.shared);
+        let mine = stats::summable(&self.shared, turn.cluster());
         let me = turn.topology.me();
         let members: Slots = turn
             .topology

@@ -54,7 +54,7 @@ use std::cell::Cell;
 use memring_protocol::entry::{Entry, EntryRef, Item, Seen, UnixMillis};
 use memring_protocol::flush::FlushState;
 use memring_protocol::key::{Key, KeyRef, Partition};
-use memring_protocol::version::{Ballot, Version};
+use memring_protocol::version::{Ballot, Stamp, Version};
 
 pub use self::background::HotKey;
 pub use self::changes::{Applied, Change, Look, Updated};
@@ -338,21 +338,26 @@ impl Store {
         (updated, result)
     }
 
-    /// The flush state; a pending flush stays in it until an access or a sweep finds it due.
+    /// The flush state. A pending or paced flush does what is due when an access or a sweep finds it so.
     pub fn flush(&self) -> FlushState {
         self.flush.state()
     }
 
-    /// Takes in a flush state: the higher floor, and of the pending flushes the one with the later identity, unless that
-    /// one or a later one was applied already. When `now` of some call reaches its moment, the floor rises to the end of
-    /// that millisecond. A flush at once that must also replace a pending one is (its floor, pending: (its floor as
-    /// identity, a moment in the past)).
+    /// Takes in a flush state: the higher floor, and of the pending flushes the one with the later identity. When `now` of
+    /// some call reaches its moment, the floor rises to the end of that millisecond. A flush at once that must also replace
+    /// a pending one is (its floor, pending: (its floor as identity, a moment in the past)). Of two paced flushes the later
+    /// one goes on, and the floor rises to the other one's stamp.
     pub fn merge_flush(&self, other: FlushState) {
         self.flush.merge(other);
     }
 
+    /// Whether what is stamped so in a partition is flushed.
+    pub fn is_flushed(&self, now: UnixMillis, partition: Partition, stamp: Stamp) -> bool {
+        self.moment(now).flushes(partition, stamp)
+    }
+
     fn moment(&self, now: UnixMillis) -> Moment {
-        Moment { now, floor: self.flush.floor(now), notes_evictions: self.notes_evictions.load(Ordering::Relaxed) }
+        Moment { now, floors: self.flush.floors(now), notes_evictions: self.notes_evictions.load(Ordering::Relaxed) }
     }
 
     fn lock(&self, partition: Partition) -> MutexGuard<'_, Shard> {

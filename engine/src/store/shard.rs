@@ -8,6 +8,7 @@ use memring_protocol::key::{KeyRef, Partition};
 use memring_protocol::version::{Ballot, Stamp};
 
 use super::classes::Classes;
+use super::flush::Floors;
 use super::ghost::Ghost;
 use super::hash::table_hash;
 use super::hot::HotKeys;
@@ -51,15 +52,28 @@ impl Queue {
 pub(super) struct Moment {
     /// Cluster time.
     pub(super) now: UnixMillis,
-    /// Records stamped at or below it are flushed.
-    pub(super) floor: Stamp,
+    /// What is flushed.
+    pub(super) floors: Floors,
     /// Whether somebody wants to be told what is evicted.
     pub(super) notes_evictions: bool,
 }
 
 impl Moment {
+    #[inline]
     pub(super) fn is_flushed(self, record: Record<'_>) -> bool {
-        record.stamp() <= self.floor
+        let stamp = record.stamp();
+        stamp <= self.floors.highest && self.flushes_in(record.partition(), stamp)
+    }
+
+    /// Whether what is stamped so in a partition is flushed.
+    #[inline]
+    pub(super) fn flushes(self, partition: Partition, stamp: Stamp) -> bool {
+        stamp <= self.floors.highest && self.flushes_in(partition, stamp)
+    }
+
+    #[cold]
+    fn flushes_in(self, partition: Partition, stamp: Stamp) -> bool {
+        stamp <= self.floors.everywhere || partition.index() < self.floors.reached
     }
 
     /// Flushed or expired: absent for every reader, there only until it is reclaimed.
@@ -269,7 +283,9 @@ impl Shard {
             return Applied::Fenced(promised);
         }
         let held = self.find(key).map(|place| (place, self.version(place)));
-        if held.map(|(_, version)| version) >= Some(entry.version) || entry.version.stamp <= moment.floor {
+        if held.map(|(_, version)| version) >= Some(entry.version)
+            || moment.flushes(key.partition(), entry.version.stamp)
+        {
             return Applied::Superseded;
         }
         // The same cas token: the same value.
@@ -323,7 +339,7 @@ impl Shard {
     /// Moves a record to the head of a queue, and says where it is now. Room is there, as for an append.
     pub(super) fn relocate(&mut self, moment: Moment, place: u32, to: Queue) -> u32 {
         let from = self.queue(place);
-        let moved = self.logs[to as usize].append_copy(&mut self.segments, moment.floor, place);
+        let moved = self.logs[to as usize].append_copy(&mut self.segments, moment.floors.everywhere, place);
         self.index.replace(&self.segments, place, moved);
         self.note_expiry(moved, second_of(moment.now));
         if let Some(number) = self.record(moved).large() {

@@ -128,7 +128,8 @@ impl Shard {
         let segment = self.segments.get(number);
         let next = segment.expiries.as_ref().and_then(|expiries| expiries.next());
         let ends = next.is_some_and(|second| second <= second_of(moment.now));
-        ends || segment.floor < moment.floor || segment.queue == Queue::Tombstones as u8
+        // While a paced flush goes on, any record up to its stamp.
+        ends || segment.floor < moment.floors.highest || segment.queue == Queue::Tombstones as u8
     }
 
     fn is_worth_a_look(&self, moment: Moment, number: u32) -> bool {
@@ -139,7 +140,7 @@ impl Shard {
             .expiries
             .as_ref()
             .is_some_and(|expiries| expiries.due(now_s) as usize >= worth || expiries.is_outlived(now_s));
-        self.is_in_use(number) && (segment.floor < moment.floor || is_due)
+        self.is_in_use(number) && (segment.floor < moment.floors.everywhere || is_due)
     }
 
     fn is_in_use(&self, number: u32) -> bool {
@@ -176,7 +177,7 @@ impl Shard {
     fn looked_through(&mut self, moment: Moment, number: u32) {
         let now_s = second_of(moment.now);
         let segment = self.segments.get_mut(number);
-        segment.floor = moment.floor;
+        segment.floor = moment.floors.everywhere;
         let Some(mut expiries) = segment.expiries.take() else { return };
         expiries.clear(now_s);
         for (at_s, len) in ends(segment) {

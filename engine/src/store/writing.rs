@@ -168,7 +168,7 @@ impl Shard {
         };
         let write_head = |into: &mut [u8]| draft.write_head(into, home);
         let (head_len, log) = (draft.shape.head_len, &mut self.logs[queue as usize]);
-        let place = log.append(&mut self.segments, moment.floor, head_len, write_head, draft.value());
+        let place = log.append(&mut self.segments, moment.floors.everywhere, head_len, write_head, draft.value());
         if let Home::Large(number) = home {
             self.large_bytes[queue as usize] += self.larges.weight(number);
         }
@@ -206,7 +206,7 @@ impl Shard {
             self.note_expiry(place, second_of(moment.now));
             self.give_back_excess();
         }
-        if draft.entry.version.stamp <= moment.floor {
+        if moment.flushes(draft.key.partition(), draft.entry.version.stamp) {
             // It is flushed already: a sweep is to find it.
             let (number, _) = self.segments.split(place);
             self.segments.get_mut(number).floor = Stamp::ZERO;

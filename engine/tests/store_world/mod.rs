@@ -124,11 +124,11 @@ impl World {
             Op::Promise { key, round, raise } => self.promise(key, round, raise),
             Op::Clear { key } => self.clear(key),
             Op::Floor { age_ms } => {
-                self.merge_flush(FlushState { floor: Stamp::end_of(self.now.0 - age_ms), pending: None });
+                self.merge_flush(FlushState { floor: Stamp::end_of(self.now.0 - age_ms), ..FlushState::default() });
             }
             Op::Pending { identity, in_ms } => {
                 let pending = Some((Stamp(identity), UnixMillis(self.now.0 + in_ms)));
-                self.merge_flush(FlushState { floor: Stamp::ZERO, pending });
+                self.merge_flush(FlushState { pending, ..FlushState::default() });
             }
             Op::Limit { kib } => self.set_limit(kib << 10),
             Op::Reset => self.reset(),

@@ -63,16 +63,16 @@ impl Model {
     pub(crate) fn pass_time(&mut self, now: UnixMillis) {
         if let Some((identity, at)) = self.flush.pending
             && at <= now
+            && self.applied_flush != Some(identity)
         {
-            self.flush = FlushState { floor: self.flush.floor.max(Stamp::end_of(at.0)), pending: None };
+            self.flush.floor = self.flush.floor.max(Stamp::end_of(at.0));
             self.applied_flush = Some(identity);
         }
     }
 
     pub(crate) fn merge_flush(&mut self, other: FlushState) {
         self.flush.floor = self.flush.floor.max(other.floor);
-        let known = self.applied_flush.max(self.flush.pending.map(|(identity, _)| identity));
-        if other.pending.map(|(identity, _)| identity) > known {
+        if other.pending.map(|(identity, _)| identity) > self.flush.pending.map(|(identity, _)| identity) {
             self.flush.pending = other.pending;
         }
     }

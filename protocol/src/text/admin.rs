@@ -8,6 +8,7 @@ use super::command::{Classes, Command, Crawler, ShutdownMode, Tokens, WatchKinds
 use super::error_reply::ErrorReply;
 use super::grammar::Fallible;
 use super::{names, number};
+use crate::flush::FLUSH_OVER_MAX_S;
 
 /// The longest `sleep` of the LRU crawler, in microseconds.
 const CRAWLER_SLEEP_US_MAX: u32 = 1_000_000;
@@ -25,6 +26,13 @@ const MEMORY_LIMIT_MB_MIN: u32 = 8;
 pub(super) fn verbosity(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
     let level = arguments.next().and_then(number::strict_u32);
     level.map(|_| Command::Accepted { quiet }).ok_or(ErrorReply::BadLineFormat)
+}
+
+/// `flush_over <seconds>`
+pub(super) fn flush_over(mut arguments: Tokens<'_>, quiet: bool) -> Fallible<Command<'_>> {
+    let seconds = arguments.next().and_then(number::strict_u32);
+    let seconds = seconds.filter(|seconds| (1..=FLUSH_OVER_MAX_S).contains(seconds));
+    seconds.map(|seconds| Command::FlushOver { seconds, quiet }).ok_or(ErrorReply::BadLineFormat)
 }
 
 /// `shutdown [graceful]`

@@ -76,6 +76,13 @@ pub enum Command<'a> {
         /// Whether to keep silent whatever happens.
         quiet: bool,
     },
+    /// `flush_over`, memring's own: all that is there now goes, partition by partition.
+    FlushOver {
+        /// Over how long: 1 to [`FLUSH_OVER_MAX_S`](crate::flush::FLUSH_OVER_MAX_S).
+        seconds: u32,
+        /// Whether to keep silent whatever happens.
+        quiet: bool,
+    },
     /// `version`.
     Version,
     /// `mg`.
@@ -148,6 +155,7 @@ impl Command<'_> {
             | Self::Touch { quiet, .. }
             | Self::Delete { quiet, .. }
             | Self::FlushAll { quiet, .. }
+            | Self::FlushOver { quiet, .. }
             | Self::Accepted { quiet }
             | Self::MemoryLimit { quiet, .. }
             | Self::Shutdown { quiet, .. } => *quiet,

@@ -101,6 +101,13 @@ pub fn encode_flush_all(exptime: Option<i64>, quiet: bool, out: &mut BytesMut) {
     end_line(quiet, out);
 }
 
+/// `flush_over`, which memcached does not know.
+pub fn encode_flush_over(seconds: u32, quiet: bool, out: &mut BytesMut) {
+    out.put_slice(names::FLUSH_OVER);
+    put_number(seconds, out);
+    end_line(quiet, out);
+}
+
 /// `version`.
 pub fn encode_version(out: &mut BytesMut) {
     out.put_slice(names::VERSION);

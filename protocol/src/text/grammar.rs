@@ -82,6 +82,7 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::TOUCH => return of_two_words(rest, touch),
         names::DELETE => return delete(rest),
         names::FLUSH_ALL => return with_noreply(rest, flush_all),
+        names::FLUSH_OVER => return with_noreply(rest, admin::flush_over),
         names::VERBOSITY => return with_noreply(rest, admin::verbosity),
         names::VERSION => Ok(Command::Version),
         names::STATS => Ok(Command::Stats { arguments: trimmed(rest) }),

@@ -32,8 +32,9 @@ mod uri;
 pub use base64::put_key_as_sent;
 pub use command::{Classes, Command, Crawler, Direction, Keys, ShutdownMode, StoreVerb, WatchKinds};
 pub use encode::{
-    encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,
-    encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line,
+    encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get, encode_get_and_touch,
+    encode_quit, encode_stats, encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key,
+    is_sendable_line,
 };
 pub use error_reply::ErrorReply;
 pub use login::{LoginStep, parse_login};

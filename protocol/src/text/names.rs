@@ -17,6 +17,7 @@ pub(super) const DECR: &[u8] = b"decr";
 pub(super) const TOUCH: &[u8] = b"touch";
 pub(super) const DELETE: &[u8] = b"delete";
 pub(super) const FLUSH_ALL: &[u8] = b"flush_all";
+pub(super) const FLUSH_OVER: &[u8] = b"flush_over";
 pub(super) const VERSION: &[u8] = b"version";
 pub(super) const VERBOSITY: &[u8] = b"verbosity";
 pub(super) const STATS: &[u8] = b"stats";

@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, Seen, UnixMillis};
-use memring_protocol::flush::FlushState;
+use memring_protocol::flush::{FlushState, PacedFlush};
 use memring_protocol::frame::{HEADER_BYTES, encode};
 use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
 use memring_protocol::message::{
@@ -306,7 +306,13 @@ fn status() -> impl Strategy<Value = NodeStatus> {
 
 fn flush() -> impl Strategy<Value = FlushState> {
     let pending = (stamp(), any::<u64>().prop_map(UnixMillis));
-    (stamp(), option::of(pending)).prop_map(|(floor, pending)| FlushState { floor, pending })
+    let paced = (stamp(), any::<u64>().prop_map(UnixMillis), any::<u64>())
+        .prop_map(|(stamp, from, over_ms)| PacedFlush { stamp, from, over_ms });
+    (stamp(), option::of(pending), option::of(paced)).prop_map(|(floor, pending, paced)| FlushState {
+        floor,
+        pending,
+        paced,
+    })
 }
 
 /// Any node name.

@@ -171,6 +171,7 @@ fn write_command(command: &Command<'_>, out: &mut String) -> std::fmt::Result {
         Command::Delete { key, .. } => write!(out, "delete {}", key.escape_ascii())?,
         Command::FlushAll { exptime: None, .. } => write!(out, "flush_all")?,
         Command::FlushAll { exptime: Some(exptime), .. } => write!(out, "flush_all {exptime}")?,
+        Command::FlushOver { seconds, .. } => write!(out, "flush_over {seconds}")?,
         Command::Version => write!(out, "version")?,
         Command::MetaGet(request) => write_meta("mg", request, out)?,
         Command::MetaSet { request, mode, value } => {

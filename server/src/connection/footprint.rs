@@ -30,6 +30,7 @@ pub(super) fn of(command: &Command<'_>) -> Footprint {
         }
         // A statistic counts all that came before it, and a flush ends it.
         Command::FlushAll { .. }
+        | Command::FlushOver { .. }
         | Command::MemoryLimit { .. }
         | Command::Crawler(_)
         | Command::Watch(_)

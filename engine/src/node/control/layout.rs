@@ -29,6 +29,10 @@ impl Control {
         let topology = self.shared.topology().with_layout(Arc::clone(&layout), &self.shared.settings().name);
         let me = topology.me();
         self.shared.set_topology(topology);
+        if ring_before != Some(layout.config.ring_id) {
+            self.shared.touch.forget();
+        }
+        self.sum_up_touch();
         // Slots have moved: peers must be found anew before anyone is asked.
         let _ = self.refresh_members(now);
         if ring_before.is_some_and(|before| before != layout.config.ring_id) {

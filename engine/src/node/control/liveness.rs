@@ -1,7 +1,5 @@
 //! Who can be asked: gossip's verdicts, and this node's own pings.
 
-use std::time::Duration;
-
 use memring_protocol::level::majority;
 use memring_protocol::message::{ControlRequest, NodeStatus, Request};
 use memring_protocol::version::Slot;
@@ -9,14 +7,12 @@ use memring_protocol::version::Slot;
 use super::super::effect::Effect;
 use super::super::shared::Heard;
 use super::super::topology::{Liveness, Peer};
+use super::super::touch::IN_TOUCH;
 use super::{Asked, Control};
 use crate::cluster::membership::MemberState;
 use crate::cluster::recovery::SourceStanding;
 use crate::cluster::ring::VisibleNode;
 use crate::now::Now;
-
-/// A ring member that has not answered a ping for so long is not in touch.
-const IN_TOUCH: Duration = Duration::from_secs(1);
 
 fn liveness_of(state: MemberState) -> Liveness {
     match state {
@@ -99,16 +95,12 @@ impl Control {
         }
     }
 
-    pub(super) fn on_pong(
-        &mut self,
-        now: Now,
-        from: std::net::SocketAddr,
-        sent: crate::now::Mono,
-        status: &NodeStatus,
-    ) {
+    pub(super) fn on_pong(&mut self, now: Now, from: std::net::SocketAddr, sent: crate::now::Mono, status: &NodeStatus) {
         self.hear(status);
         if let Some(slot) = self.shared.topology().slot_at(from) {
             self.answered_at.insert(slot, now.mono);
+            self.shared.touch.note(slot, sent);
+            self.sum_up_touch();
         }
         let health = self.health.entry(from).or_default();
         health.on_pong(sent);
@@ -130,8 +122,15 @@ impl Control {
         if let Some(mut heard) = self.shared.heard.get_mut(status.name.as_str()) {
             heard.synced_permille = status.synced_permille;
         }
-        self.shared.clock.observe(status.flush.floor);
-        self.shared.store.merge_flush(status.flush);
+        self.shared.take_flush(status.flush);
+    }
+
+    /// What is known of members' answers, for the workers.
+    pub(super) fn sum_up_touch(&self) {
+        let topology = self.shared.topology();
+        let members = topology.layout().map_or(&[][..], |layout| &layout.config.members);
+        let others = members.iter().map(|member| member.slot).filter(|slot| Some(*slot) != topology.me());
+        self.shared.touch.sum_up(others);
     }
 
     /// Whether a majority of the ring's members, this node included, has answered lately.

@@ -35,8 +35,7 @@ impl Control {
 
     /// Applies a page, entries by version alone, for this copy is not counted yet; and asks for the next.
     pub(super) fn on_page(&mut self, now: Now, from: Slot, page: FetchReply, effects: &mut Vec<Effect>) {
-        self.shared.clock.observe(page.flush.floor);
-        self.shared.store.merge_flush(page.flush);
+        self.shared.take_flush(page.flush);
         for (key, entry) in &page.entries {
             if self.owned[key.partition().index()] {
                 self.shared.clock.observe(entry.version.stamp);

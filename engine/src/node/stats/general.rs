@@ -4,6 +4,9 @@
 
 use std::sync::atomic::Ordering;
 
+use memring_protocol::entry::UnixMillis;
+use memring_protocol::key::PARTITIONS;
+
 use super::{Lines, put};
 use crate::node::requests::VERSION;
 use crate::node::shared::Shared;
@@ -75,7 +78,7 @@ pub(super) const SUMMABLE: &[&str] = &[
     "slow_readers_closed",
 ];
 
-pub(super) fn lines(shared: &Shared) -> Lines {
+pub(super) fn lines(shared: &Shared, now: UnixMillis) -> Lines {
     let mut lines = Lines::new();
     let store = shared.store.stats();
     process_lines(shared, &mut lines);
@@ -84,6 +87,7 @@ pub(super) fn lines(shared: &Shared) -> Lines {
     absent_lines(shared, &mut lines);
     item_lines(&store, &mut lines);
     own_lines(shared, &store, &mut lines);
+    flush_lines(shared, now, &mut lines);
     lines
 }
 
@@ -224,6 +228,14 @@ fn item_lines(store: &StoreStats, lines: &mut Lines) {
     ] {
         put(lines, name, count);
     }
+}
+
+/// How far the last paced flush has come.
+fn flush_lines(shared: &Shared, now: UnixMillis, lines: &mut Lines) {
+    let flush = shared.store.flush();
+    let done = flush.paced_partitions(now);
+    put(lines, "flush_over_partitions", done);
+    put(lines, "flush_over_left", flush.running(now).map_or(0, |_| PARTITIONS - done));
 }
 
 /// memring's own.

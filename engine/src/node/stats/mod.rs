@@ -89,7 +89,7 @@ fn yes_no(yes: bool) -> &'static str {
 pub(crate) fn respond(shared: &Shared, now: UnixMillis, arguments: &[u8]) -> Response {
     let mut words = arguments.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     match words.next() {
-        None => Response::Stats(general::lines(shared)),
+        None => Response::Stats(general::lines(shared, now)),
         Some(b"settings") => Response::Stats(settings::lines(shared)),
         Some(b"items") => Response::Stats(classes::items(shared, now)),
         Some(b"slabs") => Response::Stats(classes::slabs(shared, now)),
@@ -109,8 +109,8 @@ pub(crate) fn respond(shared: &Shared, now: UnixMillis, arguments: &[u8]) -> Res
 }
 
 /// The counts that can be added up over the nodes of a cluster.
-pub(crate) fn summable(shared: &Shared) -> Vec<(String, u64)> {
-    let lines = general::lines(shared);
+pub(crate) fn summable(shared: &Shared, now: UnixMillis) -> Vec<(String, u64)> {
+    let lines = general::lines(shared, now);
     let counts = lines.into_iter().filter(|(name, _)| general::SUMMABLE.contains(&&**name));
     counts.filter_map(|(name, value)| Some((name.into_owned(), value.parse().ok()?))).collect()
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
-use memring_protocol::flush::FlushState;
-use memring_protocol::key::Partition;
+use memring_protocol::flush::{FlushState, PacedFlush};
+use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Stamp, Version};
 
 use super::{at, ballot, check_sound, config_of, item, item_of, key, store_of, tombstone, value_of, version_at};
@@ -198,7 +198,7 @@ fn a_flush_hides_what_was_stamped_up_to_its_floor() {
     for (name, second) in [("a", 1), ("b", 2), ("c", 3)] {
         store.apply(at(3), &key(name), None, &item(at(second), b"v"));
     }
-    store.merge_flush(FlushState { floor: version_at(at(2)).stamp, pending: None });
+    store.merge_flush(FlushState { floor: version_at(at(2)).stamp, ..FlushState::default() });
     assert_eq!(["a", "b", "c"].map(|name| store.get(at(3), &key(name)).is_some()), [false, false, true]);
     assert_eq!(store.stats().get_flushed, 2);
     assert_eq!(store.apply(at(3), &key("a"), None, &item(at(2), b"late")), Applied::Superseded);
@@ -210,7 +210,8 @@ fn a_flush_hides_what_was_stamped_up_to_its_floor() {
 #[test]
 fn a_pending_flush_happens_at_its_moment_and_not_again() {
     let store = store_of(1 << 20);
-    let pending = |identity, second| FlushState { floor: Stamp::ZERO, pending: Some((Stamp(identity), at(second))) };
+    let pending =
+        |identity, second| FlushState { pending: Some((Stamp(identity), at(second))), ..FlushState::default() };
     store.apply(at(0), &key("a"), None, &item(at(0), b"v"));
     store.merge_flush(pending(5, 10));
     store.merge_flush(pending(4, 1));
@@ -218,7 +219,7 @@ fn a_pending_flush_happens_at_its_moment_and_not_again() {
     assert!(store.get(UnixMillis(at(10).0 - 1), &key("a")).is_some());
     store.apply(at(9), &key("b"), None, &item(at(9), b"v"));
     assert_eq!((store.get(at(10), &key("a")), store.get(at(10), &key("b"))), (None, None));
-    let flushed = FlushState { floor: Stamp::end_of(at(10).0), pending: None };
+    let flushed = FlushState { floor: Stamp::end_of(at(10).0), ..pending(5, 10) };
     assert_eq!(store.flush(), flushed);
     for older in [pending(5, 20), pending(4, 20)] {
         store.merge_flush(older);
@@ -231,12 +232,117 @@ fn a_pending_flush_happens_at_its_moment_and_not_again() {
 #[test]
 fn a_later_flush_at_once_replaces_a_pending_one() {
     let store = store_of(1 << 20);
-    store.merge_flush(FlushState { floor: Stamp::ZERO, pending: Some((version_at(at(1)).stamp, at(10))) });
+    store.merge_flush(FlushState { pending: Some((version_at(at(1)).stamp, at(10))), ..FlushState::default() });
     let floor = version_at(at(2)).stamp;
-    store.merge_flush(FlushState { floor, pending: Some((floor, UnixMillis(0))) });
+    let at_once = FlushState { floor, pending: Some((floor, UnixMillis(0))), paced: None };
+    store.merge_flush(at_once);
     store.apply(at(3), &key("a"), None, &item(at(3), b"v"));
     assert!(store.get(at(20), &key("a")).is_some());
-    assert_eq!(store.flush(), FlushState { floor, pending: None });
+    assert_eq!(store.flush(), at_once);
+}
+
+#[test]
+fn a_node_that_missed_a_replacement_does_not_bring_the_flush_it_replaced_back() {
+    let (told, missed) = (store_of(1 << 20), store_of(1 << 20));
+    let delayed = FlushState { pending: Some((version_at(at(1)).stamp, at(10))), ..FlushState::default() };
+    let floor = version_at(at(2)).stamp;
+    told.merge_flush(delayed);
+    missed.merge_flush(delayed);
+    told.merge_flush(FlushState { floor, pending: Some((floor, UnixMillis(0))), paced: None });
+    // The replacement happens where it was heard of, and is told on only afterwards.
+    told.apply(at(3), &key("a"), None, &item(at(3), b"v"));
+    missed.merge_flush(told.flush());
+    missed.apply(at(3), &key("a"), None, &item(at(3), b"v"));
+    for store in [told, missed] {
+        assert!(store.get(at(20), &key("a")).is_some());
+    }
+}
+
+/// Sixty seconds from `second` on, for what was there then.
+fn paced(second: u64) -> FlushState {
+    let paced = PacedFlush { stamp: Stamp::end_of(at(second).0), from: at(second), over_ms: 60_000 };
+    FlushState { paced: Some(paced), ..FlushState::default() }
+}
+
+/// Sorted by partition, so that a paced flush comes to one after the other.
+fn keys_in_order(count: usize) -> Vec<Key> {
+    let mut keys: Vec<Key> = (0..count).map(|n| key(&n.to_string())).collect();
+    keys.sort_by_key(|key| key.partition().index());
+    keys
+}
+
+fn held(store: &Store, now: UnixMillis, keys: &[Key]) -> Vec<bool> {
+    keys.iter().map(|key| store.peek(now, key).is_some()).collect()
+}
+
+#[test]
+fn a_paced_flush_goes_from_partition_to_partition_and_leaves_what_came_after_it() {
+    let (store, keys) = (store_of(8 << 20), keys_in_order(400));
+    for key in &keys {
+        store.apply(at(0), key, None, &item(at(0), b"v"));
+    }
+    store.merge_flush(paced(5));
+    let later = key("later");
+    store.apply(at(6), &later, None, &item(at(6), b"v"));
+    let mut left = 400;
+    for second in 5..=65 {
+        let held = held(&store, at(second), &keys);
+        let (gone, kept) = held.split_at(held.iter().position(|held| *held).unwrap_or(400));
+        assert!(gone.iter().all(|held| !held) && kept.iter().all(|held| *held), "in the order of partitions");
+        let expected = 400 * (65 - second as usize) / 60;
+        assert!(kept.len().abs_diff(expected) <= 40 && kept.len() <= left, "{second}: {} of {left} held", kept.len());
+        left = kept.len();
+        // What is flushed is not taken back, and what is not yet flushed is taken.
+        let old = item_of(version_at(at(4)), b"old", Expiry::NEVER);
+        let applied = [&keys[0], &keys[399]].map(|key| store.apply(at(second), key, None, &old));
+        let first =
+            if keys[0].partition().index() < 273 * (second as usize - 5) { Applied::Superseded } else { applied[0] };
+        assert_eq!(applied[0], first, "{second}");
+        assert!(second < 60 || !kept.is_empty() || applied[1] == Applied::Superseded, "{second}");
+    }
+    assert_eq!((left, store.flush().floor), (0, Stamp::end_of(at(5).0)));
+    assert!(store.peek(at(66), &later).is_some());
+    check_sound(&store, at(66));
+}
+
+#[test]
+fn a_paced_flush_that_another_flush_overtakes_is_done_at_once() {
+    let keys = keys_in_order(100);
+    for (overtakes, survives) in [
+        (FlushState { floor: Stamp::end_of(at(7).0), ..FlushState::default() }, false),
+        (paced(7), false),
+        // One from before is no news, and yet what it has flushed somewhere must not be seen here.
+        (FlushState { floor: Stamp::end_of(at(2).0), ..FlushState::default() }, true),
+        (paced(3), true),
+    ] {
+        let store = store_of(8 << 20);
+        for key in &keys {
+            store.apply(at(4), key, None, &item(at(4), b"v"));
+        }
+        store.apply(at(8), &key("later"), None, &item(at(8), b"v"));
+        store.merge_flush(paced(5));
+        store.merge_flush(overtakes);
+        let held = held(&store, at(8), &keys).into_iter().filter(|held| *held).count();
+        assert_eq!(held > 0, survives, "{overtakes:?}: {held}");
+        assert!(store.peek(at(8), &key("later")).is_some());
+    }
+}
+
+#[test]
+fn flushes_merge_in_any_order_to_the_same() {
+    let floor = FlushState { floor: Stamp::end_of(at(6).0), ..FlushState::default() };
+    let delayed = |second| FlushState { pending: Some((version_at(at(second)).stamp, at(9))), ..FlushState::default() };
+    let all = [floor, delayed(1), delayed(2), paced(3), paced(7), paced(8)];
+    let merged = |order: &[usize]| {
+        let store = store_of(1 << 20);
+        order.iter().for_each(|place| store.merge_flush(all[*place]));
+        store.flush()
+    };
+    let forwards = merged(&[0, 1, 2, 3, 4, 5]);
+    for order in [[5, 4, 3, 2, 1, 0], [3, 5, 0, 4, 1, 2], [4, 2, 0, 5, 3, 1]] {
+        assert_eq!(merged(&order), forwards, "{order:?}");
+    }
+    assert_eq!((forwards.floor, forwards.paced), (Stamp::end_of(at(7).0), paced(8).paced));
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl World {
             Call::Scan { first, count, what } => (*first..first + count).for_each(|key| self.apply(key, 0, what)),
             Call::Flush { age_ms } => {
                 self.floor = self.floor.max(Stamp::end_of(self.now.0 - age_ms));
-                self.store.merge_flush(FlushState { floor: self.floor, pending: None });
+                self.store.merge_flush(FlushState { floor: self.floor, ..FlushState::default() });
             }
             Call::Sweep { entries_max } => assert!(self.store.sweep(self.now, *entries_max) <= *entries_max),
             Call::Clear(number) => self.store.clear_partition(Self::name(*number).partition()),

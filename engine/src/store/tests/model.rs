@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memring_protocol::entry::{Body, Entry, Expiry, Item, Marks, UnixMillis};
-use memring_protocol::flush::FlushState;
+use memring_protocol::flush::{FlushState, PacedFlush};
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use proptest::collection::vec;
@@ -45,6 +45,7 @@ enum Call {
     Clear(usize),
     Floor { age_ms: u64 },
     Pending { identity: u64, in_ms: u64 },
+    Paced { age_ms: u64, over_ms: u64 },
     Sweep,
     Page { key: usize, limit: usize },
     Advance { ms: u64 },
@@ -69,6 +70,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => key().prop_map(Call::Clear),
         1 => (0..4000u64).prop_map(|age_ms| Call::Floor { age_ms }),
         1 => (0..6u64, 0..3000u64).prop_map(|(identity, in_ms)| Call::Pending { identity, in_ms }),
+        1 => (0..4000u64, 0..8000u64).prop_map(|(age_ms, over_ms)| Call::Paced { age_ms, over_ms }),
         1 => Just(Call::Sweep),
         2 => (key(), 0..300usize).prop_map(|(key, limit)| Call::Page { key, limit }),
         4 => prop_oneof![9 => 0..2500u64, 1 => 0..2 * TOMBSTONE_LIFE_MS].prop_map(|ms| Call::Advance { ms }),
@@ -105,20 +107,31 @@ impl Model {
     fn pass_time(&mut self, now: UnixMillis) {
         if let Some((identity, at)) = self.flush.pending
             && at <= now
+            && self.applied_flush != Some(identity)
         {
-            self.flush = FlushState { floor: self.flush.floor.max(Stamp::end_of(at.0)), pending: None };
+            self.flush.floor = self.flush.floor.max(Stamp::end_of(at.0));
             self.applied_flush = Some(identity);
+        }
+        if let Some(paced) = self.flush.paced
+            && now.0 >= paced.from.0 + paced.over_ms
+        {
+            self.flush.floor = self.flush.floor.max(paced.stamp);
         }
     }
 
-    fn is_dead(&self, now: UnixMillis, entry: &Entry) -> bool {
+    fn is_flushed(&self, now: UnixMillis, key: &Key, stamp: Stamp) -> bool {
+        let paced = self.flush.paced.filter(|paced| stamp <= paced.stamp);
+        stamp <= self.flush.floor || paced.is_some_and(|paced| paced.has_reached(key.partition(), now))
+    }
+
+    fn is_dead(&self, now: UnixMillis, key: &Key, entry: &Entry) -> bool {
         let is_item = matches!(entry.body, Body::Item(_));
-        entry.version.stamp <= self.flush.floor || (is_item && entry.live_item(now).is_none())
+        self.is_flushed(now, key, entry.version.stamp) || (is_item && entry.live_item(now).is_none())
     }
 
     fn peek(&mut self, now: UnixMillis, key: &Key) -> Option<Entry> {
         let entry = self.held.get(key)?.clone();
-        if self.is_dead(now, &entry) {
+        if self.is_dead(now, key, &entry) {
             self.held.remove(key);
             return None;
         }
@@ -158,14 +171,14 @@ impl Model {
         self.held.insert(key.clone(), entry.clone());
     }
 
-    fn apply(&mut self, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
+    fn apply(&mut self, now: UnixMillis, key: &Key, fence: Option<Ballot>, entry: &Entry) -> Applied {
         if let Some(ballot) = fence
             && let Err(promised) = self.promise(key.partition(), ballot)
         {
             return Applied::Fenced(promised);
         }
         let is_old = self.held.get(key).is_some_and(|held| held.version >= entry.version);
-        if is_old || entry.version.stamp <= self.flush.floor {
+        if is_old || self.is_flushed(now, key, entry.version.stamp) {
             return Applied::Superseded;
         }
         if !Self::fits(key, entry) {
@@ -178,19 +191,25 @@ impl Model {
 
     fn merge_flush(&mut self, other: FlushState) {
         self.flush.floor = self.flush.floor.max(other.floor);
-        let known = self.applied_flush.max(self.flush.pending.map(|pending| pending.0));
-        if other.pending.map(|pending| pending.0) > known {
+        if other.pending.map(|pending| pending.0) > self.flush.pending.map(|pending| pending.0) {
             self.flush.pending = other.pending;
+        }
+        let mut both: Vec<PacedFlush> = self.flush.paced.into_iter().chain(other.paced).collect();
+        both.sort_by_key(|paced| paced.stamp);
+        both.dedup_by_key(|paced| paced.stamp);
+        self.flush.paced = both.pop();
+        if let Some(replaced) = both.pop() {
+            self.flush.floor = self.flush.floor.max(replaced.stamp);
         }
     }
 
     fn sweep(&mut self, now: UnixMillis) -> usize {
-        let is_over = |model: &Self, entry: &Entry| {
+        let is_over = |model: &Self, key: &Key, entry: &Entry| {
             let age = now.0.saturating_sub(entry.version.stamp.unix_ms());
-            model.is_dead(now, entry) || (entry.body == Body::Tombstone && age > TOMBSTONE_LIFE_MS)
+            model.is_dead(now, key, entry) || (entry.body == Body::Tombstone && age > TOMBSTONE_LIFE_MS)
         };
         let over: Vec<_> =
-            self.held.iter().filter(|(_, entry)| is_over(self, entry)).map(|(key, _)| key.clone()).collect();
+            self.held.iter().filter(|(key, entry)| is_over(self, key, entry)).map(|(key, _)| key.clone()).collect();
         over.iter().for_each(|key| drop(self.held.remove(key)));
         over.len()
     }
@@ -223,15 +242,24 @@ fn step(store: &Store, model: &mut Model, now: &mut UnixMillis, call: &Call) -> 
             model.promised.remove(&partition);
         }
         Call::Floor { age_ms } => {
-            let state = FlushState { floor: Stamp::end_of(now.0 - age_ms), pending: None };
+            let state = FlushState { floor: Stamp::end_of(now.0 - age_ms), ..FlushState::default() };
             store.merge_flush(state);
             model.merge_flush(state);
         }
         Call::Pending { identity, in_ms } => {
             let pending = Some((Stamp(*identity), UnixMillis(now.0 + in_ms)));
-            let state = FlushState { floor: Stamp::ZERO, pending };
+            let state = FlushState { pending, ..FlushState::default() };
             store.merge_flush(state);
             model.merge_flush(state);
+        }
+        Call::Paced { age_ms, over_ms } => {
+            let paced = PacedFlush { stamp: Stamp::end_of(now.0 - age_ms), from: *now, over_ms: *over_ms };
+            let known = model.flush.paced.is_some_and(|known| known.stamp == paced.stamp);
+            if !known {
+                let state = FlushState { paced: Some(paced), ..FlushState::default() };
+                store.merge_flush(state);
+                model.merge_flush(state);
+            }
         }
         timed => {
             model.pass_time(*now);
@@ -256,7 +284,7 @@ fn step_at(store: &Store, model: &mut Model, now: UnixMillis, call: &Call) -> Re
             let version = Version { ballot: ballot(*round), stamp: Stamp::at(now.0 - age_ms, slot(1)) };
             let (entry, fence) = (entry_of(what, version, now), fence.map(ballot));
             let applied = store.apply(now, key_of(key), fence, &entry);
-            prop_assert_eq!(applied, model.apply(key_of(key), fence, &entry));
+            prop_assert_eq!(applied, model.apply(now, key_of(key), fence, &entry));
         }
         Call::Update { key, what } => step_update(store, model, now, key_of(key), what.as_ref())?,
         Call::Sweep => prop_assert_eq!(store.sweep(now, usize::MAX), model.sweep(now)),
@@ -290,7 +318,7 @@ fn step_update(
     let put = what.map(|what| entry_of(what, Version { ballot: top, stamp }, now));
     let change = put.clone().map_or(Change::Keep, Change::Put);
     let (updated, seen) = store.update(now, key, |held| (change, (held.version(), held.entry(), held.promised())));
-    let live = held.clone().filter(|held| !model.is_dead(now, held));
+    let live = held.clone().filter(|held| !model.is_dead(now, key, held));
     prop_assert_eq!(seen, (held.map(|held| held.version), live, promised));
     let expected = match &put {
         None => Updated::Kept,
