@@ -3,9 +3,11 @@
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
 mod cluster;
+mod flush;
 mod http;
 mod members;
 mod memcached;
+mod servers;
 mod status;
 
 use std::io::Write;
@@ -22,6 +24,7 @@ Examples:
   memring serve --name n2 --join host1          another one, which joins it
   memring memcached -m 1024 -I 2m               one node in memcached's place, with its options and defaults
   memring status                                how the cluster on this host is
+  memring flush --over 10m                      empty it bit by bit
 
 Any memcached client works:
   printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Some(("serve", matches)) => serve(matches),
         Some(("cluster", matches)) => cluster::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("flush", matches)) => flush::run(matches),
         _ => ExitCode::from(USAGE),
     }
 }
@@ -77,6 +81,7 @@ fn command() -> Command {
         .subcommand(memcached::command())
         .subcommand(cluster::command())
         .subcommand(status::command())
+        .subcommand(flush::command())
 }
 
 fn serve(matches: &ArgMatches) -> ExitCode {

@@ -10,7 +10,7 @@ use memring_client::Connection;
 
 use crate::http;
 use crate::members::ClusterState;
-use crate::say;
+use crate::{say, servers};
 
 /// How long one server may take to answer on its client port.
 const STATS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -18,13 +18,7 @@ const STATS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) fn command() -> Command {
     Command::new("status")
         .about("Show the nodes of a cluster")
-        .arg(
-            Arg::new("server")
-                .long("server")
-                .value_name("HOST:PORT,…")
-                .default_value("127.0.0.1:11211")
-                .help("Client ports of nodes; the first that answers is asked"),
-        )
+        .arg(servers::argument())
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As /api/cluster says it"))
         .after_help("Examples:\n  memring status\n  memring status --server memring-0:11211,memring-1:11211 --json")
 }
@@ -35,7 +29,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(ask_any(servers)));
+        .and_then(|runtime| runtime.block_on(servers::first(servers, ask)));
     match outcome {
         Ok(body) => show(&body, matches.get_flag("json")),
         Err(error) => {
@@ -62,28 +56,6 @@ fn show(body: &[u8], as_json: bool) -> ExitCode {
     }
 }
 
-/// The answer of the first server that gives one.
-async fn ask_any(servers: &str) -> Result<Vec<u8>, String> {
-    let mut failures = Vec::new();
-    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
-        let server = with_port(server);
-        match ask(&server).await {
-            Ok(body) => return Ok(body),
-            Err(error) => failures.push(format!("{server}: {error}")),
-        }
-    }
-    if failures.is_empty() {
-        return Err("--server: no server is named".to_owned());
-    }
-    Err(failures.join("; "))
-}
-
-fn with_port(server: &str) -> String {
-    let has_port =
-        server.rsplit_once(':').is_some_and(|(host, port)| !host.ends_with(':') && port.parse::<u16>().is_ok());
-    if has_port { server.to_owned() } else { format!("{server}:11211") }
-}
-
 async fn ask(server: &str) -> Result<Vec<u8>, String> {
     let admin_port = tokio::time::timeout(STATS_TIMEOUT, admin_port(server))
         .await
@@ -96,33 +68,8 @@ async fn ask(server: &str) -> Result<Vec<u8>, String> {
 
 /// Nodes tell it to anyone on the client port, so that people need to know one port only.
 async fn admin_port(server: &str) -> Result<u16, String> {
-    let mut connection = Connection::connect(server).await.map_err(|error| with_cause(&error))?;
-    let settings = connection.stats("settings").await.map_err(|error| with_cause(&error))?;
+    let mut connection = Connection::connect(server).await.map_err(servers::told)?;
+    let settings = connection.stats("settings").await.map_err(servers::told)?;
     let port = settings.iter().find(|(name, _)| name == "admin_port").map(|(_, value)| value.as_str());
     port.and_then(|port| port.parse().ok()).ok_or_else(|| "it does not say its admin port: not memring?".to_owned())
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_client_port_may_be_left_out() {
-        for (server, expected) in [
-            ("a", "a:11211"),
-            ("a:1", "a:1"),
-            ("10.0.0.1", "10.0.0.1:11211"),
-            ("[::1]:7", "[::1]:7"),
-            ("[::1]", "[::1]:11211"),
-        ] {
-            assert_eq!(with_port(server), expected);
-        }
-    }
 }

@@ -19,7 +19,7 @@ pub(super) fn bytes(text: &str, bare_unit: u64) -> Result<u64, String> {
 }
 
 /// A duration: a whole number with its unit, ms, s, m or h.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration such as 500ms, 30s or 15m".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,0 +1,62 @@
+//! The servers that a command may ask: the first that answers is enough.
+//!
+//! Must not know what is asked.
+
+use clap::Arg;
+
+/// The `--server` flag.
+pub(crate) fn argument() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("HOST:PORT,…")
+        .default_value("127.0.0.1:11211")
+        .help("Client ports of nodes; the first that answers is asked")
+}
+
+/// What the first server says to `ask`; if none does, why each did not.
+pub(crate) async fn first<T>(servers: &str, ask: impl AsyncFn(&str) -> Result<T, String>) -> Result<T, String> {
+    let mut failures = Vec::new();
+    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        let server = with_port(server);
+        match ask(&server).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failures.push(format!("{server}: {error}")),
+        }
+    }
+    if failures.is_empty() {
+        return Err("--server: no server is named".to_owned());
+    }
+    Err(failures.join("; "))
+}
+
+/// An error with what caused it.
+pub(crate) fn told(error: impl std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn with_port(server: &str) -> String {
+    let has_port =
+        server.rsplit_once(':').is_some_and(|(host, port)| !host.ends_with(':') && port.parse::<u16>().is_ok());
+    if has_port { server.to_owned() } else { format!("{server}:11211") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_port_may_be_left_out() {
+        for (server, expected) in [
+            ("a", "a:11211"),
+            ("a:1", "a:1"),
+            ("10.0.0.1", "10.0.0.1:11211"),
+            ("[::1]:7", "[::1]:7"),
+            ("[::1]", "[::1]:11211"),
+        ] {
+            assert_eq!(with_port(server), expected);
+        }
+    }
+}
