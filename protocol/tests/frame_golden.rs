@@ -53,7 +53,7 @@ fn requests_have_these_bytes() {
     check_request(Request::Fetch(FetchRequest { epoch: Epoch(9), wants }), "0900000001040000 0901fb341205fb2c01");
     check_request(
         Request::Control(ControlRequest::Ping(status())),
-        "1e00000001050000 00026e31fb221109fbe803fd0000000001000000060107fbe803010508fa",
+        "1f00000001050000 00026e31fb221109fbe803fd000000000100000001060107fbe803010508fa",
     );
     let proposals = vec![(partition(), Ballot(70_000))];
     check_request(
@@ -216,7 +216,7 @@ fn replies_have_these_bytes() {
     );
     check_reply(
         Reply::Control(ControlReply::Pong(status())),
-        "1e00000001850000 00026e31fb221109fbe803fd0000000001000000060107fbe803010508fa",
+        "1f00000001850000 00026e31fb221109fbe803fd000000000100000001060107fbe803010508fa",
     );
     check_reply(
         Reply::Control(ControlReply::Promises(vec![
@@ -380,6 +380,7 @@ fn status() -> NodeStatus {
         epoch: Epoch(9),
         synced_permille: 1000,
         now: UnixMillis(0x1_0000_0000),
+        settled: true,
         flush: flush(),
     }
 }

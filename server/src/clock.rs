@@ -2,17 +2,30 @@
 //!
 //! Must not know what time is used for. The wall clock is read once, at the start; from then on time is that reading
 //! plus what the monotonic clock has counted, so that a wall clock set back or forth changes nothing in a running node.
+//! What of that is cluster time, the engine says.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use memring_engine::now::{Mono, Now};
+use memring_engine::now::{ClusterTime, Mono, Now};
 use memring_protocol::entry::UnixMillis;
+use parking_lot::Mutex;
 
 /// Both clocks of this process. A copy reads the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
     wall_at_start: UnixMillis,
+    /// Lives as long as the process, as its clocks do.
+    cluster: &'static Cluster,
+}
+
+/// Cluster time, as all threads count it.
+#[derive(Debug)]
+struct Cluster {
+    /// The base while it runs at full speed, which is nearly always; 0 while it is slowed.
+    steady_base: AtomicU64,
+    slowed: Mutex<ClusterTime>,
 }
 
 impl Clock {
@@ -20,13 +33,25 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads clocks")]
     pub(crate) fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), wall_at_start: UnixMillis(millis(wall)) }
+        let wall_at_start = UnixMillis(millis(wall).max(1));
+        let cluster = Cluster {
+            steady_base: AtomicU64::new(wall_at_start.0),
+            slowed: Mutex::new(ClusterTime::of_base(wall_at_start.0)),
+        };
+        Self { start: Instant::now(), wall_at_start, cluster: Box::leak(Box::new(cluster)) }
     }
 
     /// Both clocks, now.
     #[expect(clippy::disallowed_methods, reason = "this is the module that reads clocks")]
     pub(crate) fn now(&self) -> Now {
         self.at(Instant::now().saturating_duration_since(self.start))
+    }
+
+    /// From now on cluster time is this.
+    pub(crate) fn set_time(&self, time: ClusterTime) {
+        // In this order: who sees that it is slowed finds by how much.
+        *self.cluster.slowed.lock() = time;
+        self.cluster.steady_base.store(time.steady_base().unwrap_or(0), Ordering::Release);
     }
 
     /// Wall clock time in microseconds since 1970.
@@ -45,10 +70,12 @@ impl Clock {
     }
 
     fn at(&self, elapsed: Duration) -> Now {
-        Now {
-            mono: Mono(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
-            cluster: UnixMillis(self.wall_at_start.0.saturating_add(millis(elapsed))),
-        }
+        let mono = Mono(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        let cluster = match self.cluster.steady_base.load(Ordering::Acquire) {
+            0 => self.cluster.slowed.lock().at(mono),
+            base => UnixMillis(base.saturating_add(millis(elapsed))),
+        };
+        Now { mono, cluster }
     }
 }
 
@@ -66,5 +93,20 @@ mod tests {
         let now = clock.at(Duration::from_millis(1500));
         assert_eq!(now.mono, Mono(1_500_000));
         assert_eq!(now.cluster.0, clock.wall_at_start().0 + 1500);
+    }
+
+    #[test]
+    fn every_copy_counts_the_time_it_is_given() {
+        let clock = Clock::start();
+        let (copy, wall) = (clock, clock.wall_at_start().0);
+        let shows = |ms: u64| copy.at(Duration::from_millis(ms)).cluster.0 - wall;
+        let ahead = ClusterTime::of_base(wall + 5000);
+        clock.set_time(ahead);
+        assert_eq!(shows(1000), 6000);
+        let slowed = ahead.moved_to(wall + 4000, Mono(1_000_000));
+        clock.set_time(slowed);
+        assert_eq!((shows(1100), shows(2100), shows(3100), shows(5000)), (6100, 6600, 7100, 9000));
+        clock.set_time(slowed.met(Mono(5_000_000)));
+        assert_eq!(shows(6000), 10_000);
     }
 }

@@ -157,6 +157,7 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
                         self.send(peer, |outbox| outbox.push_replicate(id, &replicate));
                     }
                 }
+                Effect::Time(time) => self.clock.set_time(time),
                 Effect::Acknowledge(link, id, said) => self.links.acknowledge(link, id, said),
                 other => self.surroundings.perform(other),
             }

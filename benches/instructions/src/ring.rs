@@ -137,6 +137,7 @@ impl Ring {
                     self.places[to].control.on_peer_reply(self.now, address(from), id, reply, effects);
                     to
                 }
+                Effect::Time(_) => continue,
                 Effect::Packet(peer, bytes) => {
                     let to = node_at(peer);
                     self.places[to].control.on_packet(self.now, address(from), &bytes, effects);

@@ -3,6 +3,7 @@
 //! Pure machines and values: each takes `now` and what happened, and returns what follows from it. This room must not
 //! know the store, the wire or the node that carries its decisions out.
 
+pub mod clocks;
 pub mod health;
 pub mod hints;
 pub mod membership;

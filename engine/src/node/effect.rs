@@ -7,6 +7,7 @@ use memring_protocol::text::Response;
 use smallvec::SmallVec;
 
 use super::events::Event;
+use crate::now::ClusterTime;
 
 /// A client's request on this thread: which connection, and its place in that connection's order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,6 +43,8 @@ pub enum Effect {
     Replicate(Receivers, Replicate),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
+    /// From now on cluster time, on all threads, is this. Control thread only.
+    Time(ClusterTime),
     /// Tell those who watch. Given only for kinds that [`Shared::set_watched`](super::Shared::set_watched) names.
     Event(Event),
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
@@ -150,6 +150,8 @@ pub struct Shared {
     /// Crawls that clients have asked for.
     pub(crate) crawls: AtomicU64,
     pub(crate) stopping: AtomicBool,
+    /// By how much cluster time is ahead of this node's own clock.
+    pub(crate) clock_offset_ms: AtomicI64,
     pub(crate) synced_permille: AtomicU16,
     /// Bits of the kinds of events that somebody watches.
     watched: AtomicU8,
@@ -183,6 +185,7 @@ impl Shared {
             crawling: AtomicBool::new(false),
             crawls: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            clock_offset_ms: AtomicI64::new(0),
             synced_permille: AtomicU16::new(0),
             watched: AtomicU8::new(WatchKinds::NONE.bits()),
             settings,

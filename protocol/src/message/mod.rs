@@ -350,8 +350,10 @@ pub struct NodeStatus {
     pub epoch: Epoch,
     /// Thousandths of its partitions whose copies are complete.
     pub synced_permille: u16,
-    /// Its cluster time when this was sent.
+    /// The time it goes by, when this was sent.
     pub now: UnixMillis,
+    /// Whether that is the cluster's time. Until a node that starts has heard others' clocks it is just its own.
+    pub settled: bool,
     /// Its flush state.
     pub flush: FlushState,
 }

@@ -292,13 +292,14 @@ fn control_reply() -> impl Strategy<Value = ControlReply> {
 }
 
 fn status() -> impl Strategy<Value = NodeStatus> {
-    (node_name(), any::<u64>(), epoch(), any::<u16>(), any::<u64>(), flush()).prop_map(
-        |(name, generation, epoch, synced_permille, now, flush)| NodeStatus {
+    (node_name(), any::<u64>(), epoch(), any::<u16>(), any::<u64>(), any::<bool>(), flush()).prop_map(
+        |(name, generation, epoch, synced_permille, now, settled, flush)| NodeStatus {
             name,
             generation,
             epoch,
             synced_permille,
             now: UnixMillis(now),
+            settled,
             flush,
         },
     )

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet};
-use memring_engine::now::{Mono, Now};
+use memring_engine::now::{ClusterTime, Mono, Now};
 use memring_protocol::entry::{Expiry, Item, Marks, UnixMillis};
 use memring_protocol::frame::{self, Batch, InPlace};
 use memring_protocol::level::Level;
@@ -68,6 +68,7 @@ struct Running {
     control: Control,
     workers: Vec<Node>,
     started_us: u64,
+    time: ClusterTime,
 }
 
 struct Place {
@@ -121,8 +122,10 @@ pub struct Cluster {
     asked: u64,
     read_messages: u64,
     comparisons: u64,
-    /// Skew of each node's wall clock, in milliseconds.
+    /// Skew of each node's wall clock, in milliseconds. It is read when the node starts, and never again.
     pub skew_ms: Vec<i64>,
+    /// By how many millionths each node's monotonic clock runs too fast, up to some thousands.
+    pub drift_ppm: Vec<i64>,
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -154,6 +157,7 @@ impl Cluster {
             read_messages: 0,
             comparisons: 0,
             skew_ms: vec![0; options.nodes],
+            drift_ppm: vec![0; options.nodes],
             options,
         }
     }
@@ -191,11 +195,13 @@ impl Cluster {
         place.paused = false;
         place.wakes_us = u64::MAX;
         let settings = self.settings(node);
+        let wall_ms = settings.generation;
         let shared = Shared::new(settings);
         let workers = (0..self.options.workers).map(|worker| Node::new(Arc::clone(&shared), worker as u16)).collect();
         let control = Control::new(Arc::clone(&shared));
         let place = &mut self.places[node];
-        place.running = Some(Running { shared, control, workers, started_us: now_us });
+        place.running =
+            Some(Running { shared, control, workers, started_us: now_us, time: ClusterTime::of_base(wall_ms) });
         let life = place.life;
         self.push(0, Event::Join { node, life });
         self.wake(node, now_us);
@@ -215,7 +221,7 @@ impl Cluster {
             hint_memory_bytes: self.options.hint_memory_bytes,
             listen: "127.0.0.1".to_owned(),
             peer: address(node),
-            generation: WALL_MS + self.now_us / 1000,
+            generation: (WALL_MS + self.now_us / 1000).saturating_add_signed(self.skew_ms[node]),
             seed: self.random.random(),
             workers: self.options.workers as u16,
             ..Settings::alone(NodeName::new(&format!("n{}", node + 1)).expect("a legal name"))
@@ -279,6 +285,16 @@ impl Cluster {
     pub fn operations(&self, node: usize) -> usize {
         let workers = self.places[node].running.iter().flat_map(|running| &running.workers);
         workers.map(Node::operations).sum()
+    }
+
+    /// What a running node takes for the time.
+    pub fn cluster_time(&self, node: usize) -> UnixMillis {
+        self.node_now(node).cluster
+    }
+
+    /// The true time.
+    pub fn true_time(&self) -> UnixMillis {
+        UnixMillis(WALL_MS + self.now_us / 1000)
     }
 
     /// Whether the node runs.
@@ -533,12 +549,15 @@ impl Cluster {
     }
 
     fn node_now(&self, node: usize) -> Now {
-        let started_us = self.places[node].running.as_ref().map_or(0, |running| running.started_us);
-        let wall = WALL_MS + self.now_us / 1000;
-        Now {
-            mono: Mono(self.now_us - started_us),
-            cluster: UnixMillis(wall.saturating_add_signed(self.skew_ms[node])),
-        }
+        let Some(running) = &self.places[node].running else {
+            return Now { mono: Mono(0), cluster: UnixMillis(WALL_MS + self.now_us / 1000) };
+        };
+        let elapsed_us = self.now_us - running.started_us;
+        let mono = Mono(
+            elapsed_us
+                .saturating_add_signed((i128::from(elapsed_us) * i128::from(self.drift_ppm[node]) / 1_000_000) as i64),
+        );
+        Now { mono, cluster: running.time.at(mono) }
     }
 
     fn perform(&mut self, node: usize, thread: usize, effects: Vec<Effect>) {
@@ -562,6 +581,11 @@ impl Cluster {
                     batch.push(id, said, &mut bytes);
                     batch.end(&mut bytes);
                     self.answer(node, link, &bytes);
+                }
+                Effect::Time(time) => {
+                    if let Some(running) = &mut self.places[node].running {
+                        running.time = time;
+                    }
                 }
                 Effect::Event(event) => panic!("nobody watches, and yet: {event:?}"),
                 Effect::Packet(to, bytes) => {
@@ -632,7 +656,8 @@ impl Cluster {
         let Some(running) = &self.places[node].running else { return };
         let deadlines = running.workers.iter().map(Node::next_deadline).chain([running.control.next_deadline()]);
         let Some(at) = deadlines.flatten().min() else { return };
-        let at_us = (running.started_us + at.0).max(self.now_us + 1);
+        let real_us = (at.0 as f64 / (1.0 + self.drift_ppm[node] as f64 / 1e6)).ceil() as u64;
+        let at_us = (running.started_us + real_us).max(self.now_us + 1);
         if at_us < self.places[node].wakes_us {
             self.wake(node, at_us);
         }

@@ -129,6 +129,12 @@ impl RingKeeper {
     }
 
     fn seek_to_found(&mut self, now: Mono, out: &mut Vec<RingEffect>) {
+        if self.founding_held {
+            if let Some(seek) = &mut self.seek {
+                seek.founding = None;
+            }
+            return;
+        }
         let others = self.fellow_joiners();
         let new_ring = RingId(self.random.next_u64());
         let Some(seek) = &mut self.seek else { return };
@@ -174,7 +180,7 @@ impl RingKeeper {
         let smallest = self.fellow_joiners().into_iter().next();
         let knows_smaller = self.own.name < *from || smallest.is_some_and(|name| name < *from);
         let Some(seek) = &mut self.seek else { return };
-        if knows_smaller || seek.is_bound_to_another(from, now) {
+        if self.founding_held || knows_smaller || seek.is_bound_to_another(from, now) {
             return;
         }
         seek.founding = None;
@@ -191,6 +197,9 @@ impl RingKeeper {
         consenter: Consenter,
         out: &mut Vec<RingEffect>,
     ) {
+        if self.founding_held {
+            return;
+        }
         let founding = self.seek.as_mut().and_then(|seek| seek.founding.as_mut());
         let Some(founding) = founding.filter(|founding| founding.ring == ring && now < founding.give_up_at) else {
             return;

@@ -116,6 +116,8 @@ pub struct RingKeeper {
     /// This life's number in votes; see [`RingKeeper::note_lives`] for when it is not the generation.
     life: u64,
     random: StdRng,
+    /// Whether it founds no ring, nor consents to one.
+    founding_held: bool,
     visible: BTreeMap<NodeName, Seen>,
     /// The ring this node knows; it need not be a member of it yet.
     ring: Option<Ring>,
@@ -136,6 +138,7 @@ impl RingKeeper {
         let mut keeper = Self {
             life: config.generation,
             random: StdRng::seed_from_u64(seed),
+            founding_held: false,
             visible: BTreeMap::new(),
             ring: None,
             seek: None,
@@ -151,6 +154,11 @@ impl RingKeeper {
             keeper.found_with(now, Default::default(), &mut Vec::new());
         }
         keeper
+    }
+
+    /// Whether this node may found no ring for now, nor consent to one. At first it may.
+    pub fn hold_founding(&mut self, held: bool) {
+        self.founding_held = held;
     }
 
     /// The newest decided config known, whether this node is in it or not.

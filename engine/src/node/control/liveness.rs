@@ -1,5 +1,7 @@
 //! Who can be asked: gossip's verdicts, and this node's own pings.
 
+use std::net::SocketAddr;
+
 use memring_protocol::level::majority;
 use memring_protocol::message::{ControlRequest, NodeStatus, Request};
 use memring_protocol::version::Slot;
@@ -80,22 +82,35 @@ impl Control {
     }
 
     pub(super) fn ping_peers(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let topology = std::sync::Arc::clone(&self.shared.topology());
-        let Some(layout) = topology.layout() else { return };
         let status = self.status(now);
-        for member in &layout.config.members {
-            let Some(peer) = topology.peer(member.slot) else { continue };
-            let health = self.health.entry(peer.address).or_default();
-            if matches!(peer.liveness, Liveness::Failed | Liveness::Restarting) || !health.wants_ping(now.mono) {
+        for address in self.pinged() {
+            let health = self.health.entry(address).or_default();
+            if !health.wants_ping(now.mono) {
                 continue;
             }
             health.on_ping(now.mono);
             let request = Request::Control(ControlRequest::Ping(status.clone()));
-            self.call(now, peer.address, Asked::Ping { sent: now.mono }, request, effects);
+            self.call(now, address, Asked::Ping { sent: now.mono }, request, effects);
         }
     }
 
-    pub(super) fn on_pong(&mut self, now: Now, from: std::net::SocketAddr, sent: crate::now::Mono, status: &NodeStatus) {
+    /// The members of the ring; before there is one, everyone who is seen, for their clocks.
+    fn pinged(&self) -> Vec<SocketAddr> {
+        let topology = self.shared.topology();
+        let Some(layout) = topology.layout() else {
+            let seen = self.membership.members().filter(|member| {
+                matches!(member.state, MemberState::Alive | MemberState::Suspect)
+                    && member.id.name != self.shared.settings().name
+            });
+            return seen.map(|member| member.id.peer).collect();
+        };
+        let peers = layout.config.members.iter().filter_map(|member| topology.peer(member.slot));
+        let up = peers.filter(|peer| !matches!(peer.liveness, Liveness::Failed | Liveness::Restarting));
+        up.map(|peer| peer.address).collect()
+    }
+
+    pub(super) fn on_pong(&mut self, now: Now, from: SocketAddr, sent: crate::now::Mono, status: &NodeStatus) {
+        self.hear_clock(now, sent, status);
         self.hear(status);
         if let Some(slot) = self.shared.topology().slot_at(from) {
             self.answered_at.insert(slot, now.mono);
@@ -122,7 +137,10 @@ impl Control {
         if let Some(mut heard) = self.shared.heard.get_mut(status.name.as_str()) {
             heard.synced_permille = status.synced_permille;
         }
-        self.shared.take_flush(status.flush);
+        // A flush to come must not come by a clock that may be off.
+        if self.time.settled {
+            self.shared.take_flush(status.flush);
+        }
     }
 
     /// What is known of members' answers, for the workers.

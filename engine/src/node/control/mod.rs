@@ -9,6 +9,7 @@
 //! pings ── health ────────────┘        └── recovery: fetches, synced
 //! ```
 
+mod clocks;
 mod layout;
 mod liveness;
 mod recovering;
@@ -27,6 +28,7 @@ use memring_protocol::message::{
 use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::Slot;
 
+use self::clocks::Timekeeping;
 use super::effect::{Effect, LinkId};
 use super::plausible::{is_plausible_reply, is_plausible_request};
 use super::replica;
@@ -78,6 +80,7 @@ pub struct Control {
     calls: BTreeMap<RequestId, ControlCall>,
     next_call: u64,
     tick_at: Mono,
+    time: Timekeeping,
     /// Partitions that are this node's, in the current or the next placement.
     owned: Vec<bool>,
     /// Ring members that are not up, since when.
@@ -115,9 +118,12 @@ impl Control {
             expect: settings.expect,
             rejoin_empty: settings.rejoin_empty,
         };
+        let mut keeper = RingKeeper::new(keeper, Mono(0), settings.seed ^ 0x5eed);
+        // Until it is known what time it is.
+        keeper.hold_founding(true);
         Self {
             membership: Membership::new(id, &settings.cluster, MembershipConfig::default(), settings.seed),
-            keeper: RingKeeper::new(keeper, Mono(0), settings.seed ^ 0x5eed),
+            keeper,
             recovery: Recovery::default(),
             recovery_moved: false,
             judged_standings: BTreeMap::new(),
@@ -125,6 +131,7 @@ impl Control {
             calls: BTreeMap::new(),
             next_call: CALLS_FROM,
             tick_at: Mono(0),
+            time: Timekeeping::default(),
             owned: vec![false; usize::from(PARTITIONS)],
             absent_since: BTreeMap::new(),
             answered_at: BTreeMap::new(),
@@ -198,7 +205,7 @@ impl Control {
     ) {
         let Some(call) = self.calls.get(&id).copied().filter(|call| call.peer == from) else { return };
         self.calls.remove(&id);
-        let reply = Some(reply).filter(|reply| is_plausible_reply(now.cluster, reply));
+        let reply = Some(reply).filter(|reply| is_plausible_reply(self.judges_by(now, reply), reply));
         match (call.asked, reply) {
             (Asked::Ping { sent }, Some(Reply::Control(ControlReply::Pong(status)))) => {
                 self.on_pong(now, from, sent, &status)
@@ -237,8 +244,9 @@ impl Control {
     pub fn on_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if !self.started {
             self.started = true;
+            self.keep_time(now, effects);
             if let Some(config) = self.keeper.config().cloned() {
-                self.adopt(now, config);
+                self.adopt_in_time(now, config);
             }
         }
         let mut out = Vec::new();
@@ -249,6 +257,7 @@ impl Control {
         self.take_ring(now, out, effects);
         if self.tick_at <= now.mono {
             self.tick_at = now.mono.after(TICK);
+            self.keep_time(now, effects);
             self.ping_peers(now, effects);
             self.judge_health(now);
             self.note_isolation(now);
@@ -292,6 +301,7 @@ impl Control {
             epoch: self.shared.topology().epoch(),
             synced_permille: self.shared.synced_permille.load(Ordering::Relaxed),
             now: now.cluster,
+            settled: self.time.settled,
             flush: self.shared.store.flush(),
         }
     }
@@ -321,7 +331,7 @@ impl Control {
                         self.call(now, peer, Asked::Ring, request, effects);
                     }
                 }
-                RingEffect::Adopted(config) => self.adopt(now, config),
+                RingEffect::Adopted(config) => self.adopt_in_time(now, config),
                 RingEffect::Fatal(reason) => tracing::error!("{reason}"),
                 RingEffect::Warn(reason) => tracing::warn!("{reason}"),
             }
@@ -346,6 +356,9 @@ impl Control {
     fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if std::mem::take(&mut self.members_changed) {
             let visible = self.refresh_members(now);
+            let others = visible.iter().filter(|node| node.alive && node.name != self.shared.settings().name);
+            let others: Vec<_> = others.map(|node| node.name.clone()).collect();
+            self.see_clocks(now, others.iter());
             let mut out = Vec::new();
             self.keeper.on_members(now.mono, &visible, &mut out);
             self.take_ring(now, out, effects);

@@ -241,6 +241,7 @@ fn flush_lines(shared: &Shared, now: UnixMillis, lines: &mut Lines) {
 /// memring's own.
 fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     let counters = shared.counters.sums();
+    put(lines, "clock_offset_ms", shared.clock_offset_ms.load(Ordering::Relaxed));
     put(lines, "ring_epoch", shared.topology().epoch().0);
     put(lines, "used_bytes", store.used_bytes);
     put(lines, "tombstones", store.tombstones);
