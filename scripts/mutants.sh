@@ -14,7 +14,7 @@ export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARG
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=2
 
 # mutant NAME TEST FILE OLD NEW: in FILE, OLD (there exactly once) becomes NEW; TEST must fail. TEST is `sim`, `leases` (the
-# part of it that is about them), or a scenario's name.
+# part of it that is about them), a scenario's name, or FILE/NAME for one of another file of scenarios.
 mutant() {
   local name=$1 test=$2 file=$3 old=$4 new=$5 log=$work/$1.log content start=$SECONDS
   if [ -n "${MUTANTS:-}" ] && [[ " $MUTANTS " != *" $name "* ]]; then return; fi
@@ -36,6 +36,7 @@ verdict() {
   case $test in
     sim) command+=(--test sim no_acknowledged_write) ;;
     leases) command+=(--test sim each_lease) ;;
+    */*) command+=(--test "${test%%/*}" "${test#*/}") ;;
     *) command+=(--test scenarios "$test") ;;
   esac
   if ! "${command[@]}" --no-run >"$log" 2>&1; then
@@ -172,6 +173,31 @@ mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
 mutant stamps_from_the_wall_clock sim engine/src/clock.rs \
   'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \
   'Stamp::at(now.0, slot).max(Stamp(latest.min(floor.0).min(0)))'
+
+# Flushes: what they reach, and what must not come back.
+mutant flush_not_told_in_pings flush/a_flush_spreads engine/src/node/control/liveness.rs \
+  'self.shared.take_flush(status.flush);' \
+  'self.shared.clock.observe(status.flush.floor);'
+mutant orders_out_of_touch flush/a_counter_that_was_flushed engine/src/node/serializer.rs \
+  '&& (self.shared.is_in_touch(turn.mono(), turn.topology, partition) || is_unordered(request))' \
+  '&& (turn.mono() >= crate::now::Mono(0) || is_unordered(request))'
+mutant replaced_flush_comes_back flush/a_delayed_flush_that_was_replaced engine/src/store/flush.rs \
+  'state.applied = Some(identity);' \
+  '(state.applied, state.flush.pending) = (Some(identity), None);'
+mutant a_majority_of_the_ring_is_enough flush/a_flush_that_misses engine/src/node/flush.rs \
+  'if is_on_each_majority(layout, &took) {' \
+  'if is_on_each_majority(layout, &took) || took.len() >= needed {'
+
+# Time: whose clock it is, and how it is followed.
+mutant own_clock_kept clocks/an_expiry_comes engine/src/node/control/clocks.rs \
+  'self.settle_time(now, base, effects);' \
+  'self.settle_time(now, own, effects);'
+mutant time_set_back clocks/a_nodes_time_never_runs_backwards engine/src/now.rs \
+  '_ if base_ms >= shown => Self::of_base(base_ms),' \
+  '_ if base_ms > 0 => Self::of_base(base_ms),'
+mutant clocks_apart_found_a_ring clocks/two_nodes_with_clocks engine/src/cluster/clocks.rs \
+  'if near * 2 > count {' \
+  'if near > 0 {'
 
 echo "mutants: $caught caught, $survivors survived, $broken could not be made"
 [ $((survivors + broken)) -eq 0 ]

@@ -9,9 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use memring_protocol::key::KEY_BYTES_MAX;
 use memring_protocol::text::{
     Command, Keys, LineScanner, LoginStep, MetaCode, MetaFacts, MetaKey, MetaRequest, Step, TextLimits,
-    encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get, encode_get_and_touch, encode_quit, encode_stats,
-    encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key, is_sendable_line, meta_line, parse,
-    parse_login,
+    encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get, encode_get_and_touch,
+    encode_quit, encode_stats, encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key,
+    is_sendable_line, meta_line, parse, parse_login,
 };
 
 /// Small, so that short inputs reach them.

@@ -21,7 +21,7 @@ FLAGS = {
 }
 COMMANDS = [
     "set", "add", "replace", "append", "prepend", "cas", "get", "gets", "gat", "gats", "touch", "delete", "incr", "decr",
-    "flush_all", "version", "verbosity", "quit", "shutdown", "cache_memlimit", "lru mode", "lru tune", "lru temp_ttl",
+    "flush_all", "flush_over", "version", "verbosity", "quit", "shutdown", "cache_memlimit", "lru mode", "lru tune", "lru temp_ttl",
     "lru_crawler enable", "lru_crawler sleep", "lru_crawler tocrawl", "lru_crawler crawl", "lru_crawler metadump",
     "lru_crawler mgdump", "lru_crawler disable", "slabs reassign", "slabs automove", "watch fetchers", "watch mutations", "watch", "stats", "stats settings", "stats items",
     "stats slabs", "stats sizes", "stats conns", "stats reset", "stats detail", "stats cachedump", "config get",

@@ -436,3 +436,53 @@ fn functions_are_measured_from_signature_to_brace() {
     assert_eq!(functions(&source), [(2, "long".to_owned(), 5)]);
     assert_eq!(source.production_len(), 8);
 }
+
+/// The names in square brackets and in the last cell of each table row of the page on consistency.
+#[test]
+fn every_promise_names_a_test_and_every_test_it_names_exists() {
+    const PAGE: &str = "docs/consistency.md";
+    let tests: std::collections::BTreeSet<String> = rust_sources().iter().flat_map(test_names).collect();
+    assert!(tests.contains("every_promise_names_a_test_and_every_test_it_names_exists"), "no test is found");
+    let pages = sources();
+    let page = pages.iter().find(|source| source.path == PAGE).expect("the page is there");
+    let mut violations = Vec::new();
+    for (line, promise) in promises(&page.text) {
+        let named: Vec<&str> =
+            promise.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() >= 3).collect();
+        if named.is_empty() {
+            violations.push(format!("{PAGE}:{line}: a promise that names no test"));
+        }
+        let unknown = named.into_iter().filter(|name| !tests.contains(*name));
+        violations.extend(unknown.map(|name| format!("{PAGE}:{line}: there is no test {name}")));
+    }
+    assert_none(&violations);
+}
+
+/// The table rows and list items of a page, each with the number of its first line.
+fn promises(page: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let (mut in_item, mut in_code, mut rows) = (false, false, 0);
+    for (at, line) in page.lines().enumerate() {
+        in_code ^= line.starts_with("```");
+        rows = if line.starts_with('|') { rows + 1 } else { 0 };
+        // The first two rows of a table are its head.
+        let begins = !in_code && (line.starts_with("- ") || rows > 2);
+        in_item = begins || (in_item && line.starts_with("  "));
+        match found.last_mut() {
+            _ if begins => found.push((at + 1, line.to_owned())),
+            Some((_, promise)) if in_item => promise.push_str(line),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The functions of a file that `#[test]` stands above.
+fn test_names(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let is_test = |at: usize| {
+        lines[..at].iter().rev().take_while(|line| line.trim().starts_with("#[")).any(|line| line.trim() == "#[test]")
+    };
+    let numbered = lines.iter().enumerate().filter(|(at, _)| is_test(*at));
+    numbered.filter_map(|(_, line)| Some(line.trim().strip_prefix("fn ")?.split_once('(')?.0.to_owned())).collect()
+}
