@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use memring_protocol::key::Key;
+use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Slot, Version};
 
-/// Bytes that a hint takes beyond its key: tree node share, version, allocation.
-const HINT_OVERHEAD_BYTES: usize = 112;
+/// Bytes that a hint takes beyond its key: tree node shares, version, allocation.
+const HINT_OVERHEAD_BYTES: usize = 128;
 
 /// All hints of a node.
 #[derive(Debug)]
@@ -19,7 +19,15 @@ pub struct Hints {
     limit_bytes: usize,
     bytes: usize,
     dropped: u64,
-    by_target: BTreeMap<Slot, BTreeMap<Key, Version>>,
+    by_target: BTreeMap<Slot, Waiting>,
+}
+
+/// What waits for one target.
+#[derive(Debug, Default)]
+struct Waiting {
+    hints: BTreeMap<Key, Version>,
+    /// How many of them are of each partition.
+    partitions: BTreeMap<Partition, usize>,
 }
 
 impl Hints {
@@ -30,8 +38,8 @@ impl Hints {
 
     /// Notes that `target` has missed this version. Returns false if there was no room.
     pub fn keep(&mut self, target: Slot, key: &Key, version: Version) -> bool {
-        let hints = self.by_target.entry(target).or_default();
-        if let Some(kept) = hints.get_mut(key) {
+        let waiting = self.by_target.entry(target).or_default();
+        if let Some(kept) = waiting.hints.get_mut(key) {
             *kept = version.max(*kept);
             return true;
         }
@@ -41,32 +49,45 @@ impl Hints {
             return false;
         }
         self.bytes += cost;
-        hints.insert(key.clone(), version);
+        waiting.hints.insert(key.clone(), version);
+        *waiting.partitions.entry(key.partition()).or_default() += 1;
         true
     }
 
     /// Up to `count` hints for `target`, in key order behind `after`.
     pub fn batch(&self, target: Slot, after: Option<&Key>, count: usize) -> Vec<(Key, Version)> {
-        let Some(hints) = self.by_target.get(&target) else { return Vec::new() };
+        let Some(waiting) = self.by_target.get(&target) else { return Vec::new() };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        hints.range((from, Bound::Unbounded)).take(count).map(|(key, version)| (key.clone(), *version)).collect()
+        let behind = waiting.hints.range((from, Bound::Unbounded));
+        behind.take(count).map(|(key, version)| (key.clone(), *version)).collect()
+    }
+
+    /// Whether hints of this partition wait for `target`.
+    pub fn has_any(&self, target: Slot, partition: Partition) -> bool {
+        self.by_target.get(&target).is_some_and(|waiting| waiting.partitions.contains_key(&partition))
     }
 
     /// The target holds `version` of the key, or something newer, or there is nothing left to give it.
     pub fn settle(&mut self, target: Slot, key: &Key, version: Version) {
-        let Some(hints) = self.by_target.get_mut(&target) else { return };
-        if hints.get(key).is_some_and(|kept| *kept <= version) {
-            hints.remove(key);
+        let Some(waiting) = self.by_target.get_mut(&target) else { return };
+        if waiting.hints.get(key).is_some_and(|kept| *kept <= version) {
+            waiting.hints.remove(key);
             self.bytes -= cost(key);
+            let partition = key.partition();
+            let left = waiting.partitions.get_mut(&partition).expect("each hint is counted");
+            *left -= 1;
+            if *left == 0 {
+                waiting.partitions.remove(&partition);
+            }
         }
-        if hints.is_empty() {
+        if waiting.hints.is_empty() {
             self.by_target.remove(&target);
         }
     }
 
     /// Drops all hints for a target that has left the ring.
     pub fn forget(&mut self, target: Slot) {
-        for key in self.by_target.remove(&target).unwrap_or_default().keys() {
+        for key in self.by_target.remove(&target).unwrap_or_default().hints.keys() {
             self.bytes -= cost(key);
         }
     }
@@ -78,7 +99,7 @@ impl Hints {
 
     /// How many hints there are.
     pub fn len(&self) -> usize {
-        self.by_target.values().map(BTreeMap::len).sum()
+        self.by_target.values().map(|waiting| waiting.hints.len()).sum()
     }
 
     /// Whether there are none.
@@ -135,6 +156,20 @@ mod tests {
         assert_eq!((kept, hints.len(), hints.dropped()), (2, 2, 3));
         hints.forget(target);
         assert_eq!((hints.len(), hints.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_partition_has_hints_until_its_last_is_settled() {
+        let (mut hints, target) = (Hints::new(10_000), Slot::new(1).unwrap());
+        let keys: Vec<Key> = (0..20).map(|number| key(&format!("k{number}"))).collect();
+        for key in &keys {
+            hints.keep(target, key, version(1));
+        }
+        for key in &keys {
+            assert!(hints.has_any(target, key.partition()) && !hints.has_any(Slot::new(2).unwrap(), key.partition()));
+            hints.settle(target, key, version(1));
+            assert!(!hints.has_any(target, key.partition()));
+        }
     }
 
     #[test]

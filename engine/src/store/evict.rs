@@ -350,6 +350,7 @@ impl Shard {
             let listing = self.listing_of(place);
             self.evictions.note(listing);
         }
+        self.evicted_upto = self.evicted_upto.max(self.record(place).stamp());
         self.count_eviction(moment, place);
         if queue == Queue::Small {
             let hash = self.index.hash(self.record(place).token());

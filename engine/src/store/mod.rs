@@ -61,7 +61,7 @@ pub use self::changes::{Applied, Change, Look, Updated};
 pub use self::classes::{CLASSES, ClassStats, class_bytes, class_of};
 pub use self::held::Held;
 pub use self::listing::{Evictions, Listing, Missing};
-pub use self::partitions::{BUCKETS, Heat};
+pub use self::partitions::{Heat, Versions};
 pub use self::reading::ItemView;
 pub use self::stats::StoreStats;
 pub use self::warm::WARMED_MAX;

@@ -5,13 +5,11 @@
 use bytes::Bytes;
 use memring_protocol::entry::{Entry, UnixMillis};
 use memring_protocol::key::{Key, PARTITIONS, Partition, Token};
-use memring_protocol::version::Ballot;
+use memring_protocol::limits::BUCKETS;
+use memring_protocol::version::{Ballot, Stamp, Version};
 
 use super::Store;
 use super::hash::digest_share;
-
-/// Buckets of a partition: so many digests tell where two copies of it differ.
-pub const BUCKETS: usize = 64;
 
 impl Store {
     /// Promises a term: lower ballots are refused from now on. Returns the partition's digest at this moment, also when
@@ -60,15 +58,62 @@ impl Store {
     }
 
     /// The digest of each of a partition's [`BUCKETS`]: those of entries whose token has this number in the six bits
-    /// behind the partition's own. Their XOR is [`Store::digest`]. Walks the partition.
-    pub fn bucket_digests(&self, partition: Partition) -> [u64; BUCKETS] {
-        let shard = self.lock(partition);
+    /// behind the partition's own. Reclaims the dead ones first, so that their XOR is [`Store::digest`] from then on. Walks
+    /// the partition.
+    pub fn bucket_digests(&self, now: UnixMillis, partition: Partition) -> [u64; BUCKETS] {
+        let moment = self.moment(now);
+        let mut shard = self.lock(partition);
+        shard.reclaim_dead_of(moment, partition);
         let mut digests = [0; BUCKETS];
         for place in shard.index.members(&shard.segments, partition) {
             let token = shard.record(place).token();
             digests[bucket_of(token)] ^= digest_share(token.0, shard.version(place));
         }
         digests
+    }
+
+    /// Token and version of what is held of some buckets of a partition (a bit for each), tombstones too, in the order of
+    /// tokens from `first` on. At most `entries_max` of them, unless more keys than that have one token; with them the next
+    /// token to go on at. Reclaims dead entries. Walks the partition.
+    pub fn versions(
+        &self,
+        now: UnixMillis,
+        partition: Partition,
+        buckets: u64,
+        first: Token,
+        entries_max: usize,
+    ) -> Versions {
+        let moment = self.moment(now);
+        let mut shard = self.lock(partition);
+        shard.reclaim_dead_of(moment, partition);
+        let places = shard.index.members(&shard.segments, partition);
+        let listed = places.map(|place| (shard.record(place).token(), shard.version(place)));
+        let mut listed: Vec<_> =
+            listed.filter(|(token, _)| *token >= first && buckets >> bucket_of(*token) & 1 != 0).collect();
+        let evicted = shard.evicted_upto;
+        drop(shard);
+        listed.sort_unstable();
+        let beyond = listed.get(entries_max).map(|(token, _)| *token);
+        let end = beyond.map_or(listed.len(), |beyond| {
+            // Keys of one token are listed together, and one token at least.
+            let before = listed.partition_point(|(token, _)| *token < beyond);
+            if before > 0 { before } else { listed.partition_point(|(token, _)| *token <= beyond) }
+        });
+        let next = listed.get(end).map(|(token, _)| *token);
+        listed.truncate(end);
+        Versions { entries: listed, next, evicted }
+    }
+
+    /// Key and version of what is held under these tokens, which must be sorted. Walks the partition.
+    pub fn keys_of(&self, partition: Partition, tokens: &[Token]) -> Vec<(Key, Version)> {
+        let shard = self.lock(partition);
+        let places = shard.index.members(&shard.segments, partition);
+        let wanted = places.filter(|&place| tokens.binary_search(&shard.record(place).token()).is_ok());
+        let found: Vec<_> =
+            wanted.map(|place| (Bytes::copy_from_slice(shard.record(place).key()), shard.version(place))).collect();
+        drop(shard);
+        let with_key = |(bytes, version)| (Key::new(bytes).expect("the store holds keys only"), version);
+        found.into_iter().map(with_key).collect()
     }
 
     /// As [`Store::page`], but of entries of one heat only: whoever copies a partition may begin with what is read most.
@@ -87,6 +132,17 @@ impl Store {
     }
 }
 
+/// What a home holds of some buckets of a partition, without keys and values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Versions {
+    /// Token and version of each entry, in this order.
+    pub entries: Vec<(Token, Version)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Token>,
+    /// What is not listed may have been evicted if its stamp is not above this: no younger one ever was.
+    pub evicted: Stamp,
+}
+
 /// How an entry has been read, as far as eviction knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heat {
@@ -103,6 +159,7 @@ impl Heat {
     pub const ALL: [Self; 3] = [Self::Hot, Self::Warm, Self::Cold];
 }
 
+/// Which of a partition's buckets a token is in.
 fn bucket_of(token: Token) -> usize {
     (token.0 >> (u64::BITS - PARTITIONS.trailing_zeros() - BUCKETS.trailing_zeros())) as usize % BUCKETS
 }

@@ -108,6 +108,8 @@ pub(super) struct Shard {
     pub(super) hot_age_at_s: u32,
     pub(super) stats: StoreStats,
     pub(super) classes: Classes,
+    /// The highest stamp of an item that was evicted: what is younger and not held never was here.
+    pub(super) evicted_upto: Stamp,
     /// Evicted and not told yet.
     pub(super) evictions: Evictions,
     /// Where the next sweep goes on.
@@ -146,6 +148,7 @@ impl Shard {
             hot_age_at_s: 0,
             stats: StoreStats::default(),
             classes: Classes::new(),
+            evicted_upto: Stamp::ZERO,
             evictions: Evictions::default(),
             sweep_from: Cursor::default(),
             tidy_from: 0,

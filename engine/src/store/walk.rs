@@ -29,10 +29,7 @@ impl Shard {
         cursor: u64,
         limit_bytes: usize,
     ) -> (Vec<(Bytes, Entry)>, Option<u64>) {
-        let dead = self.members_where(partition, |record| moment.is_dead(record));
-        for place in dead {
-            self.reclaim(moment, place);
-        }
+        self.reclaim_dead_of(moment, partition);
         let token = |place| self.record(place).token().0;
         let mut members = self.members_where(partition, |record| record.token().0 >= cursor);
         members.retain(|&place| heat.is_none_or(|heat| self.heat(place) == heat));
@@ -50,6 +47,13 @@ impl Shard {
             entries.push((Bytes::copy_from_slice(key), self.entry(place)));
         }
         (entries, None)
+    }
+
+    /// Reclaims what is over of a partition.
+    pub(super) fn reclaim_dead_of(&mut self, moment: Moment, partition: Partition) {
+        for place in self.members_where(partition, |record| moment.is_dead(record)) {
+            self.reclaim(moment, place);
+        }
     }
 
     fn heat(&self, place: u32) -> Heat {
