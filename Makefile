@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim mutants shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim repair mutants shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ fmt: ## format the code
 
 sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
 	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios -- --nocapture
+
+repair: ## copies that differ become equal: a million items, a hundredth of them different, and the bytes that it takes
+	$(CARGO) test --locked --package memring-tests --test repair -- --include-ignored --nocapture
 
 mutants: ## break one rule of the cluster at a time: the simulator must notice (MUTANTS="name name" runs some)
 	scripts/mutants.sh

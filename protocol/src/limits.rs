@@ -12,19 +12,19 @@ pub const PREPARE_PARTITIONS_MAX: usize = 1024;
 /// Partitions in one fetch.
 pub const FETCH_PARTITIONS_MAX: usize = 256;
 
-/// Partitions in one comparison of digests: a sixteenth of all, some 20 KB.
-pub const COMPARED_PARTITIONS_MAX: usize = 1024;
+/// Partitions in one survey of digests: a sixteenth of all, some 20 KB.
+pub const SURVEYED_PARTITIONS_MAX: usize = 1024;
 
 /// Buckets of a partition: so many digests tell where two copies of it differ.
 pub const BUCKETS: usize = 64;
 
-/// Partitions in one comparison of buckets: some 40 KB.
-pub const COMPARED_BUCKETS_MAX: usize = 64;
+/// Partitions in one survey of buckets: some 40 KB.
+pub const SURVEYED_BUCKETS_MAX: usize = 64;
 
-/// Partitions in one comparison of entries.
+/// Partitions in one survey of entries.
 pub const LISTED_PARTITIONS_MAX: usize = 256;
 
-/// Entries in one comparison of entries: some 220 KB, which fits a frame of [`WHOLE_BYTES_MAX`].
+/// Entries in one survey of entries: some 220 KB, which fits a frame of [`WHOLE_BYTES_MAX`].
 pub const LISTED_ENTRIES_MAX: usize = 8192;
 
 /// Counts in one reply of stats: twice what a node tells.

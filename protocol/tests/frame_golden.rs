@@ -12,10 +12,11 @@ use memring_protocol::frame::{
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::limits::WHOLE_BYTES_MAX;
 use memring_protocol::message::{
-    Acknowledgement, CompareRequest, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest,
-    FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome,
-    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step,
-    Store, StoreMode, Want, WriteReply, WriteRequest,
+    Acknowledgement, Agreed, CompareRequest, ControlReply, ControlRequest, CopyDigest, Count, Counted, Difference,
+    Fetch, FetchReply, FetchRequest, FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, List, Message,
+    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove,
+    Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Survey, SurveyReply, SurveyRequest, Surveyed, Want,
+    WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
@@ -229,6 +230,41 @@ fn replies_have_these_bytes() {
     check_reply(Reply::Control(ControlReply::FlushStamp(Stamp(6))), "0200000001850000 0206");
     check_reply(Reply::Control(ControlReply::Done), "0100000001850000 03");
     check_reply(Reply::Control(ControlReply::Working), "0100000001850000 06");
+}
+
+#[test]
+fn surveys_have_these_bytes() {
+    let sender = Slot::new(3).expect("legal");
+    let ask = |what| Request::Survey(SurveyRequest { epoch: Epoch(9), sender, latest: Stamp(6), what });
+    let list = List {
+        partition: partition(),
+        buckets: 1,
+        first: 2,
+        last: 3,
+        agreed: Stamp(4),
+        evicted: Stamp(8),
+        upto: Stamp(5),
+        all: true,
+        entries: vec![(7, version())],
+    };
+    let agreed = Agreed { partition: partition(), upto: Stamp(5) };
+    check_request(ask(Survey::Digests(vec![agreed])), "09000000010a0000 0903060001fb341205");
+    check_request(ask(Survey::Buckets(vec![partition()])), "08000000010a0000 0903060101fb3412");
+    check_request(ask(Survey::Lists(vec![list])), "17000000010a0000 0903060201fb3412010203040805010107fb0001fb0302");
+    check_request(ask(Survey::Start(vec![partition()])), "08000000010a0000 0903060301fb3412");
+    let say = |found| Reply::Survey(SurveyReply { latest: Stamp(6), found });
+    let digests = vec![Ok(CopyDigest { digest: 5, copy: 7 }), Err(Refusal::Busy)];
+    check_reply(say(Surveyed::Digests(digests)), "08000000018a0000 0600020005070103");
+    check_reply(
+        say(Surveyed::Buckets(vec![Ok(vec![1, 2]), Err(Refusal::Recovering)])),
+        "09000000018a0000 060102000201020100",
+    );
+    let difference = Difference { lacks: vec![1], gives: 2, young: 3, left: 4, whole: true };
+    check_reply(
+        say(Surveyed::Lists(vec![Ok(difference), Err(Refusal::NotHome)])),
+        "0c000000018a0000 060202000101020304010102",
+    );
+    check_reply(say(Surveyed::Noted), "02000000018a0000 0603");
 }
 
 #[test]

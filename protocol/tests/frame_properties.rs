@@ -13,13 +13,17 @@ use memring_protocol::frame::{
     encode_preamble, fetched_entry_len,
 };
 use memring_protocol::key::{Key, Partition};
-use memring_protocol::limits::{FETCH_PARTITIONS_MAX, FRAME_BYTES_MAX, PREPARE_PARTITIONS_MAX, READ_KEYS_MAX};
+use memring_protocol::limits::{
+    BUCKETS, FETCH_PARTITIONS_MAX, FRAME_BYTES_MAX, LISTED_ENTRIES_MAX, LISTED_PARTITIONS_MAX, PREPARE_PARTITIONS_MAX,
+    READ_KEYS_MAX, SURVEYED_BUCKETS_MAX, SURVEYED_PARTITIONS_MAX,
+};
 use memring_protocol::message::{
-    ControlReply, ControlRequest, FetchReply, FetchRequest, FetchWant, FetchedPartition, Message, Mutation, NewValue,
-    PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Store, Want, WriteRequest,
+    Agreed, ControlReply, ControlRequest, Difference, FetchReply, FetchRequest, FetchWant, FetchedPartition, List,
+    Message, Mutation, NewValue, PromiseReply, ReadRequest, ReadResult, Refusal, Reply, Request, RequestId, Store,
+    Survey, SurveyReply, SurveyRequest, Surveyed, Want, WriteRequest,
 };
 use memring_protocol::ring::Epoch;
-use memring_protocol::version::{Ballot, Version};
+use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use self::messages::{encoded, set_length};
@@ -137,6 +141,50 @@ fn lists_of_partitions_stop_at_their_limit_in_both_directions() {
         PREPARE_PARTITIONS_MAX,
         (0x85, coded(&promises(PREPARE_PARTITIONS_MAX + 1))),
     );
+}
+
+#[test]
+fn lists_of_surveys_stop_at_their_limit_in_both_directions() {
+    let (partition, sender) = (Partition::new(1).expect("legal"), Slot::new(1).expect("legal"));
+    let ask = |what| SurveyRequest { epoch: Epoch(1), sender, latest: Stamp(1), what };
+    let list = |entries| List {
+        partition,
+        buckets: 1,
+        first: 0,
+        last: 1,
+        agreed: Stamp(1),
+        evicted: Stamp(1),
+        upto: Stamp(1),
+        all: false,
+        entries: vec![(1, Version::default()); entries],
+    };
+    type Ask<'a> = &'a dyn Fn(usize) -> Survey;
+    let agreed = Agreed { partition, upto: Stamp(1) };
+    let asks: [(Ask<'_>, usize); 5] = [
+        (&|count| Survey::Digests(vec![agreed; count]), SURVEYED_PARTITIONS_MAX),
+        (&|count| Survey::Buckets(vec![partition; count]), SURVEYED_BUCKETS_MAX),
+        (&|count| Survey::Start(vec![partition; count]), SURVEYED_PARTITIONS_MAX),
+        (&|count| Survey::Lists(vec![list(1); count]), LISTED_PARTITIONS_MAX),
+        (&|count| Survey::Lists(vec![list(count - 1), list(1)]), LISTED_ENTRIES_MAX),
+    ];
+    for (what, max) in asks {
+        let message = |count| request(Request::Survey(ask(what(count))));
+        check_list(&message, max, (0x0a, coded(&ask(what(max + 1)))));
+    }
+    let say = |found| SurveyReply { latest: Stamp(1), found };
+    type Say<'a> = &'a dyn Fn(usize) -> Surveyed;
+    let lacking = |count| Ok(Difference { lacks: vec![1; count], ..Difference::default() });
+    let says: [(Say<'_>, usize); 5] = [
+        (&|count| Surveyed::Digests(vec![Err(Refusal::Busy); count]), SURVEYED_PARTITIONS_MAX),
+        (&|count| Surveyed::Buckets(vec![Err(Refusal::Busy); count]), SURVEYED_BUCKETS_MAX),
+        (&|count| Surveyed::Buckets(vec![Ok(vec![1; count])]), BUCKETS),
+        (&|count| Surveyed::Lists(vec![lacking(1); count]), LISTED_PARTITIONS_MAX),
+        (&|count| Surveyed::Lists(vec![lacking(count - 1), lacking(1)]), LISTED_ENTRIES_MAX),
+    ];
+    for (found, max) in says {
+        let message = |count| reply(Reply::Survey(say(found(count))));
+        check_list(&message, max, (0x8a, coded(&say(found(max + 1)))));
+    }
 }
 
 #[test]

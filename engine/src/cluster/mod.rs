@@ -11,4 +11,5 @@ pub mod mutation;
 pub mod quorum;
 pub mod read;
 pub mod recovery;
+pub mod repair;
 pub mod ring;

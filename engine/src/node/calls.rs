@@ -7,12 +7,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::Partition;
 use memring_protocol::message::RequestId;
-use memring_protocol::version::{Ballot, Slot, Version};
+use memring_protocol::version::{Ballot, Slot};
 
 use super::OpId;
 use super::asks::Askers;
+use super::replay::Missed;
 use super::slab::{Place, Slab};
 use crate::now::Mono;
 
@@ -49,7 +50,7 @@ pub(crate) enum Purpose {
     FlushCommit(OpId),
     Stats(OpId),
     /// With the bytes of the value.
-    Replay(Key, Version, usize),
+    Replay(Box<Missed>, usize),
 }
 
 /// One of the tries of a write: only the last one's answer counts.

@@ -125,6 +125,14 @@ counters! {
         partitions_refounded,
         /// Hints replayed.
         hints_replayed,
+        /// Partitions whose digests were compared with another home's.
+        partitions_compared,
+        /// Those of them that were then compared entry by entry.
+        partitions_differing,
+        /// Entries sent to homes that were found to lack them.
+        repairs_sent,
+        /// Bytes of their keys and values.
+        repair_bytes,
     } beside {
         /// By size class, from class 1 on.
         classes: [Class; CLASSES as usize],

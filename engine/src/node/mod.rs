@@ -43,6 +43,7 @@ mod spare;
 mod spread;
 mod stats;
 mod sum;
+mod surveying;
 mod takeover;
 mod tally;
 #[cfg(test)]
@@ -59,7 +60,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::Partition;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, Message, Refusal, Reply, Request, RequestId, WriteReply,
 };
@@ -83,6 +84,7 @@ use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};
 pub(crate) use self::ops::OpId;
 use self::ops::Ops;
+use self::replay::{Errand, Replaying};
 use self::requests::Unkept;
 use self::serializer::Origin;
 use self::spare::Spare;
@@ -111,14 +113,6 @@ pub(crate) enum Timer {
     Replay,
 }
 
-/// Hints being replayed to one target.
-#[derive(Debug, Default)]
-pub(crate) struct Replaying {
-    count: usize,
-    bytes: usize,
-    after: Option<Key>,
-}
-
 /// One worker's machine.
 pub struct Node {
     shared: Arc<Shared>,
@@ -131,7 +125,9 @@ pub struct Node {
     timers: Timers,
     calls: Calls,
     takeovers: BTreeMap<Partition, Takeover>,
-    replaying: BTreeMap<Slot, Replaying>,
+    replaying: BTreeMap<(Errand, Slot), Replaying>,
+    /// Bytes of repairs that may be sent now.
+    repair_room: i64,
     asks: Asks,
     spare: Spare,
     local_replies: VecDeque<(Attempt, WriteReply)>,
@@ -155,6 +151,7 @@ impl Node {
             calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
+            repair_room: 0,
             spare: Spare::default(),
             local_replies: VecDeque::new(),
         }
@@ -337,10 +334,7 @@ impl Node {
             (Purpose::FlushProbe(op), reply) => self.on_flush_reply(turn, op, from, false, reply),
             (Purpose::FlushCommit(op), reply) => self.on_flush_reply(turn, op, from, true, reply),
             (Purpose::Stats(op), reply) => self.on_stats_reply(turn, op, from, reply),
-            (Purpose::Replay(key, version, bytes), reply) => {
-                self.on_replayed(from, bytes);
-                self.on_replay_reply(turn, from, key, version, reply);
-            }
+            (Purpose::Replay(missed, bytes), reply) => self.on_replay_reply(turn, *missed, bytes, reply),
         }
     }
 

@@ -7,7 +7,7 @@ use memring_protocol::entry::UnixMillis;
 use memring_protocol::flush::FlushState;
 use memring_protocol::message::{
     Acknowledgement, ControlReply, ControlRequest, PromiseReply, ReadResult, Refusal, ReplicateRef, Reply, Request,
-    Want, WriteReply,
+    Survey, Want, WriteReply,
 };
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Stamp, Version};
 
@@ -75,6 +75,14 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Write(write) => horizon.ballot(write.above),
         Request::Control(ControlRequest::FlushCommit(flush)) => horizon.flush(*flush),
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
+        Request::Survey(survey) => {
+            let listed = match &survey.what {
+                Survey::Lists(lists) => &lists[..],
+                Survey::Digests(_) | Survey::Buckets(_) | Survey::Start(_) => &[],
+            };
+            horizon.stamp(survey.latest)
+                && listed.iter().flat_map(|list| &list.entries).all(|(_, v)| horizon.version(*v))
+        }
         Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. } | ControlRequest::Stats)
         // Versions to compare with are not taken in.
         | Request::Compare(_)
@@ -117,6 +125,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
         Reply::Control(ControlReply::Promises(promises)) => promises.iter().all(|promise| horizon.promise(promise)),
         Reply::Control(ControlReply::FlushStamp(stamp)) => horizon.stamp(*stamp),
         Reply::Control(ControlReply::Pong(status)) => horizon.flush(status.flush),
+        Reply::Survey(surveyed) => horizon.stamp(surveyed.latest),
         Reply::Write(WriteReply::Refused(refusal)) => horizon.refusal(*refusal),
         Reply::Control(
             ControlReply::Done | ControlReply::Refused(_) | ControlReply::Stats(_) | ControlReply::Working,

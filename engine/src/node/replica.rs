@@ -22,6 +22,7 @@ use super::effect::{Effect, LinkId};
 use super::plausible::is_plausible_replicate;
 use super::shared::Shared;
 use super::stats;
+use super::surveying;
 use super::topology::Topology;
 use crate::now::Now;
 use crate::store::{Applied, Store, WARMED_MAX};
@@ -53,7 +54,7 @@ impl Node {
 }
 
 /// Whether this node stands to the partition as the sender thinks.
-pub(super) fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
+pub(crate) fn admit(topology: &Topology, epoch: Epoch, partition: Partition) -> Result<(), Refusal> {
     let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Refusal::Epoch(Epoch(0))) };
     if !topology.agrees(epoch, partition) {
         return Err(Refusal::Epoch(topology.epoch()));
@@ -75,6 +76,7 @@ pub(crate) fn answer(shared: &Shared, topology: &Topology, now: UnixMillis, requ
         Request::Read(read) => Some(Reply::Read(answer_read(shared, topology, now, &read))),
         Request::Replicate(replicate) => Some(Reply::Replicate(keep(shared, topology, now, &(&replicate).into()))),
         Request::Fetch(fetch) => Some(Reply::Fetch(answer_fetch(shared, topology, now, &fetch))),
+        Request::Survey(survey) => Some(Reply::Survey(surveying::answer(shared, topology, now, survey))),
         Request::Control(ControlRequest::Prepare { epoch, proposals }) => {
             let promise =
                 |(partition, ballot): &(Partition, Ballot)| promise(shared, topology, epoch, *partition, *ballot);

@@ -2,16 +2,17 @@
 //!
 //! Must not hold a lock while anything else is called. The order of locks is: one at a time.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
-use memring_protocol::key::{KeyRef, PARTITIONS, Partition};
+use memring_protocol::key::{Key, KeyRef, PARTITIONS, Partition};
 use memring_protocol::level::Level;
 use memring_protocol::text::WatchKinds;
-use memring_protocol::version::{Ballot, Slot};
+use memring_protocol::version::{Ballot, Slot, Version};
 use parking_lot::Mutex;
 
 use super::counters::CounterSets;
@@ -40,20 +41,26 @@ pub(crate) struct Lead {
 #[derive(Debug)]
 pub(crate) struct Standings {
     synced: Box<[AtomicBool]>,
+    copies: Box<[AtomicU64]>,
     lead: Box<[AtomicU64]>,
     whole: Box<[AtomicBool]>,
     taking_over: Box<[AtomicBool]>,
     holder: Box<[AtomicU16]>,
 }
 
+/// Memory for what other homes were found to lack, in bytes: some 100,000 short keys. What finds no room is found again.
+pub(crate) const REPAIR_QUEUE_BYTES_MAX: usize = 16 << 20;
+
 const NO_HOLDER: u16 = u16::MAX;
 
 impl Standings {
     fn new() -> Self {
         let flags = || (0..PARTITIONS).map(|_| AtomicBool::new(false)).collect();
+        let numbers = || (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect();
         Self {
             synced: flags(),
-            lead: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
+            copies: numbers(),
+            lead: numbers(),
             whole: flags(),
             taking_over: flags(),
             holder: (0..PARTITIONS).map(|_| AtomicU16::new(NO_HOLDER)).collect(),
@@ -67,6 +74,17 @@ impl Standings {
 
     pub(crate) fn set_synced(&self, partition: Partition, synced: bool) {
         self.synced[partition.index()].store(synced, Ordering::Release);
+    }
+
+    /// The copy is complete from now on; `copy` is a number that it has not had before.
+    pub(crate) fn set_copied(&self, partition: Partition, copy: u64) {
+        self.copies[partition.index()].store(copy, Ordering::Release);
+        self.set_synced(partition, true);
+    }
+
+    /// The number of a complete copy.
+    pub(crate) fn copy(&self, partition: Partition) -> u64 {
+        self.copies[partition.index()].load(Ordering::Acquire)
     }
 
     /// The term this node leads, if it does.
@@ -131,6 +149,12 @@ pub struct Shared {
     pub(crate) standings: Standings,
     pub(crate) touch: Touch,
     pub(crate) hints: Mutex<Hints>,
+    /// What other homes were found to lack: kept and sent as hints are, but paced, and of no use once it is evicted.
+    pub(crate) repairs: Mutex<Hints>,
+    /// Partitions in which a home has missed something that found no room among the hints.
+    pub(crate) suspects: Mutex<BTreeSet<(Slot, Partition)>>,
+    /// Partitions that are waiting to be compared for a reason, or differ.
+    pub(crate) repairs_pending: AtomicUsize,
     pub(crate) counters: CounterSets,
     topology: Arc<ArcSwap<Topology>>,
     /// Peers that this node's own traffic finds best avoided.
@@ -173,6 +197,9 @@ impl Shared {
             standings: Standings::new(),
             touch: Touch::new(),
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
+            repairs: Mutex::new(Hints::new(REPAIR_QUEUE_BYTES_MAX)),
+            suspects: Mutex::default(),
+            repairs_pending: AtomicUsize::new(0),
             counters: CounterSets::default(),
             topology: Arc::default(),
             avoided: SharedMap::default(),
@@ -240,6 +267,25 @@ impl Shared {
     /// Whether all its partitions are synced.
     pub fn is_synced(&self) -> bool {
         self.topology().me().is_some() && self.synced_permille.load(Ordering::Relaxed) == 1000
+    }
+
+    /// Notes that a home has missed a write: by a hint, or, where that finds no room, by comparing the partition.
+    pub(crate) fn keep_hint(&self, target: Slot, key: &Key, version: Version) {
+        let kept = self.hints.lock().keep(target, key, version);
+        if !kept {
+            self.suspects.lock().insert((target, key.partition()));
+        }
+    }
+
+    /// Whether something of a partition is still to be sent to that home.
+    pub(crate) fn owes(&self, target: Slot, partition: Partition) -> bool {
+        let repairs = self.repairs.lock().has_any(target, partition);
+        repairs || self.hints.lock().has_any(target, partition)
+    }
+
+    /// The digest of what this node holds of a partition: equal on two homes that hold the same.
+    pub fn copy_digest(&self, partition: Partition) -> u64 {
+        self.store.digest(partition)
     }
 
     pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {

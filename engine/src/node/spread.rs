@@ -155,7 +155,7 @@ impl Node {
         }
         spread.quorum.no(from);
         if let Some(entry) = &spread.entry {
-            self.shared.hints.lock().keep(from, &order.request.key, entry.version);
+            self.shared.keep_hint(from, &order.request.key, entry.version);
         }
         self.judge_spread(turn, id);
     }
@@ -206,9 +206,8 @@ impl Node {
             return self.set_timer(hint_at, id);
         }
         if let Some(entry) = &spread.entry {
-            let mut hints = self.shared.hints.lock();
             for slot in spread.quorum.homes().into_iter().filter(|slot| !spread.quorum.is_held_by(*slot)) {
-                hints.keep(slot, &order.request.key, entry.version);
+                self.shared.keep_hint(slot, &order.request.key, entry.version);
             }
         }
         if spread.answered {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use memring_protocol::entry::Marks;
 use memring_protocol::key::Key;
 use memring_protocol::message::{Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
-use memring_protocol::version::{Ballot, Slot, Version};
+use memring_protocol::version::{Ballot, Slot};
 
 use super::asks::Asker;
 use super::calls::{Attempt, Purpose};
@@ -16,6 +16,7 @@ use super::events::Before;
 use super::meta::MetaCall;
 use super::moving::patience_with;
 use super::reads::Target;
+use super::replay::Missed;
 use super::requests::Unkept;
 use super::serializer::Origin;
 use super::takeover::round_at;
@@ -57,8 +58,8 @@ pub(crate) enum WriteParent {
     Gather(Asker),
     /// A key of a read whose homes differ.
     Read(Asker),
-    /// A hint whose target has promised a later term.
-    Replay { target: Slot, version: Version },
+    /// What a home has missed, where a later term was promised.
+    Replay(Box<Missed>),
 }
 
 /// A write on its way.
@@ -354,10 +355,8 @@ impl Node {
                 };
                 self.set_result(turn, asker, result);
             }
-            WriteParent::Replay { target, version } => {
-                if matches!(end, WriteEnd::Done(_)) {
-                    self.shared.hints.lock().settle(target, &write.key, version);
-                }
+            WriteParent::Replay(missed) => {
+                self.on_missed_confirmed(turn, &missed, matches!(end, WriteEnd::Done(_)));
             }
         }
     }

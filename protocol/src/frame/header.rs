@@ -41,28 +41,32 @@ pub(super) enum Kind {
     FetchRequest = 0x04,
     ControlRequest = 0x05,
     CompareRequest = 0x08,
+    SurveyRequest = 0x0a,
     ReadReply = 0x81,
     WriteReply = 0x82,
     Acknowledgement = 0x83,
     FetchReply = 0x84,
     ControlReply = 0x85,
     CompareReply = 0x89,
+    SurveyReply = 0x8a,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::ReadRequest,
         Self::WriteRequest,
         Self::Replicate,
         Self::FetchRequest,
         Self::ControlRequest,
         Self::CompareRequest,
+        Self::SurveyRequest,
         Self::ReadReply,
         Self::WriteReply,
         Self::Acknowledgement,
         Self::FetchReply,
         Self::ControlReply,
         Self::CompareReply,
+        Self::SurveyReply,
     ];
 
     /// The kind of this number.
@@ -81,6 +85,7 @@ impl Kind {
             Request::Write(_) => Self::WriteRequest,
             Request::Replicate(_) => Self::Replicate,
             Request::Fetch(_) => Self::FetchRequest,
+            Request::Survey(_) => Self::SurveyRequest,
             Request::Control(_) => Self::ControlRequest,
         }
     }
@@ -92,6 +97,7 @@ impl Kind {
             Reply::Write(_) => Self::WriteReply,
             Reply::Replicate(_) => Self::Acknowledgement,
             Reply::Fetch(_) => Self::FetchReply,
+            Reply::Survey(_) => Self::SurveyReply,
             Reply::Control(_) => Self::ControlReply,
         }
     }

@@ -20,6 +20,7 @@
 //! - Another wire version ends the link: the bodies would mean something else.
 //! - An unknown request kind is consumed and told as [`FrameError::UnknownRequest`], so that the server can refuse that
 //!   one request and go on. An unknown reply kind ends the link: nobody asked for it.
+//! - Surveys are asked of anyone: a node that does not know them refuses each, and its copies are not compared.
 //! - Flags 0..8 say things that may be missed: unknown ones are ignored. Flags 8..16 change how the body is read: an
 //!   unknown one ends the link.
 //! - A new field of a hot body needs a new kind, announced by a feature bit of the [`Preamble`].
@@ -45,6 +46,7 @@ mod read;
 mod reader;
 mod replicate;
 mod streams;
+mod survey;
 mod write;
 
 use bytes::{Buf, BytesMut};
@@ -228,6 +230,7 @@ fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError
             Request::Write(request) => write::put_request(request, writer),
             Request::Replicate(request) => replicate::put_request(&request.into(), writer),
             Request::Fetch(request) => fetch::put_request(request, writer),
+            Request::Survey(request) => survey::put_request(request, writer),
             Request::Control(request) => control::put_request(request, writer),
         },
         Message::Reply(_, reply) => match reply {
@@ -242,6 +245,7 @@ fn put_body(message: &Message, writer: &mut Writer<'_>) -> Result<(), FrameError
                 Ok(())
             }
             Reply::Fetch(reply) => fetch::put_reply(reply, writer),
+            Reply::Survey(reply) => survey::put_reply(reply, writer),
             Reply::Control(reply) => control::put_reply(reply, writer),
         },
     }
@@ -257,11 +261,13 @@ fn take_body(kind: Kind, id: RequestId, reader: &mut Reader<'_>) -> Result<Messa
         Kind::Replicate => request(Request::Replicate(replicate::take_request(reader)?)),
         Kind::FetchRequest => request(Request::Fetch(fetch::take_request(reader)?)),
         Kind::ControlRequest => request(Request::Control(control::take_request(reader)?)),
+        Kind::SurveyRequest => request(Request::Survey(survey::take_request(reader)?)),
         Kind::ReadReply => reply(Reply::Read(read::take_reply(reader)?)),
         Kind::CompareReply => reply(Reply::Compare(reader.truth()?)),
         Kind::WriteReply => reply(Reply::Write(write::take_reply(reader)?)),
         Kind::Acknowledgement => reply(Reply::Replicate(replicate::take_acknowledgement(reader)?)),
         Kind::FetchReply => reply(Reply::Fetch(fetch::take_reply(reader)?)),
         Kind::ControlReply => reply(Reply::Control(control::take_reply(reader)?)),
+        Kind::SurveyReply => reply(Reply::Survey(survey::take_reply(reader)?)),
     })
 }

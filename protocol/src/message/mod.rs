@@ -6,6 +6,7 @@
 
 mod compare;
 mod mutation;
+mod survey;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ pub use self::compare::{CompareRequest, Holding, Holdings};
 pub use self::mutation::{
     Count, Counted, Fetch, Fetched, Invalidate, Mutation, NewValue, Outcome, Remove, Step, Store, StoreMode,
 };
+pub use self::survey::{Agreed, CopyDigest, Difference, List, Survey, SurveyReply, SurveyRequest, Surveyed};
 
 use crate::entry::{Entry, EntryRef, Seen, UnixMillis};
 use crate::flush::FlushState;
@@ -47,6 +49,8 @@ pub enum Request {
     Replicate(Replicate),
     /// Send the entries of these partitions: sent by a recovering or joining home.
     Fetch(FetchRequest),
+    /// Where do our copies differ?
+    Survey(SurveyRequest),
     /// Everything rare.
     Control(ControlRequest),
 }
@@ -64,6 +68,8 @@ pub enum Reply {
     Replicate(Acknowledgement),
     /// A page of entries.
     Fetch(FetchReply),
+    /// Where copies differ.
+    Survey(SurveyReply),
     /// Everything rare.
     Control(ControlReply),
 }

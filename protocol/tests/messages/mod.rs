@@ -8,10 +8,11 @@ use memring_protocol::flush::{FlushState, PacedFlush};
 use memring_protocol::frame::{HEADER_BYTES, encode};
 use memring_protocol::key::{KEY_BYTES_MAX, Key, PARTITIONS, Partition};
 use memring_protocol::message::{
-    Acknowledgement, CompareRequest, ControlReply, ControlRequest, Count, Counted, Fetch, FetchReply, FetchRequest,
-    FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, Message, Mutation, NewValue, NodeStatus, Outcome,
-    PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove, Replicate, Reply, Request, RequestId, Step,
-    Store, StoreMode, Want, WriteReply, WriteRequest,
+    Acknowledgement, Agreed, CompareRequest, ControlReply, ControlRequest, CopyDigest, Count, Counted, Difference,
+    Fetch, FetchReply, FetchRequest, FetchWant, Fetched, FetchedPartition, Holdings, Invalidate, List, Message,
+    Mutation, NewValue, NodeStatus, Outcome, PartitionState, PromiseReply, ReadRequest, ReadResult, Refusal, Remove,
+    Replicate, Reply, Request, RequestId, Step, Store, StoreMode, Survey, SurveyReply, SurveyRequest, Surveyed, Want,
+    WriteReply, WriteRequest,
 };
 use memring_protocol::ring::{Epoch, NODE_NAME_BYTES_MAX, NodeName};
 use memring_protocol::version::{Ballot, SLOTS_MAX, Slot, Stamp, Version};
@@ -61,6 +62,7 @@ fn request() -> impl Strategy<Value = Request> {
         write_request().prop_map(Request::Write),
         replicate().prop_map(Request::Replicate),
         fetch_request().prop_map(Request::Fetch),
+        survey_request().prop_map(Request::Survey),
         control_request().prop_map(Request::Control),
     ]
 }
@@ -72,6 +74,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         write_reply().prop_map(Reply::Write),
         acknowledgement().prop_map(Reply::Replicate),
         fetch_reply().prop_map(Reply::Fetch),
+        survey_reply().prop_map(Reply::Survey),
         control_reply().prop_map(Reply::Control),
     ]
 }
@@ -260,6 +263,52 @@ fn fetch_reply() -> impl Strategy<Value = FetchReply> {
         .prop_map(|(partition, state, cursor)| FetchedPartition { partition, state, cursor });
     (vec(fetched, 0..LIST_MAX), vec((key(), entry()), 0..LIST_MAX), flush())
         .prop_map(|(partitions, entries, flush)| FetchReply { partitions, entries, flush })
+}
+
+fn survey_request() -> impl Strategy<Value = SurveyRequest> {
+    let agreed = (partition(), stamp()).prop_map(|(partition, upto)| Agreed { partition, upto });
+    let entries = || vec((any::<u64>(), version()), 0..LIST_MAX);
+    let list = (partition(), any::<[u64; 3]>(), [stamp(), stamp(), stamp()], any::<bool>(), entries()).prop_map(
+        |(partition, [buckets, first, last], [agreed, evicted, upto], all, entries)| List {
+            partition,
+            buckets,
+            first,
+            last,
+            agreed,
+            evicted,
+            upto,
+            all,
+            entries,
+        },
+    );
+    let what = prop_oneof![
+        vec(agreed, 0..LIST_MAX).prop_map(Survey::Digests),
+        vec(partition(), 0..LIST_MAX).prop_map(Survey::Buckets),
+        vec(list, 0..LIST_MAX).prop_map(Survey::Lists),
+        vec(partition(), 0..LIST_MAX).prop_map(Survey::Start),
+    ];
+    (epoch(), slot(), stamp(), what).prop_map(|(epoch, sender, latest, what)| SurveyRequest {
+        epoch,
+        sender,
+        latest,
+        what,
+    })
+}
+
+fn survey_reply() -> impl Strategy<Value = SurveyReply> {
+    let digest = any::<(u64, u64)>().prop_map(|(digest, copy)| CopyDigest { digest, copy });
+    let digest = prop_oneof![digest.prop_map(Ok), refusal().prop_map(Err)];
+    let buckets = prop_oneof![vec(any::<u64>(), 0..LIST_MAX).prop_map(Ok), refusal().prop_map(Err)];
+    let difference = (vec(any::<u64>(), 0..LIST_MAX), any::<[u32; 3]>(), any::<bool>())
+        .prop_map(|(lacks, [gives, young, left], whole)| Difference { lacks, gives, young, left, whole });
+    let difference = prop_oneof![difference.prop_map(Ok), refusal().prop_map(Err)];
+    let found = prop_oneof![
+        vec(digest, 0..LIST_MAX).prop_map(Surveyed::Digests),
+        vec(buckets, 0..LIST_MAX).prop_map(Surveyed::Buckets),
+        vec(difference, 0..LIST_MAX).prop_map(Surveyed::Lists),
+        Just(Surveyed::Noted),
+    ];
+    (stamp(), found).prop_map(|(latest, found)| SurveyReply { latest, found })
 }
 
 fn control_request() -> impl Strategy<Value = ControlRequest> {

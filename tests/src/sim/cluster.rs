@@ -10,10 +10,12 @@ use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node
 use memring_engine::now::{ClusterTime, Mono, Now};
 use memring_protocol::entry::{Expiry, Item, Marks, UnixMillis};
 use memring_protocol::frame::{self, Batch, InPlace};
+use memring_protocol::key::Key;
 use memring_protocol::level::Level;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, ReplyLine, ReplyStep, Response, Step, TextLimits, parse, parse_reply};
+use memring_protocol::version::Version;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -122,6 +124,9 @@ pub struct Cluster {
     asked: u64,
     read_messages: u64,
     comparisons: u64,
+    sent_bytes: u64,
+    /// How often each version of a key has come to a node, once somebody wants to know.
+    arrivals: Option<BTreeMap<(Key, Version, usize), u32>>,
     /// Skew of each node's wall clock, in milliseconds. It is read when the node starts, and never again.
     pub skew_ms: Vec<i64>,
     /// By how many millionths each node's monotonic clock runs too fast, up to some thousands.
@@ -156,6 +161,8 @@ impl Cluster {
             asked: 0,
             read_messages: 0,
             comparisons: 0,
+            sent_bytes: 0,
+            arrivals: None,
             skew_ms: vec![0; options.nodes],
             drift_ppm: vec![0; options.nodes],
             options,
@@ -381,6 +388,22 @@ impl Cluster {
         self.comparisons
     }
 
+    /// How many bytes of frames nodes have sent to each other so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Counts from now on how often each version of a key comes to a node.
+    pub fn note_arrivals(&mut self) {
+        self.arrivals = Some(BTreeMap::new());
+    }
+
+    /// The counts since [`Cluster::note_arrivals`].
+    pub fn arrivals(&self) -> impl Iterator<Item = (&Key, Version, usize, u32)> {
+        let counted = self.arrivals.iter().flatten();
+        counted.map(|((key, version, node), count)| (key, *version, *node, *count))
+    }
+
     /// As [`Cluster::request`], with the command as a client would send it, but for the last CR LF.
     pub fn request_line(&mut self, node: usize, operation: u64, line: &str) -> bool {
         let line = format!("{line}\r\n");
@@ -499,6 +522,9 @@ impl Cluster {
         }
         let thread = if from.thread == CONTROL { CONTROL } else { from.thread % self.options.workers };
         if let Ok(Some((InPlace::Replicate(id, replicate), _))) = frame::read_in_place(&bytes) {
+            if let (Some(arrivals), Some(entry)) = (&mut self.arrivals, &replicate.entry) {
+                *arrivals.entry((replicate.key.to_key(), entry.version, to)).or_default() += 1;
+            }
             return self.on_thread(Thread { node: to, life: to_life, thread }, |machine, now, effects| match machine {
                 Machine::Control(_) => panic!("a control thread replicates nothing"),
                 Machine::Worker(node) => node.on_peer_replicate(now, link, id, &replicate, effects),
@@ -606,6 +632,7 @@ impl Cluster {
         match self.network.frame(node, to.node) {
             Fate::Arrives(delays) => {
                 for delay in delays {
+                    self.sent_bytes += bytes.len() as u64;
                     self.push(delay, Event::Answer { to, from: node, bytes: bytes.clone() });
                 }
             }
@@ -637,6 +664,7 @@ impl Cluster {
                 }
                 for delay in delays {
                     let bytes = encode(message);
+                    self.sent_bytes += bytes.len() as u64;
                     self.push(delay, Event::Frame { link, from, to, to_life, bytes });
                 }
             }

@@ -45,6 +45,7 @@ impl Control {
             let owned = me.is_some_and(|me| homes.contains(&me));
             self.note_ownership(&layout, partition, owned);
         }
+        self.share_repair(now, &layout, me);
         self.count_synced();
         self.recovery_moved = true;
         self.members_changed = true;

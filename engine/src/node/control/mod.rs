@@ -1,7 +1,7 @@
-//! The control thread's machine: membership, the ring, liveness, recovery.
+//! The control thread's machine: membership, the ring, liveness, recovery, repair.
 //!
-//! It turns gossip and ring configs into the topology that all threads work from, pings its peers, and copies what this
-//! node lacks. Must not touch a client's request.
+//! It turns gossip and ring configs into the topology that all threads work from, pings its peers, copies what this
+//! node lacks, and compares what it has. Must not touch a client's request.
 //!
 //! ```text
 //! gossip, join ── membership ─┐
@@ -13,8 +13,9 @@ mod clocks;
 mod layout;
 mod liveness;
 mod recovering;
+mod repairing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,7 @@ use memring_protocol::ring::{Epoch, NodeName};
 use memring_protocol::version::Slot;
 
 use self::clocks::Timekeeping;
+use self::repairing::Surveying;
 use super::effect::{Effect, LinkId};
 use super::plausible::{is_plausible_reply, is_plausible_request};
 use super::replica;
@@ -36,6 +38,7 @@ use super::shared::Shared;
 use crate::cluster::health::PeerHealth;
 use crate::cluster::membership::{Membership, MembershipConfig, MembershipEffect};
 use crate::cluster::recovery::{Recovery, SourceStanding};
+use crate::cluster::repair::Repair;
 use crate::cluster::ring::{KeeperConfig, RingEffect, RingKeeper};
 use crate::now::{Mono, Now};
 
@@ -56,6 +59,8 @@ const CALLS_MAX: usize = 4096;
 enum Asked {
     Ping { sent: Mono },
     Fetch(Slot),
+    Survey(Slot),
+    Start,
     Ring,
 }
 
@@ -76,6 +81,11 @@ pub struct Control {
     recovery_moved: bool,
     /// How the sources stood then.
     judged_standings: BTreeMap<Slot, SourceStanding>,
+    repair: Repair,
+    /// What was asked of each home, to compare copies.
+    surveys: BTreeMap<Slot, Surveying>,
+    /// The homes that could be compared with at the last tick.
+    comparable: BTreeSet<Slot>,
     health: BTreeMap<SocketAddr, PeerHealth>,
     calls: BTreeMap<RequestId, ControlCall>,
     next_call: u64,
@@ -127,6 +137,9 @@ impl Control {
             recovery: Recovery::default(),
             recovery_moved: false,
             judged_standings: BTreeMap::new(),
+            repair: Repair::default(),
+            surveys: BTreeMap::new(),
+            comparable: BTreeSet::new(),
             health: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: CALLS_FROM,
@@ -212,7 +225,10 @@ impl Control {
             }
             (Asked::Fetch(slot), Some(Reply::Fetch(page))) => self.on_page(now, slot, page, effects),
             (Asked::Fetch(slot), _) => self.recovery.on_lost(now.mono, slot),
-            (Asked::Ping { .. } | Asked::Ring, _) => {}
+            (Asked::Survey(slot), Some(Reply::Survey(reply))) => self.on_surveyed(now, slot, Some(reply), effects),
+            (Asked::Survey(slot), Some(_)) => self.on_surveyed(now, slot, None, effects),
+            (Asked::Survey(slot), None) => self.on_survey_lost(now, slot),
+            (Asked::Ping { .. } | Asked::Ring | Asked::Start, _) => {}
         }
         self.settle(now, effects);
     }
@@ -231,8 +247,10 @@ impl Control {
         let lost: Vec<ControlCall> =
             self.calls.extract_if(.., |_, call| call.peer == peer).map(|(_, call)| call).collect();
         for call in lost {
-            if let Asked::Fetch(slot) = call.asked {
-                self.recovery.on_lost(now.mono, slot);
+            match call.asked {
+                Asked::Fetch(slot) => self.recovery.on_lost(now.mono, slot),
+                Asked::Survey(slot) => self.on_survey_lost(now, slot),
+                Asked::Ping { .. } | Asked::Start | Asked::Ring => {}
             }
         }
         self.health.entry(peer).or_default().on_lost(now.mono);
@@ -263,6 +281,7 @@ impl Control {
             self.note_isolation(now);
             self.fetch(now, effects);
             self.settle_recovery(now, effects);
+            self.repair(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
             if self.shared.crawler_enabled.load(Ordering::Relaxed) {
                 self.shared.store.tidy(now.cluster, TIDY_BYTES);

@@ -61,7 +61,9 @@ impl Control {
         if news && !self.recovery.is_empty() {
             let recovered = self.recovery.settle(|slot| standing_in(&standings, slot));
             for recovered in &recovered {
-                self.shared.standings.set_synced(recovered.partition, true);
+                // Before the number changes: whoever hears the new one compares with what is known of it.
+                self.repair.copied(recovered.partition);
+                self.shared.standings.set_copied(recovered.partition, self.shared.clock.latest().0);
                 // The cold start of a new ring, where nobody has anything, is no loss.
                 let lost = recovered.refounded && (recovered.sources > 0 || epoch > Epoch(1));
                 self.shared.counters.control.partitions_refounded.add(u64::from(lost));

@@ -71,6 +71,12 @@ pub(super) const SUMMABLE: &[&str] = &[
     "hint_bytes",
     "hints_dropped",
     "hints_replayed",
+    "partitions_compared",
+    "partitions_differing",
+    "repairs",
+    "repairs_pending",
+    "repairs_sent",
+    "repair_bytes",
     "large_bytes_in",
     "large_bytes_out",
     "large_reads_missed",
@@ -256,6 +262,12 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "hints_dropped", hints.dropped());
     put(lines, "hints_replayed", counters.hints_replayed.value());
     drop(hints);
+    put(lines, "partitions_compared", counters.partitions_compared.value());
+    put(lines, "partitions_differing", counters.partitions_differing.value());
+    put(lines, "repairs", shared.repairs.lock().len());
+    put(lines, "repairs_pending", shared.repairs_pending.load(Ordering::Relaxed));
+    put(lines, "repairs_sent", counters.repairs_sent.value());
+    put(lines, "repair_bytes", counters.repair_bytes.value());
     let (process, before) = (shared.process.load(), shared.process_at_reset.load());
     put(lines, "large_bytes_in", process.large_bytes_in);
     put(lines, "large_bytes_out", process.large_bytes_out);
