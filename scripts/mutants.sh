@@ -119,9 +119,22 @@ mutant recovery_forgets_promises sim engine/src/node/control/recovering.rs \
 mutant read_repair_skipped sim engine/src/cluster/read.rs \
   'self.differs |= self.version != version;' \
   'self.differs |= self.version != version && (wanted_value || version > self.newest.version());'
-mutant hints_not_kept hints_alone engine/src/cluster/hints.rs \
+mutant hints_not_kept repair/what_hints_bring engine/src/cluster/hints.rs \
   'let cost = cost(key);' \
   'let cost = cost(key); if cost > 0 { return true; }'
+
+mutant evicted_comes_back repair/while_copies engine/src/cluster/repair/difference.rs \
+  'here: list.agreed.max(evicted), there: list.agreed.max(list.evicted)' \
+  'here: list.agreed.max(Stamp(evicted.0 & 0)), there: list.agreed'
+mutant older_version_mends repair/copies_that_differ engine/src/cluster/repair/difference.rs \
+  'their_newest.max(my_newest),' \
+  'their_newest.min(my_newest).or(their_newest).or(my_newest),'
+mutant all_holders_send repair/copies_that_differ engine/src/node/surveying.rs \
+  'if !all && others.contains(&version.stamp.slot()) {' \
+  'if false && others.contains(&version.stamp.slot()) {'
+mutant nothing_compared_after_a_heal repair/copies_that_differ engine/src/node/control/repairing.rs \
+  'pair.mark_all();' \
+  'let _ = pair;'
 
 # Attempts of a write that was tried again.
 mutant late_attempts_ordered sim engine/src/node/serializer.rs \

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use memring_protocol::key::Partition;
+use memring_protocol::key::{Key, Partition};
 use memring_protocol::text::Response;
 use memring_tests::sim::network::Weather;
 use memring_tests::sim::{Cluster, ClusterOptions};
@@ -146,6 +146,38 @@ fn both_sides_of_a_split_get_what_the_other_wrote_at_level_one() {
             assert_eq!(value(&mut cluster, node, &format!("fast:key-{key}")).as_deref(), Some("here"));
             assert_eq!(value(&mut cluster, node, &format!("fast:here-{key}")).as_deref(), Some("here"));
             assert_eq!(value(&mut cluster, node, &format!("fast:there-{key}")).as_deref(), Some("there"));
+        }
+    });
+}
+
+#[test]
+fn an_entry_older_than_the_present_term_reaches_all_homes_through_its_serializer() {
+    for_seeds(3, |seed| {
+        let mut cluster = Cluster::started(without_hints(), seed);
+        let lonely = (seed % 3) as usize;
+        let others: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        let of = |key: &str| Key::copy_from(key.as_bytes()).expect("a key").partition();
+        // Of each partition one key at level one, and one at quorum, which gives the partition its terms.
+        let beside = |fast: &str| {
+            let alike = (0..).map(|number| format!("strict-{number}")).find(|key| of(key) == of(fast));
+            alike.expect("there are as many as one likes")
+        };
+        let keys: Vec<(String, String)> =
+            (0..8).map(|key| format!("fast:{key}")).map(|fast| (beside(&fast), fast)).collect();
+        for (strict, fast) in &keys {
+            set(&mut cluster, lonely, strict, "x");
+            set(&mut cluster, lonely, fast, "old");
+        }
+        cluster.network.split(&[lonely], &others);
+        cluster.run_for(seconds(4));
+        for (strict, fast) in &keys {
+            set(&mut cluster, others[0], strict, "y");
+            set(&mut cluster, lonely, fast, "new");
+        }
+        cluster.network.heal();
+        assert!(cluster.run_until(seconds(10), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        for (node, (_, fast)) in ALL.into_iter().flat_map(|node| keys.iter().map(move |key| (node, key))) {
+            assert_eq!(value(&mut cluster, node, fast).as_deref(), Some("new"), "{fast}");
         }
     });
 }
