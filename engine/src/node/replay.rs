@@ -12,7 +12,7 @@ use std::time::Duration;
 use memring_protocol::entry::{Body, Entry};
 use memring_protocol::key::Key;
 use memring_protocol::message::{Acknowledgement, Mutation, Refusal, Replicate, Reply, Request};
-use memring_protocol::version::{Ballot, Slot, Version};
+use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
 
 use super::calls::Purpose;
@@ -130,14 +130,15 @@ impl Node {
                 missed.version = entry.version;
                 return self.offer(turn, missed, entry, promised);
             }
-            (Some(entry), _) => entry,
-            // Evicted, expired or flushed meanwhile. Others may hold it, so it is not said in a later term.
+            (Some(entry), _) => {
+                missed.version = entry.version;
+                entry
+            }
+            // Others may hold it, so it is not said in a later term.
             (None, Errand::Hint) if promised > missed.version.ballot => return self.confirm_missed(turn, missed),
-            // What is left to say is that anything older must go.
-            (None, Errand::Hint) => Entry { version: missed.version, body: Body::Tombstone },
+            (None, Errand::Hint) => forgotten(missed.version),
             (None, Errand::Repair) => return self.end_replay(&missed, true),
         };
-        missed.version = entry.version;
         let (to, fence) = (missed.target, entry.version.ballot);
         self.send_missed(turn, missed, entry, to, fence);
     }
