@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memring_tests::sim::faults::{Report, lease_through_faults, live_through_faults};
+use memring_tests::sim::lives::{Report, lease_through_faults, live_through_faults};
 
 #[expect(clippy::disallowed_methods, reason = "a test's own knobs")]
 fn number(name: &str) -> Option<u64> {

@@ -24,6 +24,8 @@ use super::network::{Fate, Network};
 /// The wall clock when a simulation begins: 2026-01-01.
 const WALL_MS: u64 = 1_767_225_600_000;
 
+const MILLION: i64 = 1_000_000;
+
 /// The control thread's place among a node's threads.
 const CONTROL: usize = usize::MAX;
 
@@ -71,12 +73,30 @@ struct Running {
     workers: Vec<Node>,
     started_us: u64,
     time: ClusterTime,
+    /// How much faster than time its monotonic clock goes, in millionths.
+    drift_ppm: i64,
+}
+
+impl Running {
+    /// Its monotonic clock.
+    fn mono(&self, now_us: u64) -> Mono {
+        let elapsed = (now_us - self.started_us) as i64;
+        Mono((elapsed + elapsed * self.drift_ppm / MILLION) as u64)
+    }
+
+    /// When its monotonic clock will have reached `at`.
+    fn reaches(&self, at: Mono) -> u64 {
+        let elapsed = at.0 as i64 * MILLION / (MILLION + self.drift_ppm);
+        self.started_us + elapsed as u64 + u64::from(self.drift_ppm != 0)
+    }
 }
 
 struct Place {
     life: u64,
     running: Option<Running>,
     paused: bool,
+    /// Frozen: what reaches it is lost, not only late.
+    frozen: bool,
     /// When it will be looked after next, to keep one timer event a node.
     wakes_us: u64,
 }
@@ -127,9 +147,9 @@ pub struct Cluster {
     sent_bytes: u64,
     /// How often each version of a key has come to a node, once somebody wants to know.
     arrivals: Option<BTreeMap<(Key, Version, usize), u32>>,
-    /// Skew of each node's wall clock, in milliseconds. It is read when the node starts, and never again.
+    /// How far each node's wall clock is off, in milliseconds: it matters at the node's next start.
     pub skew_ms: Vec<i64>,
-    /// By how many millionths each node's monotonic clock runs too fast, up to some thousands.
+    /// How much faster than time each node's monotonic clock goes, in millionths, from its next start on.
     pub drift_ppm: Vec<i64>,
 }
 
@@ -147,7 +167,7 @@ fn node_at(address: SocketAddr) -> Option<usize> {
 impl Cluster {
     /// A cluster of which no node runs yet.
     pub fn new(options: ClusterOptions, seed: u64) -> Self {
-        let place = || Place { life: 0, running: None, paused: false, wakes_us: u64::MAX };
+        let place = || Place { life: 0, running: None, paused: false, frozen: false, wakes_us: u64::MAX };
         Self {
             now_us: 0,
             sequence: 0,
@@ -188,6 +208,11 @@ impl Cluster {
         self.now_us
     }
 
+    /// What all nodes are told.
+    pub fn options(&self) -> &ClusterOptions {
+        &self.options
+    }
+
     /// How many nodes there can be.
     pub fn size(&self) -> usize {
         self.places.len()
@@ -199,16 +224,17 @@ impl Cluster {
         let place = &mut self.places[node];
         assert!(place.running.is_none(), "node {node} runs already");
         place.life += 1;
-        place.paused = false;
+        (place.paused, place.frozen) = (false, false);
         place.wakes_us = u64::MAX;
         let settings = self.settings(node);
         let wall_ms = settings.generation;
         let shared = Shared::new(settings);
         let workers = (0..self.options.workers).map(|worker| Node::new(Arc::clone(&shared), worker as u16)).collect();
         let control = Control::new(Arc::clone(&shared));
+        let drift_ppm = self.drift_ppm[node];
         let place = &mut self.places[node];
-        place.running =
-            Some(Running { shared, control, workers, started_us: now_us, time: ClusterTime::of_base(wall_ms) });
+        let time = ClusterTime::of_base(wall_ms);
+        place.running = Some(Running { shared, control, workers, started_us: now_us, time, drift_ppm });
         let life = place.life;
         self.push(0, Event::Join { node, life });
         self.wake(node, now_us);
@@ -218,8 +244,14 @@ impl Cluster {
         let mut settings = Settings {
             replicas: self.options.replicas,
             vnodes: 64,
-            // Keys of this prefix are read and written at level one.
-            namespaces: vec![Namespace { prefix: b"fast:".to_vec(), read: Some(Level::One), write: Some(Level::One) }],
+            // Keys of these prefixes are written to one copy or to all, and read from one.
+            namespaces: [("fast:", Level::One), ("all:", Level::All)]
+                .map(|(prefix, write)| Namespace {
+                    prefix: prefix.as_bytes().to_vec(),
+                    read: Some(Level::One),
+                    write: Some(write),
+                })
+                .into(),
             unmet: Unmet::Error,
             memory_limit_bytes: self.options.memory_limit_bytes,
             item_bytes_max: 10 * 1024,
@@ -240,6 +272,10 @@ impl Cluster {
     /// Kills a node: its memory is gone, and its peers' links are reset if they hear it.
     pub fn crash(&mut self, node: usize) {
         self.places[node].running = None;
+        self.reset_links_to(node);
+    }
+
+    fn reset_links_to(&mut self, node: usize) {
         let threads: Vec<Thread> = self.links.keys().copied().filter(|thread| thread.node != node).collect();
         for to in threads {
             if self.network.hears(node, to.node) {
@@ -247,6 +283,26 @@ impl Cluster {
                 self.push(delay, Event::Lost { to, peer: node });
             }
         }
+    }
+
+    /// Takes a node's machine from under it: it keeps its memory, its links are reset, and what reaches it is lost.
+    pub fn freeze(&mut self, node: usize) {
+        (self.places[node].paused, self.places[node].frozen) = (true, true);
+        self.reset_links_to(node);
+    }
+
+    /// Gives it back: none of its own links has outlived that.
+    pub fn thaw(&mut self, node: usize) {
+        let life = self.places[node].life;
+        let threads: Vec<Thread> =
+            self.links.keys().copied().filter(|thread| (thread.node, thread.life) == (node, life)).collect();
+        for to in threads {
+            for peer in (0..self.places.len()).filter(|peer| *peer != node) {
+                self.push(0, Event::Lost { to, peer });
+            }
+        }
+        self.places[node].frozen = false;
+        self.resume(node);
     }
 
     /// Stops a node as SIGSTOP does: it keeps its memory, and what reaches it waits.
@@ -302,6 +358,12 @@ impl Cluster {
     /// The true time.
     pub fn true_time(&self) -> UnixMillis {
         UnixMillis(WALL_MS + self.now_us / 1000)
+    }
+
+    /// One of a running node's figures, as `stats` names it.
+    pub fn stat(&mut self, node: usize, name: &str) -> Option<u64> {
+        let Some(Response::Stats(lines)) = self.ask(node, "stats") else { return None };
+        lines.iter().find(|(line, _)| line == name).and_then(|(_, value)| value.parse().ok())
     }
 
     /// Whether the node runs.
@@ -416,6 +478,11 @@ impl Cluster {
         std::mem::take(&mut self.answers)
     }
 
+    /// Those of them to operations with these numbers.
+    pub fn take_answers_to(&mut self, operations: std::ops::Range<u64>) -> Vec<Answered> {
+        self.answers.extract_if(.., |answer| operations.contains(&answer.operation)).collect()
+    }
+
     /// Lets time pass.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now_us + time.as_micros() as u64;
@@ -460,7 +527,7 @@ impl Cluster {
             Event::Answer { to, .. } | Event::Lost { to, .. } => to.node,
         };
         if self.places[receiver].paused {
-            if !matches!(event, Event::Wake { .. } | Event::Packet { .. }) {
+            if !self.places[receiver].frozen && !matches!(event, Event::Wake { .. } | Event::Packet { .. }) {
                 self.push(5_000, event);
             }
             return;
@@ -574,15 +641,12 @@ impl Cluster {
         self.perform(thread.node, thread.thread, effects);
     }
 
+    /// A node's clocks: cluster time is its wall clock at the start, and monotonic time since, until it is told better.
     fn node_now(&self, node: usize) -> Now {
         let Some(running) = &self.places[node].running else {
-            return Now { mono: Mono(0), cluster: UnixMillis(WALL_MS + self.now_us / 1000) };
+            return Now { mono: Mono(0), cluster: self.true_time() };
         };
-        let elapsed_us = self.now_us - running.started_us;
-        let mono = Mono(
-            elapsed_us
-                .saturating_add_signed((i128::from(elapsed_us) * i128::from(self.drift_ppm[node]) / 1_000_000) as i64),
-        );
+        let mono = running.mono(self.now_us);
         Now { mono, cluster: running.time.at(mono) }
     }
 
@@ -684,8 +748,7 @@ impl Cluster {
         let Some(running) = &self.places[node].running else { return };
         let deadlines = running.workers.iter().map(Node::next_deadline).chain([running.control.next_deadline()]);
         let Some(at) = deadlines.flatten().min() else { return };
-        let real_us = (at.0 as f64 / (1.0 + self.drift_ppm[node] as f64 / 1e6)).ceil() as u64;
-        let at_us = (running.started_us + real_us).max(self.now_us + 1);
+        let at_us = running.reaches(at).max(self.now_us + 1);
         if at_us < self.places[node].wakes_us {
             self.wake(node, at_us);
         }

@@ -1,196 +1,256 @@
-//! What goes wrong in a simulated cluster, chosen by seed, and the run that lives through it.
+//! What goes wrong in a simulated cluster, chosen by seed: faults that begin while others last.
 //!
-//! The faults stay within what the cluster promises to survive: one node at a time loses its memory, and the next only
-//! when all are synced again; partitions are shorter than the time after which a missing home is given up.
+//! They stay within what the cluster promises to survive. Of N copies of anything fewer than a majority lose their memory
+//! until all copies are whole again; and no fault lasts as long as the time after which a missing home is given up. All
+//! else may overlap: a partition while a node recovers, a crash while another node is slow, a join in a storm.
+//!
+//! Must not know what clients do meanwhile.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use memring_protocol::level::majority;
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
-use super::checks::{Violation, check_counter, check_monotonic, check_registers};
-use super::cluster::{Cluster, ClusterOptions};
-use super::lease_order::{Operation as LeaseOperation, Outcome as LeaseOutcome, check_leases};
-use super::leases::Leases;
+use super::cluster::Cluster;
 use super::network::Weather;
-use super::races::check_races;
-use super::workload::{Outcome, Workload};
 
-/// Longer than any operation lives.
-const QUIET: Duration = Duration::from_secs(6);
+/// Faults of one episode begin within this time …
+const BEGINS_MAX_MS: u64 = 6_000;
+
+/// … and each ends within this time: well before a missing home is given up after 30 s.
+const LASTS_MS: std::ops::Range<u64> = 300..9_000;
+
+/// An hour.
+const HOUR_MS: i64 = 3_600_000;
 
 /// One thing that goes wrong, and then right again.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// A node is killed, and starts again empty.
-    Crash(usize),
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A node is killed, and starts again empty, its wall clock off by so many milliseconds.
+    Crash(usize, i64),
     /// A node is stopped for a while.
     Pause(usize),
+    /// A node's machine is stopped for a while: it keeps its memory, and its links are reset.
+    Freeze(usize),
     /// A node hears nobody and is heard by nobody.
     Isolate(usize),
     /// A node is heard by all but hears one other no more.
     OneWay(usize, usize),
-    /// Two nodes do not hear each other; both hear the third.
+    /// Two nodes do not hear each other; both hear the others.
     Bridge(usize, usize),
+    /// All that a node says and is told takes so many microseconds longer.
+    Slow(usize, u64),
     /// The network gets worse.
     Storm,
+    /// A node leaves the ring, and stops when it is out.
+    Leave(usize),
+    /// A node that is not in the ring starts, and joins it.
+    Join(usize),
 }
 
-/// What a run showed.
-#[derive(Debug)]
-pub struct Report {
-    /// Promises broken.
-    pub violations: Vec<Violation>,
-    /// Operations that were answered well.
-    pub done: usize,
-    /// Operations that were not.
-    pub failed: usize,
-    /// Keys whose histories were searched for an order.
-    pub searched: usize,
-    /// Those of them with too many operations in doubt to be judged.
-    pub unjudged: usize,
-}
-
-/// Runs a cluster of three through a handful of faults chosen by `seed`, with clients at work all the time.
-pub fn live_through_faults(seed: u64) -> Report {
-    let mut random = StdRng::seed_from_u64(seed ^ 0x0066_6175_6c74);
-    let mut cluster = Cluster::started(ClusterOptions::default(), seed);
-    let mut workload = Workload::new(5, 2, 3, seed ^ 0x776f_726b);
-    workload.create_counters(&mut cluster);
-    suffer_some(&mut cluster, &mut random, &mut |cluster, time| workload.run(cluster, time));
-    conclude(seed, &mut cluster, &mut workload)
-}
-
-/// The same with clients of leases.
-pub fn lease_through_faults(seed: u64) -> Report {
-    let mut random = StdRng::seed_from_u64(seed ^ 0x006c_6561_7365);
-    let mut cluster = Cluster::started(ClusterOptions::default(), seed);
-    let mut leases = Leases::new(seed ^ 0x776f_726b);
-    suffer_some(&mut cluster, &mut random, &mut |cluster, time| leases.run(cluster, time));
-    conclude_leases(seed, &mut cluster, &mut leases)
+impl Fault {
+    /// The node whose process it is about, if it is about one.
+    fn process(self) -> Option<usize> {
+        match self {
+            Self::Crash(node, _) | Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) | Self::Join(node) => {
+                Some(node)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Lets clients work for some time.
-type Work<'a> = dyn FnMut(&mut Cluster, Duration) + 'a;
+pub type Work<'a> = dyn FnMut(&mut Cluster, Duration) + 'a;
 
-fn suffer_some(cluster: &mut Cluster, random: &mut StdRng, work: &mut Work<'_>) {
-    for _ in 0..random.random_range(2..5) {
-        work(cluster, Duration::from_millis(random.random_range(200..1500)));
-        let fault = choose(random, cluster.size());
-        suffer(cluster, work, random, fault);
-    }
+/// A cluster's faults, and which nodes are to be its members.
+pub struct Troubles {
+    members: BTreeSet<usize>,
+    /// How many nodes may lose their memory in an episode.
+    victims_max: usize,
+    active: Vec<Fault>,
+    /// Copies that each node gave up when the ring was new and nobody had any.
+    given_up_at_first: Vec<u64>,
+    /// All faults so far, each with the times when it began and ended, in milliseconds.
+    pub past: Vec<(u64, u64, Fault)>,
 }
 
-fn choose(random: &mut StdRng, nodes: usize) -> Fault {
-    let node = random.random_range(0..nodes);
-    let other = (node + random.random_range(1..nodes)) % nodes;
-    match random.random_range(0..9) {
-        0..=2 => Fault::Crash(node),
-        3 => Fault::Pause(node),
-        4 => Fault::Isolate(node),
-        5 => Fault::OneWay(node, other),
-        6 => Fault::Bridge(node, other),
-        _ => Fault::Storm,
+impl Troubles {
+    /// None yet, in a cluster whose nodes all are members, with so many copies.
+    pub fn new(cluster: &mut Cluster, replicas: usize) -> Self {
+        let members: BTreeSet<usize> = (0..cluster.size()).collect();
+        let given_up_at_first = members.iter().map(|node| given_up(cluster, *node)).collect();
+        Self {
+            members,
+            victims_max: replicas - majority(replicas),
+            active: Vec::new(),
+            given_up_at_first,
+            past: Vec::new(),
+        }
     }
-}
 
-fn suffer(cluster: &mut Cluster, work: &mut Work<'_>, random: &mut StdRng, fault: Fault) {
-    let time = Duration::from_millis(random.random_range(300..9_000));
-    let others = |node: usize| (0..3).filter(|other| *other != node).collect::<Vec<_>>();
-    match fault {
-        Fault::Crash(node) => {
-            cluster.crash(node);
-            work(cluster, time);
-            cluster.start(node);
-        }
-        Fault::Pause(node) => {
-            cluster.pause(node);
-            work(cluster, time.min(Duration::from_secs(4)));
-            cluster.resume(node);
-        }
-        Fault::Isolate(node) => {
-            cluster.network.split(&[node], &others(node));
-            work(cluster, time);
-        }
-        Fault::OneWay(node, other) => {
-            cluster.network.cut(other, node);
-            work(cluster, time);
-        }
-        Fault::Bridge(node, other) => {
-            cluster.network.split(&[node], &[other]);
-            work(cluster, time);
-        }
-        Fault::Storm => {
-            cluster.network.weather = Weather::foul();
-            work(cluster, time);
-        }
+    /// The nodes that are to be members.
+    pub fn members(&self) -> Vec<usize> {
+        self.members.iter().copied().collect()
     }
-    cluster.network.heal();
-    cluster.network.weather = Weather::fair();
-    // The next fault may take another node's memory: all copies must be whole before it.
-    let all: Vec<usize> = (0..cluster.size()).collect();
-    let mut waited = Duration::ZERO;
-    while !cluster.is_whole(&all) {
-        work(cluster, Duration::from_millis(200));
-        waited += Duration::from_millis(200);
-        assert!(waited < Duration::from_secs(90), "not whole 90 s after {fault:?}: {:#?}", cluster.view(0));
-    }
-}
 
-fn conclude(seed: u64, cluster: &mut Cluster, workload: &mut Workload) -> Report {
-    workload.finish(cluster);
-    let before = workload.history.len();
-    workload.read_everything(cluster);
-    let mut violations = check_registers(&workload.history, workload.registers());
-    violations.extend(check_monotonic(&workload.history, workload.registers()));
-    violations.extend(check_races(&workload.history, workload.races()));
-    violations.extend(check_forgotten(cluster));
-    for operation in &workload.history[before..] {
-        match operation.outcome {
-            Outcome::Saw(_) if workload.races().contains(&operation.key) => {}
-            Outcome::Saw(Some(finally)) if operation.key >= workload.registers() => {
-                violations.extend(check_counter(&workload.history, operation.key, finally));
+    /// One to four faults that may overlap, and then peace, until all copies are whole.
+    pub fn suffer(&mut self, cluster: &mut Cluster, random: &mut StdRng, work: &mut Work<'_>) {
+        let plan = self.plan(random, cluster.size());
+        let began = cluster.now_us() / 1000;
+        self.past.extend(plan.iter().map(|(begins, ends, fault)| (began + begins, began + ends, *fault)));
+        let mut events: Vec<(u64, bool, Fault)> = Vec::new();
+        for (begins, ends, fault) in &plan {
+            events.push((*begins, true, *fault));
+            events.push((*ends, false, *fault));
+        }
+        events.sort_by_key(|(at, ..)| *at);
+        let mut now = 0;
+        for (at, begins, fault) in events {
+            if at > now {
+                work(cluster, Duration::from_millis(at - now));
+                now = at;
             }
-            Outcome::Saw(_) if operation.key < workload.registers() => {}
-            _ => violations.push(Violation(format!("a calm cluster did not answer: {operation:?}"))),
+            if begins { self.begin(cluster, fault) } else { self.end(cluster, fault) }
+        }
+        self.recover(cluster, work, &plan);
+    }
+
+    fn plan(&self, random: &mut StdRng, nodes: usize) -> Vec<(u64, u64, Fault)> {
+        let mut victims = Vec::new();
+        while victims.len() < self.victims_max {
+            let node = random.random_range(0..nodes);
+            if !victims.contains(&node) {
+                victims.push(node);
+            }
+        }
+        let count = random.random_range(1..5);
+        let mut plan = Vec::new();
+        for _ in 0..count {
+            let fault = self.choose(random, nodes, &victims);
+            let begins = random.random_range(0..BEGINS_MAX_MS);
+            plan.push((begins, begins + random.random_range(LASTS_MS), fault));
+        }
+        plan
+    }
+
+    fn choose(&self, random: &mut StdRng, nodes: usize, victims: &[usize]) -> Fault {
+        let node = random.random_range(0..nodes);
+        let other = (node + random.random_range(1..nodes)) % nodes;
+        let victim = victims[random.random_range(0..victims.len())];
+        match random.random_range(0..18) {
+            0..=4 => Fault::Crash(victim, [0, -HOUR_MS, HOUR_MS][random.random_range(0..3)]),
+            5 | 6 => Fault::Pause(node),
+            7 | 8 => Fault::Freeze(node),
+            9 => Fault::Isolate(node),
+            10 => Fault::OneWay(node, other),
+            11 => Fault::Bridge(node, other),
+            12 | 13 => Fault::Slow(node, random.random_range(1_000..300_000)),
+            14 if !self.members.contains(&node) => Fault::Join(node),
+            // Three copies want three members.
+            14 | 15 if nodes > 3 => match (0..nodes).find(|node| !self.members.contains(node)) {
+                Some(absent) => Fault::Join(absent),
+                None => Fault::Leave(node),
+            },
+            _ => Fault::Storm,
         }
     }
-    tell(seed, &violations);
-    let failed = workload
-        .history
-        .iter()
-        .filter(|operation| matches!(operation.outcome, Outcome::InDoubt | Outcome::Unread))
-        .count();
-    Report { violations, done: workload.history.len() - failed, failed, searched: 0, unjudged: 0 }
-}
 
-fn conclude_leases(seed: u64, cluster: &mut Cluster, leases: &mut Leases) -> Report {
-    leases.finish(cluster);
-    // The first readers settle who is serializer, in each other's way: one that may have won meanwhile is not answered.
-    leases.read_everything(cluster);
-    let before = leases.history.len();
-    leases.read_everything(cluster);
-    let (mut violations, unjudged) = check_leases(&leases.history, leases.keys());
-    violations.extend(check_forgotten(cluster));
-    let doubtful = |operation: &&LeaseOperation| operation.outcome == LeaseOutcome::InDoubt;
-    for operation in leases.history[before..].iter().filter(doubtful) {
-        violations.push(Violation(format!("a calm cluster did not answer: {operation:?}")));
+    /// Does nothing if the node is troubled otherwise.
+    fn begin(&mut self, cluster: &mut Cluster, fault: Fault) {
+        let busy = |node: usize| self.active.iter().any(|active| active.process() == Some(node));
+        if fault.process().is_some_and(busy) || self.active.contains(&fault) {
+            return;
+        }
+        match fault {
+            Fault::Join(node) if self.members.contains(&node) => return,
+            Fault::Leave(node) | Fault::Crash(node, _) if !self.members.contains(&node) => return,
+            Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
+            Fault::Crash(node, _) => cluster.crash(node),
+            Fault::Pause(node) => cluster.pause(node),
+            Fault::Freeze(node) => cluster.freeze(node),
+            Fault::Leave(node) => {
+                self.members.remove(&node);
+                cluster.drain(node);
+            }
+            Fault::Join(node) => {
+                self.members.insert(node);
+                self.given_up_at_first[node] = 0;
+                cluster.start(node);
+            }
+            _ => {}
+        }
+        self.active.push(fault);
+        self.apply(cluster);
     }
-    tell(seed, &violations);
-    let failed = leases.history.iter().filter(doubtful).count();
-    Report { violations, done: leases.history.len() - failed, failed, searched: leases.keys(), unjudged }
-}
 
-/// After some quiet no node has anything under way.
-fn check_forgotten(cluster: &mut Cluster) -> Vec<Violation> {
-    cluster.run_for(QUIET);
-    let left: Vec<usize> = (0..cluster.size()).map(|node| cluster.operations(node)).collect();
-    let forgotten = left.iter().all(|operations| *operations == 0);
-    if forgotten { Vec::new() } else { vec![Violation(format!("operations never forgotten, by node: {left:?}"))] }
-}
-
-fn tell(seed: u64, violations: &[Violation]) {
-    for violation in violations {
-        eprintln!("seed {seed}: {}", violation.0);
+    fn end(&mut self, cluster: &mut Cluster, fault: Fault) {
+        let Some(place) = self.active.iter().position(|active| *active == fault) else { return };
+        match fault {
+            // These go on.
+            Fault::Leave(_) | Fault::Join(_) => return,
+            Fault::Crash(node, skew_ms) => {
+                cluster.skew_ms[node] = skew_ms;
+                self.given_up_at_first[node] = 0;
+                cluster.start(node);
+            }
+            Fault::Pause(node) => cluster.resume(node),
+            Fault::Freeze(node) => cluster.thaw(node),
+            _ => {}
+        }
+        self.active.remove(place);
+        self.apply(cluster);
     }
+
+    /// Gives the network the faults that last.
+    fn apply(&self, cluster: &mut Cluster) {
+        cluster.network.heal();
+        cluster.network.weather = Weather::fair();
+        for fault in &self.active {
+            match *fault {
+                Fault::Isolate(node) => {
+                    let others: Vec<usize> = (0..cluster.size()).filter(|other| *other != node).collect();
+                    cluster.network.split(&[node], &others);
+                }
+                Fault::OneWay(node, other) => cluster.network.cut(other, node),
+                Fault::Bridge(node, other) => cluster.network.split(&[node], &[other]),
+                Fault::Slow(node, extra_us) => cluster.network.slow_down(node, extra_us),
+                Fault::Storm => cluster.network.weather = Weather::foul(),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next fault may take another node's memory: all copies must be whole before it.
+    fn recover(&mut self, cluster: &mut Cluster, work: &mut Work<'_>, plan: &[(u64, u64, Fault)]) {
+        let members = self.members();
+        let mut waited = Duration::ZERO;
+        let step = Duration::from_millis(200);
+        while !(cluster.is_whole(&members) && ring_size(cluster, &members) == members.len()) {
+            work(cluster, step);
+            waited += step;
+            let views: BTreeMap<usize, _> = members.iter().map(|node| (*node, cluster.view(*node))).collect();
+            assert!(waited < Duration::from_secs(90), "not whole 90 s after {plan:?}: {views:#?}");
+        }
+        for fault in self.active.drain(..) {
+            if let Fault::Leave(node) = fault {
+                cluster.crash(node);
+            }
+        }
+        for node in members {
+            let more = given_up(cluster, node) - self.given_up_at_first[node];
+            assert_eq!(more, 0, "node {node} gave up copies though {plan:?} is within the promise");
+        }
+    }
+}
+
+fn ring_size(cluster: &Cluster, members: &[usize]) -> usize {
+    cluster.view(members[0]).map_or(0, |view| view.members.len())
+}
+
+/// How many partitions a node has taken for complete though too few homes had them.
+fn given_up(cluster: &mut Cluster, node: usize) -> u64 {
+    cluster.stat(node, "partitions_refounded").expect("a whole cluster answers")
 }

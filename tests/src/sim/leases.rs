@@ -164,13 +164,13 @@ impl Leases {
     }
 }
 
-/// What is sent. The times are beyond the end of the simulation, and what ends at 8,000 s ends before 9,000 s.
+/// What is sent. The times are beyond the end of the simulation, and what ends after 8,000 s ends before 90,000 s by every clock.
 fn line(key: &str, action: Action) -> String {
     let ttl = |expires: bool| if expires { " T8000" } else { "" };
     let (first, value) = match action {
         Action::Read(Reader::Plain) => (format!("mg {key} v c"), None),
         Action::Read(Reader::Creates) => (format!("mg {key} v c N8000"), None),
-        Action::Read(Reader::Recaches) => (format!("mg {key} v c R9000"), None),
+        Action::Read(Reader::Recaches) => (format!("mg {key} v c R90000"), None),
         Action::Read(Reader::Classic) => (format!("gets {key}"), None),
         Action::Read(Reader::Touches) => (format!("gats 8000 {key}"), None),
         Action::Invalidate { expires } => (format!("md {key} I{}", ttl(expires)), None),

@@ -10,6 +10,10 @@ pub struct MetaAnswer {
     pub code: String,
     /// `c`.
     pub token: Option<u64>,
+    /// `f`.
+    pub flags: Option<u32>,
+    /// `t`: seconds to live, -1 for an item that does not end.
+    pub ttl_s: Option<i64>,
     /// `W`.
     pub won: bool,
     /// `X`.
@@ -32,9 +36,19 @@ impl MetaAnswer {
                 "W" => answer.won = true,
                 "X" => answer.stale = true,
                 "Z" => answer.lost = true,
-                _ => answer.token = word.strip_prefix('c').and_then(|token| token.parse().ok()).or(answer.token),
+                _ => answer.take(word),
             }
         }
         Some(answer)
+    }
+
+    /// A word with a number.
+    fn take(&mut self, word: &str) {
+        match word.split_at_checked(1) {
+            Some(("c", token)) => self.token = token.parse().ok(),
+            Some(("f", flags)) => self.flags = flags.parse().ok(),
+            Some(("t", ttl_s)) => self.ttl_s = ttl_s.parse().ok(),
+            _ => {}
+        }
     }
 }

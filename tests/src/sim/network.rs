@@ -1,6 +1,6 @@
 //! The made-up network: how late a message comes, if it comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -68,13 +68,20 @@ pub struct Network {
     /// How messages fare.
     pub weather: Weather,
     cut: BTreeSet<(usize, usize)>,
+    /// Nodes whose every message takes so many microseconds longer.
+    slow: BTreeMap<usize, u64>,
     random: StdRng,
 }
 
 impl Network {
     /// A network in which everyone hears everyone.
     pub fn new(seed: u64) -> Self {
-        Self { weather: Weather::fair(), cut: BTreeSet::new(), random: StdRng::seed_from_u64(seed) }
+        Self {
+            weather: Weather::fair(),
+            cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            random: StdRng::seed_from_u64(seed),
+        }
     }
 
     /// Node `to` does not hear node `from` any more.
@@ -92,9 +99,15 @@ impl Network {
         }
     }
 
-    /// Everyone hears everyone again.
+    /// What a node says, and what is said to it, takes so many microseconds longer.
+    pub fn slow_down(&mut self, node: usize, extra_us: u64) {
+        self.slow.insert(node, extra_us);
+    }
+
+    /// Everyone hears everyone again, and no node is slower than another.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.slow.clear();
     }
 
     /// Whether `to` hears `from`.
@@ -107,7 +120,11 @@ impl Network {
         if !self.hears(from, to) || self.random.random_bool(self.weather.packet_loss) {
             return Fate::Vanishes;
         }
-        Fate::Arrives(vec![self.delay()])
+        let delay = self.delay_between(from, to);
+        if self.random.random_bool(self.weather.duplicate) {
+            return Fate::Arrives(vec![delay, self.delay_between(from, to)]);
+        }
+        Fate::Arrives(vec![delay])
     }
 
     /// What becomes of a frame.
@@ -116,14 +133,19 @@ impl Network {
         if !self.hears(from, to) || self.random.random_bool(weather.frame_loss) {
             return Fate::Vanishes;
         }
-        let delay = self.delay();
+        let delay = self.delay_between(from, to);
         if self.random.random_bool(weather.reset) {
             return Fate::Resets(delay);
         }
         if self.random.random_bool(weather.duplicate) {
-            return Fate::Arrives(vec![delay, self.delay()]);
+            return Fate::Arrives(vec![delay, self.delay_between(from, to)]);
         }
         Fate::Arrives(vec![delay])
+    }
+
+    fn delay_between(&mut self, from: usize, to: usize) -> u64 {
+        let slower = [from, to].map(|node| self.slow.get(&node).copied().unwrap_or(0));
+        self.delay() + slower[0] + slower[1]
     }
 
     /// One way's time, in microseconds.

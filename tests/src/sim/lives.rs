@@ -1,0 +1,193 @@
+//! Runs of whole clusters through faults, with clients at work all the time, and what is asked of them in the end.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::checks::{Violation, check_counter, check_monotonic, check_registers};
+use super::cluster::{Cluster, ClusterOptions};
+use super::contest::Contest;
+use super::faults::{Troubles, Work};
+use super::key_order::{Outcome as KeyOutcome, check_keys};
+use super::lease_order::{Operation as LeaseOperation, Outcome as LeaseOutcome, check_leases};
+use super::leases::Leases;
+use super::workload::{Outcome, Workload};
+
+/// Longer than any operation lives.
+const QUIET: Duration = Duration::from_secs(6);
+
+/// A hint memory that a short fault fills.
+const FEW_HINTS_BYTES: usize = 600;
+
+/// Clocks do not differ more in speed, in millionths.
+const DRIFT_PPM_MAX: i64 = 500;
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Report {
+    /// Promises broken.
+    pub violations: Vec<Violation>,
+    /// Operations that were answered well.
+    pub done: usize,
+    /// Operations that were not.
+    pub failed: usize,
+    /// Keys whose histories were searched for an order.
+    pub searched: usize,
+    /// Those of them with too many operations in doubt to be judged.
+    pub unjudged: usize,
+}
+
+/// A cluster of a size and with limits that `random` chooses.
+fn begin(random: &mut StdRng, seed: u64) -> (Cluster, Troubles) {
+    // A larger one takes longer to simulate.
+    let (nodes, replicas) = [(3, 3), (3, 3), (3, 3), (5, 3), (5, 5)][random.random_range(0..5)];
+    let hint_memory_bytes = if random.random_bool(0.3) { FEW_HINTS_BYTES } else { 1 << 20 };
+    let options =
+        ClusterOptions { nodes, replicas, expect: Some(nodes), hint_memory_bytes, ..ClusterOptions::default() };
+    let mut cluster = Cluster::new(options, seed);
+    for node in 0..nodes {
+        cluster.drift_ppm[node] = random.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX);
+        cluster.skew_ms[node] = random.random_range(-50..=50);
+        cluster.start(node);
+    }
+    let all: Vec<usize> = (0..nodes).collect();
+    assert!(cluster.run_until(Duration::from_secs(60), |cluster| cluster.is_whole(&all)), "no whole ring at the start");
+    let troubles = Troubles::new(&mut cluster, usize::from(replicas));
+    (cluster, troubles)
+}
+
+/// Runs a cluster through a handful of faults chosen by `seed`, with clients at work all the time.
+pub fn live_through_faults(seed: u64) -> Report {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x0066_6175_6c74);
+    let (mut cluster, mut troubles) = begin(&mut random, seed);
+    let mut clients = Clients::new(seed);
+    clients.workload.create_counters(&mut cluster);
+    live(&mut cluster, &mut troubles, &mut random, &mut |cluster, time| clients.run(cluster, time));
+    conclude(seed, &mut cluster, &troubles, &mut clients)
+}
+
+/// Clients of registers, counters and contested keys.
+struct Clients {
+    random: StdRng,
+    workload: Workload,
+    contest: Contest,
+}
+
+impl Clients {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed ^ 0x0061_736b),
+            workload: Workload::new(5, 2, seed ^ 0x776f_726b),
+            contest: Contest::new(seed ^ 0x6b65_7973),
+        }
+    }
+
+    fn run(&mut self, cluster: &mut Cluster, time: Duration) {
+        let until = cluster.now_us() + time.as_micros() as u64;
+        while cluster.now_us() < until {
+            if self.random.random_bool(0.7) {
+                self.workload.issue(cluster);
+            } else {
+                self.contest.issue(cluster);
+            }
+            let left = until - cluster.now_us();
+            cluster.run_for(Duration::from_micros(self.random.random_range(500..6_000).min(left)));
+            self.workload.collect(cluster);
+            self.contest.collect(cluster);
+        }
+    }
+}
+
+/// The same with clients of leases.
+pub fn lease_through_faults(seed: u64) -> Report {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x006c_6561_7365);
+    let (mut cluster, mut troubles) = begin(&mut random, seed);
+    let mut leases = Leases::new(seed ^ 0x776f_726b);
+    live(&mut cluster, &mut troubles, &mut random, &mut |cluster, time| leases.run(cluster, time));
+    conclude_leases(seed, &mut cluster, &troubles, &mut leases)
+}
+
+fn live(cluster: &mut Cluster, troubles: &mut Troubles, random: &mut StdRng, work: &mut Work<'_>) {
+    for _ in 0..random.random_range(1..4) {
+        work(cluster, Duration::from_millis(random.random_range(200..1500)));
+        troubles.suffer(cluster, random, work);
+    }
+}
+
+fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut Clients) -> Report {
+    let Clients { workload, contest, .. } = clients;
+    workload.finish(cluster);
+    contest.finish(cluster);
+    let (before, contest_before) = (workload.history.len(), contest.history.len());
+    workload.read_everything(cluster);
+    contest.read_everything(cluster);
+    let mut violations = check_registers(&workload.history, workload.registers());
+    violations.extend(check_monotonic(&workload.history, workload.read_by_quorum()));
+    let (disordered, unjudged) = check_keys(&contest.history, contest.keys());
+    violations.extend(disordered);
+    violations.extend(check_bounds(cluster, troubles));
+    for operation in &workload.history[before..] {
+        match operation.outcome {
+            Outcome::Saw(Some(finally)) if operation.key >= workload.registers() => {
+                violations.extend(check_counter(&workload.history, operation.key, finally));
+            }
+            Outcome::Saw(_) if operation.key < workload.registers() => {}
+            _ => violations.push(Violation(format!("a calm cluster did not answer: {operation:?}"))),
+        }
+    }
+    let unanswered = contest.history[contest_before..].iter().filter(|asked| asked.outcome == KeyOutcome::InDoubt);
+    violations.extend(unanswered.map(|asked| Violation(format!("a calm cluster did not answer: {asked:?}"))));
+    tell(seed, &violations, troubles);
+    let doubtful = |outcome: Outcome| matches!(outcome, Outcome::InDoubt | Outcome::Unread);
+    let failed = workload.history.iter().filter(|operation| doubtful(operation.outcome)).count()
+        + contest.history.iter().filter(|operation| operation.outcome == KeyOutcome::InDoubt).count();
+    let done = workload.history.len() + contest.history.len() - failed;
+    Report { violations, done, failed, searched: contest.keys(), unjudged }
+}
+
+fn conclude_leases(seed: u64, cluster: &mut Cluster, troubles: &Troubles, leases: &mut Leases) -> Report {
+    leases.finish(cluster);
+    // The first readers settle who is serializer, in each other's way: one that may have won meanwhile is not answered.
+    leases.read_everything(cluster);
+    let before = leases.history.len();
+    leases.read_everything(cluster);
+    let (mut violations, unjudged) = check_leases(&leases.history, leases.keys());
+    violations.extend(check_bounds(cluster, troubles));
+    let doubtful = |operation: &&LeaseOperation| operation.outcome == LeaseOutcome::InDoubt;
+    for operation in leases.history[before..].iter().filter(doubtful) {
+        violations.push(Violation(format!("a calm cluster did not answer: {operation:?}")));
+    }
+    tell(seed, &violations, troubles);
+    let failed = leases.history.iter().filter(doubtful).count();
+    Report { violations, done: leases.history.len() - failed, failed, searched: leases.keys(), unjudged }
+}
+
+/// After some quiet no node has anything under way, and each keeps within its limits.
+fn check_bounds(cluster: &mut Cluster, troubles: &Troubles) -> Vec<Violation> {
+    cluster.run_for(QUIET);
+    let members = troubles.members();
+    let left: Vec<usize> = members.iter().map(|node| cluster.operations(*node)).collect();
+    let mut violations = Vec::new();
+    if left.iter().any(|operations| *operations > 0) {
+        violations.push(Violation(format!("operations never forgotten, by node: {left:?}")));
+    }
+    for node in members {
+        let (hints, most) = (cluster.stat(node, "hint_bytes"), cluster.options().hint_memory_bytes as u64);
+        let (bytes, limit) = (cluster.stat(node, "bytes"), cluster.stat(node, "limit_maxbytes"));
+        if hints.is_none_or(|hints| hints > most) || bytes.zip(limit).is_none_or(|(bytes, limit)| bytes > limit) {
+            let text = format!("node {node} keeps {hints:?} bytes of hints of {most}, {bytes:?} of items of {limit:?}");
+            violations.push(Violation(text));
+        }
+    }
+    violations
+}
+
+fn tell(seed: u64, violations: &[Violation], troubles: &Troubles) {
+    if !violations.is_empty() {
+        eprintln!("seed {seed} met {:?}", troubles.past);
+    }
+    for violation in violations {
+        eprintln!("seed {seed}: {}", violation.0);
+    }
+}
