@@ -412,6 +412,34 @@ fn a_hint_whose_value_has_gone_hides_no_copy() {
     });
 }
 
+#[test]
+fn what_a_leaver_held_outlives_a_crash_after_it_left() {
+    for_seeds(10, |seed| {
+        let options = ClusterOptions { hint_memory_bytes: 0, ..ClusterOptions::default() };
+        let mut cluster = Cluster::started(options, seed);
+        let (behind, leaver, steady) = ((seed % 3) as usize, (seed as usize + 1) % 3, (seed as usize + 2) % 3);
+        cluster.network.split(&[behind], &[leaver, steady]);
+        cluster.run_for(seconds(1));
+        for key in 0..60 {
+            let line = format!("set key-{key} 0 0 3\r\n{key:03}");
+            assert_eq!(cluster.ask([leaver, steady][key % 2], &line), Some(Response::Stored), "key {key}");
+        }
+        cluster.network.heal();
+        assert!(cluster.run_until(seconds(30), |cluster| cluster.is_whole(&ALL)), "not whole after the heal");
+        cluster.drain(leaver);
+        let rest = [behind, steady];
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&rest)), "the ring still has three members");
+        cluster.crash(leaver);
+        cluster.crash(steady);
+        cluster.run_for(seconds(1));
+        cluster.start(steady);
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&rest)), "not whole again");
+        for node in rest {
+            assert_eq!(count_keys(&mut cluster, node, 60), 60, "through node {node}");
+        }
+    });
+}
+
 fn store(value: &'static [u8]) -> Command<'static> {
     Command::Store { verb: StoreVerb::Set, key: b"key", flags: 0, exptime: 0, value, quiet: false }
 }

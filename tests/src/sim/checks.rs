@@ -4,12 +4,16 @@
 
 use super::workload::{Action, Operation, Outcome};
 
+/// What a client asked for is done or given up by all nodes within this time, with the longest pause of a node.
+const SETTLED_US: u64 = 20_000_000;
+
 /// A promise broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation(pub String);
 
 /// Every read of a register sees the newest write that was acknowledged before the read began, or a later one, or one
-/// whose fate is not known. So no acknowledged write is lost, none comes back, and reads are never stale.
+/// whose fate is not known. So no acknowledged write is lost, none comes back, and reads are never stale. Of a write in doubt
+/// that was given up before the newest one began nothing must be seen any more: what was overwritten or deleted stays so.
 pub fn check_registers(history: &[Operation], registers: usize) -> Vec<Violation> {
     (0..registers).flat_map(|key| check_register(history, key)).collect()
 }
@@ -17,6 +21,7 @@ pub fn check_registers(history: &[Operation], registers: usize) -> Vec<Violation
 struct WriteSeen {
     number: u64,
     value: Option<u64>,
+    begun_us: u64,
     acknowledged_us: Option<u64>,
 }
 
@@ -30,19 +35,21 @@ fn check_register(history: &[Operation], key: usize) -> Vec<Violation> {
                 _ => return None,
             };
             let acknowledged_us = (operation.outcome == Outcome::Acknowledged).then_some(operation.ended_us);
-            Some(WriteSeen { number, value, acknowledged_us })
+            Some(WriteSeen { number, value, begun_us: operation.begun_us, acknowledged_us })
         })
         .collect();
     let mut violations = Vec::new();
     for read in of_key() {
         let Outcome::Saw(seen) = read.outcome else { continue };
         let before = |write: &&WriteSeen| write.acknowledged_us.is_some_and(|at| at < read.begun_us);
-        let newest = writes.iter().filter(before).map(|write| write.number).max().unwrap_or(0);
+        let newest = writes.iter().filter(before).max_by_key(|write| write.number);
+        let (newest, newest_begun_us) = newest.map_or((0, 0), |write| (write.number, write.begun_us));
         let unwritten = newest == 0 && seen.is_none();
-        let explained = unwritten
-            || writes
-                .iter()
-                .any(|write| write.value == seen && (write.number >= newest || write.acknowledged_us.is_none()));
+        let pending = |write: &WriteSeen| {
+            write.acknowledged_us.is_none() && newest_begun_us < write.begun_us.saturating_add(SETTLED_US)
+        };
+        let explained =
+            unwritten || writes.iter().any(|write| write.value == seen && (write.number >= newest || pending(write)));
         if !explained {
             violations.push(Violation(format!(
                 "register {key}: a read through node {} from {} us to {} us saw {seen:?}, though write {newest} was \
@@ -136,6 +143,16 @@ mod tests {
         let history = vec![acknowledged(1, 0, 10), doubtful, saw(Some(2), 40, 50), saw(Some(1), 60, 70)];
         assert_eq!(check_registers(&history, 1), []);
         assert_eq!(check_monotonic(&history, 1), []);
+    }
+
+    #[test]
+    fn what_was_given_up_before_the_newest_write_began_must_not_come_back() {
+        let doubtful = operation(Action::Write(1), 0, u64::MAX, Outcome::InDoubt);
+        for (begun_us, bad) in [(SETTLED_US - 1, false), (SETTLED_US, true)] {
+            let deleted = operation(Action::Delete(2), begun_us, begun_us + 5, Outcome::Acknowledged);
+            let history = vec![doubtful.clone(), deleted, saw(Some(1), begun_us + 10, begun_us + 20)];
+            assert_eq!(!check_registers(&history, 1).is_empty(), bad, "a delete at {begun_us} us");
+        }
     }
 
     #[test]
