@@ -32,7 +32,7 @@ fmt: ## format the code
 	$(CARGO) fmt --all
 
 sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
-	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios -- --nocapture
+	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios --test rules -- --nocapture
 
 repair: ## copies that differ become equal: a million items, a hundredth of them different, and the bytes that it takes
 	$(CARGO) test --locked --package memring-tests --test repair -- --include-ignored --nocapture

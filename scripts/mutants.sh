@@ -10,21 +10,27 @@ survivors=0 caught=0 broken=0
 
 export CARGO_TARGET_DIR=$work/target
 # Mutants are built often and run for seconds.
+export CARGO_INCREMENTAL=1
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=2
 
-# mutant NAME TEST FILE OLD NEW: in FILE, OLD (there exactly once) becomes NEW; TEST must fail. TEST is `sim`, `leases` (the
-# part of it that is about them), a scenario's name, or FILE/NAME for one of another file of scenarios.
+# mutant NAME TEST FILE OLD NEW …: in FILE, each OLD (there exactly once) becomes its NEW; TEST must fail. TEST is `sim`, `leases`
+# (the part of it that is about them), the name of a scenario or of a rule's story, or FILE/NAME for another file's story.
 mutant() {
-  local name=$1 test=$2 file=$3 old=$4 new=$5 log=$work/$1.log content start=$SECONDS
+  local name=$1 test=$2 file=$3 log=$work/$1.log content changed start=$SECONDS
+  shift 3
   if [ -n "${MUTANTS:-}" ] && [[ " $MUTANTS " != *" $name "* ]]; then return; fi
-  content=$(cat "$tree/$file")
-  if [ "$(grep -cF -- "$old" "$tree/$file")" != 1 ]; then
-    printf '%-34s BROKEN    its line is not in %s exactly once\n' "$name" "$file"
-    broken=$((broken + 1))
-    return
-  fi
-  printf '%s\n' "${content/"$old"/"$new"}" >"$tree/$file"
+  content=$(cat "$tree/$file") changed=$content
+  while [ $# -gt 1 ]; do
+    if [ "$(grep -cF -- "$1" "$tree/$file")" != 1 ]; then
+      printf '%-34s BROKEN    its line is not in %s exactly once\n' "$name" "$file"
+      broken=$((broken + 1))
+      return
+    fi
+    changed=${changed/"$1"/"$2"}
+    shift 2
+  done
+  printf '%s\n' "$changed" >"$tree/$file"
   verdict "$name" "$test" "$log"
   printf '%s\n' "$content" >"$tree/$file"
   printf '%36s(%d s)\n' '' $((SECONDS - start))
@@ -37,6 +43,7 @@ verdict() {
     sim) command+=(--test sim no_acknowledged_write) ;;
     leases) command+=(--test sim each_lease) ;;
     */*) command+=(--test "${test%%/*}" "${test#*/}") ;;
+    rule_*) command+=(--test rules "$test") ;;
     *) command+=(--test scenarios "$test") ;;
   esac
   if ! "${command[@]}" --no-run >"$log" 2>&1; then
@@ -74,10 +81,10 @@ mutant reads_one_short sim engine/src/node/reads.rs \
 mutant entries_not_fenced sim engine/src/store/shard.rs \
   'return Applied::Fenced(promised);' \
   'let _ = promised;'
-mutant confirmations_not_fenced sim engine/src/node/replica.rs \
+mutant confirmations_not_fenced rule_1_a_deposed_serializer engine/src/node/replica.rs \
   'return Acknowledgement::Fenced(promised);' \
   'return held;'
-mutant own_deposition_ignored sim engine/src/node/serializer.rs \
+mutant own_deposition_ignored sim engine/src/node/apply.rs \
   'if held.promised() != lead.ballot {' \
   'if held.promised() < lead.ballot {'
 mutant unchanged_not_confirmed sim engine/src/node/spread.rs \
@@ -85,38 +92,38 @@ mutant unchanged_not_confirmed sim engine/src/node/spread.rs \
   'let answered = fence.is_none(); if !changed { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
 
 # A new term that does not look.
-mutant never_looks sim engine/src/node/serializer.rs \
+mutant never_looks rule_1_a_new_serializer engine/src/node/apply.rs \
   'if !seen && !blind && looked.is_none() {' \
   'if false && !seen && !blind && looked.is_none() {'
 mutant always_whole sim engine/src/node/takeover.rs \
   'takeover.whole &= digest == takeover.digest;' \
   'let _ = digest;'
-mutant looks_without_promise sim engine/src/node/replica.rs \
+mutant looks_without_promise rule_1_a_home_that_is_looked_at engine/src/node/replica.rs \
   'shared.store.raise_promised(key.partition(), ballot);' \
   'let _ = ballot;'
 
 # Recovering homes that count.
-mutant recovering_acknowledges sim engine/src/node/replica.rs \
+mutant recovering_acknowledges rule_2_a_recovering_home_acknowledges engine/src/node/replica.rs \
   'let held = Acknowledgement::Held { synced: shared.standings.is_synced(partition) };' \
   'let held = Acknowledgement::Held { synced: true };'
-mutant recovering_promises sim engine/src/node/replica.rs \
+mutant recovering_promises rule_2_a_recovering_home_promises engine/src/node/replica.rs \
   'let synced = shared.standings.is_synced(partition);' \
   'let synced = true;'
-mutant recovering_reads sim engine/src/node/replica.rs \
+mutant recovering_reads rule_2_a_recovering_home_does_not engine/src/node/replica.rs \
   'if !shared.standings.is_synced(key.partition()) {' \
   'if false {'
-mutant recovering_orders sim engine/src/node/serializer.rs \
+mutant recovering_orders rule_2_a_recovering_home_orders engine/src/node/serializer.rs \
   '} else if !self.shared.standings.is_synced(partition) {' \
   '} else if false {'
-mutant recovery_from_one_source sim engine/src/cluster/recovery.rs \
+mutant recovery_from_one_source one_dead_and_one_restarting engine/src/cluster/recovery.rs \
   'homes - majority(homes) + 1' \
   'usize::from(homes > 1)'
-mutant recovery_forgets_promises sim engine/src/node/control/recovering.rs \
+mutant recovery_forgets_promises rule_2_recovery_brings_back engine/src/node/control/recovering.rs \
   'self.shared.store.raise_promised(fetched.partition, state.promised);' \
   'let _ = state;'
 
 # Repairs left out.
-mutant read_repair_skipped sim engine/src/cluster/read.rs \
+mutant read_repair_skipped rule_1_a_value_that_was_read engine/src/cluster/read.rs \
   'self.differs |= self.version != version;' \
   'self.differs |= self.version != version && (wanted_value || version > self.newest.version());'
 mutant hints_not_kept repair/what_hints_bring engine/src/cluster/hints.rs \
@@ -143,7 +150,7 @@ mutant late_attempts_ordered sim engine/src/node/serializer.rs \
 mutant late_attempts_ordered_told a_set_that_was_passed_over engine/src/node/serializer.rs \
   'if lead.ballot > order.request.upto {' \
   'if false {'
-mutant later_attempts_in_old_terms sim engine/src/node/serializer.rs \
+mutant later_attempts_in_old_terms rule_1_a_write_that_is_tried_again engine/src/node/serializer.rs \
   'if lead.ballot <= order.request.above {' \
   'if false {'
 mutant passed_over_success_counts sim engine/src/node/writes.rs \
@@ -151,18 +158,18 @@ mutant passed_over_success_counts sim engine/src/node/writes.rs \
   'if !awaited && !matches!(reply, WriteReply::Done(_)) {'
 
 # Leases: who is told to fetch a value anew.
-mutant lease_not_marked leases engine/src/cluster/mutation.rs \
+mutant lease_not_marked rule_10_of_many_readers engine/src/cluster/mutation.rs \
   'let marks = if won { item.marks.with(Marks::WON) } else { item.marks };' \
   'let marks = item.marks;'
 mutant lease_answered_at_once leases engine/src/node/spread.rs \
   'let answered = fence.is_none();' \
   'let answered = fence.is_none(); if matches!(outcome, Outcome::Item(_)) { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
 mutant stale_lost_on_copy leases engine/src/node/replica.rs \
-  'match shared.store.apply(now, &replicate.key, replicate.fence, entry) {' \
-  'let mut entry = entry.clone(); if let memring_protocol::entry::Body::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::STALE); } match shared.store.apply(now, &replicate.key, replicate.fence, &entry) {'
+  'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
+  'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::STALE); } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
 mutant won_lost_on_copy leases engine/src/node/replica.rs \
-  'match shared.store.apply(now, &replicate.key, replicate.fence, entry) {' \
-  'let mut entry = entry.clone(); if let memring_protocol::entry::Body::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::WON); } match shared.store.apply(now, &replicate.key, replicate.fence, &entry) {'
+  'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
+  'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::WON); } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
 mutant stale_read_does_not_ask leases engine/src/node/meta.rs \
   'call.kind == Kind::Get && marked(&item)' \
   'false && call.kind == Kind::Get && marked(&item)'
@@ -182,8 +189,46 @@ mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
   'Mutation::Remove(remove) => *remove == Remove::default(),' \
   'Mutation::Remove(_) => true,'
 
+# The ring: who may change it, who is in it, where copies are while it changes.
+mutant minority_changes_the_ring rule_3_a_minority engine/src/cluster/ring/acceptor.rs \
+  'voters / 2 + 1' \
+  'voters / 2'
+mutant everyone_founds simultaneous_starts engine/src/cluster/ring/bootstrap.rs \
+  'if !is_smallest || seek.is_bound_to_another(&self.own.name, now) {' \
+  'let _ = is_smallest; if false {' \
+  'if knows_smaller || seek.is_bound_to_another(from, now) {' \
+  'let _ = knows_smaller; if false {'
+mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
+  'let (homes, next) = (layout.homes(partition), layout.next_homes(partition));' \
+  'let (homes, next) = (layout.homes(partition), None);'
+mutant gone_at_once rule_11_a_member engine/src/cluster/ring/standing.rs \
+  'ring.absent.insert(member.name.clone(), since);' \
+  'ring.absent.insert(member.name.clone(), since); ring.removals.insert(member.name.clone());'
+mutant leavers_copy_lost what_a_leaver_held engine/src/node/control/layout.rs \
+  'let dwindles = layout.next_homes(partition).is_some_and(|next| next.len() < homes.len());' \
+  'let dwindles = false;'
+
+# What must not come back.
+mutant copies_count_down_themselves rule_6_an_item_ends engine/src/node/replica.rs \
+  'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
+  'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { if item.expiry.unix_seconds().is_some() { item.expiry = memring_protocol::entry::Expiry::from_exptime(6, now); } } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
+mutant tombstones_by_age rule_7_what_was_deleted engine/src/store/mod.rs \
+  'pub const TOMBSTONE_LIFE_MS: u64 = 10 * 60 * 1000;' \
+  'pub const TOMBSTONE_LIFE_MS: u64 = 1;'
+mutant flush_not_told rule_9_what_was_flushed engine/src/node/control/liveness.rs \
+  'self.shared.store.merge_flush(status.flush);' \
+  ''
+mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
+  'version.stamp.0.saturating_sub(1)' \
+  'version.stamp.0.saturating_sub(0)'
+
+# A hint is no copy, and who has another ring config has no say.
+mutant hints_count_as_copies sim engine/src/node/spread.rs \
+  'self.shared.hints.lock().keep(from, &order.request.key, entry.version);' \
+  'self.shared.hints.lock().keep(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
+
 # Order within a term.
-mutant stamps_from_the_wall_clock sim engine/src/clock.rs \
+mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \
   'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \
   'Stamp::at(now.0, slot).max(Stamp(latest.min(floor.0).min(0)))'
 

@@ -54,7 +54,7 @@ step "tests" cargo test --locked --workspace --exclude memring-benches
 step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
-  cargo test --locked --release --package memring-tests --test sim --test scenarios --test ring -- --nocapture
+  cargo test --locked --release --package memring-tests --test sim --test scenarios --test rules --test ring -- --nocapture
 step "decoders, $cases cases each" decoders
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
 step "end to end, and against memcached" scripts/e2e.sh

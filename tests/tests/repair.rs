@@ -28,7 +28,7 @@ fn without_hints() -> ClusterOptions {
 
 /// How many partitions some two nodes hold differently. With three nodes and three copies every node is a home of all.
 fn differing(cluster: &Cluster) -> usize {
-    let digest = |node: usize, partition| cluster.shared(node).expect("it runs").copy_digest(partition);
+    let digest = |node: usize, partition| cluster.shared(node).expect("it runs").digest(partition);
     let differs = |partition: &Partition| ALL.iter().any(|node| digest(*node, *partition) != digest(0, *partition));
     Partition::all().filter(differs).count()
 }
@@ -288,7 +288,7 @@ fn a_million_items_that_differ_in_a_hundredth_become_equal_for_less_than_thrice_
         }
     };
     let equal = |cluster: &Cluster| {
-        let digest = |node: usize, of| cluster.shared(node).expect("it runs").copy_digest(of);
+        let digest = |node: usize, of| cluster.shared(node).expect("it runs").digest(of);
         Partition::all().filter(|of| digest(0, *of) != digest(1, *of)).count()
     };
     (0..MANY).for_each(|key| store(&mut cluster, key % 2, key, 'a'));

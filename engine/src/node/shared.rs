@@ -283,9 +283,12 @@ impl Shared {
         repairs || self.hints.lock().has_any(target, partition)
     }
 
-    /// The digest of what this node holds of a partition: equal on two homes that hold the same.
-    pub fn copy_digest(&self, partition: Partition) -> u64 {
-        self.store.digest(partition)
+    /// The digest of this node's copy of a partition, by keys and versions; `None` where it is no home. Two complete copies
+    /// that agree have the same.
+    pub fn digest(&self, partition: Partition) -> Option<u64> {
+        let topology = self.topology();
+        let (layout, me) = (topology.layout()?, topology.me()?);
+        layout.homes(partition).contains(&me).then(|| self.store.digest(partition))
     }
 
     pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {

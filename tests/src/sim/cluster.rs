@@ -10,12 +10,12 @@ use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node
 use memring_engine::now::{ClusterTime, Mono, Now};
 use memring_protocol::entry::{Expiry, Item, Marks, UnixMillis};
 use memring_protocol::frame::{self, Batch, InPlace};
-use memring_protocol::key::Key;
+use memring_protocol::key::{Key, Partition};
 use memring_protocol::level::Level;
 use memring_protocol::message::{Message, Request};
 use memring_protocol::ring::NodeName;
 use memring_protocol::text::{Command, ReplyLine, ReplyStep, Response, Step, TextLimits, parse, parse_reply};
-use memring_protocol::version::Version;
+use memring_protocol::version::{Slot, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -358,6 +358,39 @@ impl Cluster {
     /// The true time.
     pub fn true_time(&self) -> UnixMillis {
         UnixMillis(WALL_MS + self.now_us / 1000)
+    }
+
+    /// The homes of a key, as `viewer` sees them: the first orders its writes while nobody else has had to.
+    pub fn homes(&self, viewer: usize, key: &str) -> Vec<usize> {
+        let key = Key::copy_from(key.as_bytes()).expect("a legal key");
+        let topology = self.shared(viewer).expect("the viewer runs").topology();
+        let Some(layout) = topology.layout() else { return Vec::new() };
+        let place = |slot: &Slot| {
+            let name = layout.config.member(*slot).map(|member| member.name.as_str().to_owned());
+            (0..self.places.len()).find(|node| Some(format!("n{}", node + 1)) == name).expect("a node of this cluster")
+        };
+        layout.homes(key.partition()).iter().map(place).collect()
+    }
+
+    /// How many partitions have homes, of these nodes, whose copies differ.
+    pub fn differing(&self, nodes: &[usize]) -> usize {
+        let differs = |partition: &Partition| {
+            let mut digests = nodes.iter().filter_map(|node| self.shared(*node)?.digest(*partition));
+            let first = digests.next();
+            digests.any(|digest| Some(digest) != first)
+        };
+        Partition::all().filter(differs).count()
+    }
+
+    /// Resets all links between two nodes: each avoids the other until it has heard from it again.
+    pub fn reset_links(&mut self, one: usize, other: usize) {
+        for (node, peer) in [(one, other), (other, one)] {
+            let life = self.places[node].life;
+            let threads = std::iter::once(CONTROL).chain(0..self.options.workers);
+            for thread in threads {
+                self.happen(Event::Lost { to: Thread { node, life, thread }, peer });
+            }
+        }
     }
 
     /// One of a running node's figures, as `stats` names it.

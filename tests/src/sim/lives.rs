@@ -17,6 +17,10 @@ use super::workload::{Outcome, Workload};
 /// Longer than any operation lives.
 const QUIET: Duration = Duration::from_secs(6);
 
+/// How long after the last fault all copies must be equal. `None`: not looked at, since writes in doubt whose serializer died
+/// and hints for which there was no room reach a home only when their keys are read.
+const CONVERGES_WITHIN: Option<Duration> = None;
+
 /// A hint memory that a short fault fills.
 const FEW_HINTS_BYTES: usize = 600;
 
@@ -127,6 +131,9 @@ fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut
     let (disordered, unjudged) = check_keys(&contest.history, contest.keys());
     violations.extend(disordered);
     violations.extend(check_bounds(cluster, troubles));
+    if let Some(within) = CONVERGES_WITHIN {
+        violations.extend(check_convergence(cluster, troubles, within));
+    }
     for operation in &workload.history[before..] {
         match operation.outcome {
             Outcome::Saw(Some(finally)) if operation.key >= workload.registers() => {
@@ -161,6 +168,16 @@ fn conclude_leases(seed: u64, cluster: &mut Cluster, troubles: &Troubles, leases
     tell(seed, &violations, troubles);
     let failed = leases.history.iter().filter(doubtful).count();
     Report { violations, done: leases.history.len() - failed, failed, searched: leases.keys(), unjudged }
+}
+
+/// Homes hold the same some time after the last fault.
+fn check_convergence(cluster: &mut Cluster, troubles: &Troubles, within: Duration) -> Vec<Violation> {
+    let members = troubles.members();
+    if cluster.run_until(within, |cluster| cluster.differing(&members) == 0) {
+        return Vec::new();
+    }
+    let differing = cluster.differing(&members);
+    vec![Violation(format!("{differing} partitions differ between their homes {within:?} after the last fault"))]
 }
 
 /// After some quiet no node has anything under way, and each keeps within its limits.

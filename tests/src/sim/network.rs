@@ -70,6 +70,8 @@ pub struct Network {
     cut: BTreeSet<(usize, usize)>,
     /// Nodes whose every message takes so many microseconds longer.
     slow: BTreeMap<usize, u64>,
+    /// The same for messages from one node to one other.
+    slow_ways: BTreeMap<(usize, usize), u64>,
     random: StdRng,
 }
 
@@ -80,6 +82,7 @@ impl Network {
             weather: Weather::fair(),
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
+            slow_ways: BTreeMap::new(),
             random: StdRng::seed_from_u64(seed),
         }
     }
@@ -104,9 +107,15 @@ impl Network {
         self.slow.insert(node, extra_us);
     }
 
+    /// What node `from` says to node `to` takes so many microseconds longer.
+    pub fn slow_way(&mut self, from: usize, to: usize, extra_us: u64) {
+        self.slow_ways.insert((from, to), extra_us);
+    }
+
     /// Everyone hears everyone again, and no node is slower than another.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.slow_ways.clear();
         self.slow.clear();
     }
 
@@ -145,7 +154,8 @@ impl Network {
 
     fn delay_between(&mut self, from: usize, to: usize) -> u64 {
         let slower = [from, to].map(|node| self.slow.get(&node).copied().unwrap_or(0));
-        self.delay() + slower[0] + slower[1]
+        let way = self.slow_ways.get(&(from, to)).copied().unwrap_or(0);
+        self.delay() + slower[0] + slower[1] + way
     }
 
     /// One way's time, in microseconds.
