@@ -193,11 +193,6 @@ mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
 mutant minority_changes_the_ring rule_3_a_minority engine/src/cluster/ring/acceptor.rs \
   'voters / 2 + 1' \
   'voters / 2'
-mutant everyone_founds simultaneous_starts engine/src/cluster/ring/bootstrap.rs \
-  'if !is_smallest || seek.is_bound_to_another(&self.own.name, now) {' \
-  'let _ = is_smallest; if false {' \
-  'founding.consenters.len() == founding.asked.len()' \
-  'founding.consenters.len() <= founding.asked.len()'
 mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
   'let (homes, next) = (layout.homes(partition), layout.next_homes(partition));' \
   'let (homes, next) = (layout.homes(partition), None);'
