@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use memring_protocol::key::{Key, Partition};
+use memring_protocol::key::Key;
 use memring_protocol::text::Response;
 use memring_tests::sim::network::Weather;
 use memring_tests::sim::{Cluster, ClusterOptions};
@@ -26,21 +26,8 @@ fn without_hints() -> ClusterOptions {
     ClusterOptions { hint_memory_bytes: 0, ..ClusterOptions::default() }
 }
 
-/// How many partitions some two nodes hold differently. With three nodes and three copies every node is a home of all.
-fn differing(cluster: &Cluster) -> usize {
-    let digest = |node: usize, partition| cluster.shared(node).expect("it runs").digest(partition);
-    let differs = |partition: &Partition| ALL.iter().any(|node| digest(*node, *partition) != digest(0, *partition));
-    Partition::all().filter(differs).count()
-}
-
 fn stat(cluster: &mut Cluster, node: usize, name: &str) -> u64 {
-    match cluster.ask(node, "stats") {
-        Some(Response::Stats(lines)) => {
-            let (_, value) = lines.iter().find(|(line, _)| line == name).expect("a known name");
-            value.parse().expect("a count")
-        }
-        answer => panic!("stats: {answer:?}"),
-    }
+    cluster.stat(node, name).expect("a count of a known name")
 }
 
 fn sum(cluster: &mut Cluster, name: &str) -> u64 {
@@ -87,10 +74,14 @@ fn copies_that_differ_become_equal_within_ten_seconds_though_nobody_reads() {
         let mut cluster = Cluster::started(without_hints(), seed);
         let lonely = (seed % 3) as usize;
         miss_writes(&mut cluster, lonely);
-        assert!(differing(&cluster) > 50, "it has missed what was written");
+        assert!(cluster.differing(&ALL) > 50, "it has missed what was written");
         cluster.note_arrivals();
         cluster.network.heal();
-        assert!(cluster.run_until(seconds(10), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        assert!(
+            cluster.run_until(seconds(10), |cluster| cluster.differing(&ALL) == 0),
+            "{} differ",
+            cluster.differing(&ALL)
+        );
         assert!(cluster.arrivals().all(|(_, _, node, count)| node == lonely && count == 1), "to whom it was missing");
         assert_eq!(sum(&mut cluster, "repairs_sent"), 120);
         assert_eq!(sum(&mut cluster, "hints_replayed"), 0);
@@ -113,7 +104,11 @@ fn what_hints_bring_is_not_sent_by_repair_too() {
         miss_writes(&mut cluster, lonely);
         cluster.note_arrivals();
         cluster.network.heal();
-        assert!(cluster.run_until(seconds(10), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        assert!(
+            cluster.run_until(seconds(10), |cluster| cluster.differing(&ALL) == 0),
+            "{} differ",
+            cluster.differing(&ALL)
+        );
         cluster.run_for(seconds(40));
         assert_eq!((sum(&mut cluster, "hints_replayed"), sum(&mut cluster, "repairs_sent")), (120, 0));
         assert!(cluster.arrivals().all(|(_, _, node, count)| node == lonely && count == 1), "each once");
@@ -141,7 +136,11 @@ fn both_sides_of_a_split_get_what_the_other_wrote_at_level_one() {
         }
         cluster.run_for(seconds(2));
         cluster.network.heal();
-        assert!(cluster.run_until(seconds(15), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        assert!(
+            cluster.run_until(seconds(15), |cluster| cluster.differing(&ALL) == 0),
+            "{} differ",
+            cluster.differing(&ALL)
+        );
         for (node, key) in (0..40).flat_map(|key| ALL.map(|node| (node, key))) {
             assert_eq!(value(&mut cluster, node, &format!("fast:key-{key}")).as_deref(), Some("here"));
             assert_eq!(value(&mut cluster, node, &format!("fast:here-{key}")).as_deref(), Some("here"));
@@ -175,7 +174,11 @@ fn an_entry_older_than_the_present_term_reaches_all_homes_through_its_serializer
             set(&mut cluster, lonely, fast, "new");
         }
         cluster.network.heal();
-        assert!(cluster.run_until(seconds(10), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        assert!(
+            cluster.run_until(seconds(10), |cluster| cluster.differing(&ALL) == 0),
+            "{} differ",
+            cluster.differing(&ALL)
+        );
         for (node, (_, fast)) in ALL.into_iter().flat_map(|node| keys.iter().map(move |key| (node, key))) {
             assert_eq!(value(&mut cluster, node, fast).as_deref(), Some("new"), "{fast}");
         }
@@ -193,7 +196,11 @@ fn frames_that_vanish_leave_no_difference_behind() {
             cluster.ask(key % 3, &line);
         }
         cluster.network.weather = Weather::fair();
-        assert!(cluster.run_until(seconds(60), |cluster| differing(cluster) == 0), "{} differ", differing(&cluster));
+        assert!(
+            cluster.run_until(seconds(60), |cluster| cluster.differing(&ALL) == 0),
+            "{} differ",
+            cluster.differing(&ALL)
+        );
     });
 }
 
@@ -215,7 +222,7 @@ fn a_deleted_key_does_not_return_from_a_home_that_missed_the_delete() {
         }
         cluster.network.heal();
         cluster.run_for(seconds(10));
-        assert_eq!(differing(&cluster), 0);
+        assert_eq!(cluster.differing(&ALL), 0);
         for other in &others {
             cluster.crash(*other);
             cluster.start(*other);
@@ -254,7 +261,7 @@ fn while_copies_evict_nothing_travels_twice_and_comparing_settles() {
         let evicted = sum(&mut cluster, "evictions");
         assert!(evicted > 5_000, "{evicted} evictions");
         cluster.run_for(seconds(70));
-        assert!(differing(&cluster) > 10, "copies differ by what they have evicted");
+        assert!(cluster.differing(&ALL) > 10, "copies differ by what they have evicted");
         let (sent, pending) = (sum(&mut cluster, "repairs_sent"), sum(&mut cluster, "repairs_pending"));
         let compared = sum(&mut cluster, "partitions_differing");
         cluster.run_for(seconds(120));
@@ -263,7 +270,7 @@ fn while_copies_evict_nothing_travels_twice_and_comparing_settles() {
         assert!(sent > 300, "{sent} sent of the 600 that were missed");
         let twice = cluster.arrivals().filter(|(.., count)| *count > 1).count();
         assert_eq!(twice, 0, "travelled twice");
-        println!("seed {seed}: {evicted} evicted, {sent} of 600 sent, {} differ", differing(&cluster));
+        println!("seed {seed}: {evicted} evicted, {sent} of 600 sent, {} differ", cluster.differing(&ALL));
     });
 }
 
@@ -287,13 +294,9 @@ fn a_million_items_that_differ_in_a_hundredth_become_equal_for_less_than_thrice_
             assert!(cluster.take_answers().iter().all(|answer| answer.response == Response::Stored));
         }
     };
-    let equal = |cluster: &Cluster| {
-        let digest = |node: usize, of| cluster.shared(node).expect("it runs").digest(of);
-        Partition::all().filter(|of| digest(0, *of) != digest(1, *of)).count()
-    };
     (0..MANY).for_each(|key| store(&mut cluster, key % 2, key, 'a'));
     cluster.run_for(seconds(60));
-    assert_eq!((equal(&cluster), stat(&mut cluster, 0, "curr_items")), (0, MANY as u64));
+    assert_eq!((cluster.differing(&[0, 1]), stat(&mut cluster, 0, "curr_items")), (0, MANY as u64));
     assert_eq!(stat(&mut cluster, 0, "evictions") + stat(&mut cluster, 1, "evictions"), 0);
 
     cluster.network.split(&[0], &[1]);
@@ -306,10 +309,14 @@ fn a_million_items_that_differ_in_a_hundredth_become_equal_for_less_than_thrice_
         }
     }
     cluster.run_for(seconds(2));
-    let differ = equal(&cluster);
+    let differ = cluster.differing(&[0, 1]);
     let (before, healed) = (cluster.sent_bytes(), cluster.now_us());
     cluster.network.heal();
-    assert!(cluster.run_until(seconds(120), |cluster| equal(cluster) == 0), "{} partitions differ", equal(&cluster));
+    assert!(
+        cluster.run_until(seconds(120), |cluster| cluster.differing(&[0, 1]) == 0),
+        "{} partitions differ",
+        cluster.differing(&[0, 1])
+    );
     let (sent, took_ms) = (cluster.sent_bytes() - before, (cluster.now_us() - healed) / 1000);
     let entries = stat(&mut cluster, 0, "repairs_sent") + stat(&mut cluster, 1, "repairs_sent");
     let differing = (DIFFERING * VALUE_BYTES) as u64;

@@ -689,7 +689,7 @@ impl Cluster {
         for effect in effects {
             match effect {
                 Effect::Respond(ticket, response) => {
-                    let response = with_values(response);
+                    let response = as_told(response);
                     self.answers.push(Answered { node, operation: ticket.connection, response });
                 }
                 Effect::Send(peer, message) => self.send(from, peer, &message),
@@ -800,9 +800,19 @@ impl Cluster {
     }
 }
 
-/// Blocks as the values that they are of, so that checkers need not read them.
-fn with_values(response: Response) -> Response {
-    let Response::Blocks(mut blocks) = response else { return response };
+/// What a client is told: no tokens but by `gets`, and of blocks the values, so that checkers need not read them.
+fn as_told(response: Response) -> Response {
+    match response {
+        Response::Blocks(blocks) => values_of(blocks),
+        Response::Values { with_cas: false, mut values } => {
+            values.iter_mut().for_each(|(_, item)| item.cas = 0);
+            Response::Values { with_cas: false, values }
+        }
+        response => response,
+    }
+}
+
+fn values_of(mut blocks: Bytes) -> Response {
     let (mut values, mut with_cas) = (Vec::new(), false);
     while !blocks.is_empty() {
         let ReplyStep::Reply { consumed, reply: ReplyLine::Value { key, flags, cas, value } } = parse_reply(&blocks)
