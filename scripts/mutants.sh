@@ -113,8 +113,8 @@ mutant recovering_reads rule_2_a_recovering_home_does_not engine/src/node/replic
   'if !shared.standings.is_synced(key.partition()) {' \
   'if false {'
 mutant recovering_orders rule_2_a_recovering_home_orders engine/src/node/serializer.rs \
-  '} else if !self.shared.standings.is_synced(partition) {' \
-  '} else if false {'
+  'self.shared.standings.is_synced(partition)' \
+  'true'
 mutant recovery_from_one_source one_dead_and_one_restarting engine/src/cluster/recovery.rs \
   'homes - majority(homes) + 1' \
   'usize::from(homes > 1)'
@@ -211,7 +211,7 @@ mutant tombstones_by_age rule_7_what_was_deleted engine/src/store/mod.rs \
   'pub const TOMBSTONE_LIFE_MS: u64 = 10 * 60 * 1000;' \
   'pub const TOMBSTONE_LIFE_MS: u64 = 1;'
 mutant flush_not_told rule_9_what_was_flushed engine/src/node/control/liveness.rs \
-  'self.shared.store.merge_flush(status.flush);' \
+  'self.shared.take_flush(status.flush);' \
   ''
 mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
   'version.stamp.0.saturating_sub(1)' \
@@ -219,8 +219,8 @@ mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
 
 # A hint is no copy, and who has another ring config has no say.
 mutant hints_count_as_copies sim engine/src/node/spread.rs \
-  'self.shared.hints.lock().keep(from, &order.request.key, entry.version);' \
-  'self.shared.hints.lock().keep(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
+  'self.shared.keep_hint(from, &order.request.key, entry.version);' \
+  'self.shared.keep_hint(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
 
 # Order within a term.
 mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \

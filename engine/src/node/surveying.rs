@@ -1,6 +1,6 @@
 //! Comparing copies with another home, from the store's side: digests, buckets, lists, and what is missing there.
 //!
-//! Both sides of a comparison are here; whether and when to compare is the repair room's. Must not wait for anyone.
+//! Both sides of a survey are here; whether and when to compare is the repair room's. Must not wait for anyone.
 
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::{Partition, Token};
