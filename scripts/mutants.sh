@@ -202,6 +202,9 @@ mutant gone_at_once rule_11_a_member engine/src/cluster/ring/standing.rs \
 mutant leavers_copy_lost what_a_leaver_held engine/src/node/control/layout.rs \
   'let dwindles = layout.next_homes(partition).is_some_and(|next| next.len() < homes.len());' \
   'let dwindles = false;'
+mutant dead_leaver_waited_for a_leaver_that_dies engine/src/node/control/layout.rs \
+  'Recovery::needed(homes.len()) - usize::from(whole)' \
+  'Recovery::needed(homes.len())'
 
 # What must not come back.
 mutant copies_count_down_themselves rule_6_an_item_ends engine/src/node/replica.rs \

@@ -442,6 +442,31 @@ fn what_a_leaver_held_outlives_a_crash_after_it_left() {
     });
 }
 
+#[test]
+fn a_leaver_that_dies_on_its_way_out_holds_nobody_up() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        write_keys(&mut cluster, 60);
+        let (leaver, rest) = ((seed % 3) as usize, [(seed as usize + 1) % 3, (seed as usize + 2) % 3]);
+        let epoch = |cluster: &Cluster, node| cluster.view(node).map(|view| view.epoch);
+        let before = epoch(&cluster, leaver);
+        let given_up = rest.map(|node| cluster.stat(node, "partitions_refounded"));
+        cluster.drain(leaver);
+        let leaving = |cluster: &Cluster| rest.iter().all(|node| epoch(cluster, *node) > before);
+        assert!(cluster.run_until(seconds(10), leaving), "nobody has heard that it leaves");
+        cluster.crash(leaver);
+        assert!(cluster.run_until(seconds(10), |cluster| cluster.is_whole(&rest)), "the ring still has three members");
+        for node in rest {
+            assert_eq!(count_keys(&mut cluster, node, 60), 60, "through node {node}");
+        }
+        assert_eq!(
+            rest.map(|node| cluster.stat(node, "partitions_refounded")),
+            given_up,
+            "complete copies are given up"
+        );
+    });
+}
+
 fn store(value: &'static [u8]) -> Command<'static> {
     Command::Store { verb: StoreVerb::Set, key: b"key", flags: 0, exptime: 0, value, quiet: false }
 }

@@ -68,10 +68,13 @@ impl Control {
         // Where a member leaves and nobody takes its place, its copy is one of the majority that holds a write, and there is
         // one less from then on: so those that stay compare theirs first. They count meanwhile, as they did.
         let dwindles = layout.next_homes(partition).is_some_and(|next| next.len() < homes.len());
-        if dwindles || !standings.is_synced(partition) {
+        let whole = standings.is_synced(partition);
+        if dwindles || !whole {
             let me = self.shared.topology().me();
             let sources: Slots = homes.iter().copied().filter(|slot| Some(*slot) != me).collect();
-            self.recovery.begin(partition, &sources, Recovery::needed(homes.len()));
+            // A copy that is complete is one of those that are needed; so a leaver that dies on its way out is not waited for.
+            let needed = (Recovery::needed(homes.len()) - usize::from(whole)).max(1);
+            self.recovery.begin(partition, &sources, needed);
         } else {
             self.recovery.forget(partition);
         }
