@@ -237,6 +237,9 @@ mutant flush_not_told_in_pings flush/a_flush_spreads engine/src/node/control/liv
 mutant orders_out_of_touch flush/a_counter_that_was_flushed engine/src/node/serializer.rs \
   '&& (self.shared.is_in_touch(turn.mono(), turn.topology, partition) || is_unordered(request))' \
   '&& (turn.mono() >= crate::now::Mono(0) || is_unordered(request))'
+mutant unreachable_not_waited_for flush/a_counter_that_was_flushed engine/src/node/flush.rs \
+  '&& (!flush.committing || flush.took.len() == flush.members)' \
+  ''
 mutant replaced_flush_comes_back flush/a_delayed_flush_that_was_replaced engine/src/store/flush.rs \
   'state.applied = Some(identity);' \
   '(state.applied, state.flush.pending) = (Some(identity), None);'

@@ -145,6 +145,36 @@ fn a_counter_that_was_flushed_is_not_counted_on_by_a_node_that_was_cut_off() {
 }
 
 #[test]
+fn a_counter_that_was_flushed_is_not_counted_on_by_a_node_whose_link_was_reset() {
+    for seed in seeds(30) {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        let lonely = (seed % 3) as usize;
+        let teller = others(lonely)[0];
+        for key in 0..KEYS {
+            assert_eq!(cluster.ask(lonely, &format!("set count-{key} 0 0 1\r\n5")), Some(Response::Stored));
+        }
+        // What the teller sends it is refused, not only lost; but it is in touch with the third.
+        cluster.network.split(&[teller], &[lonely]);
+        assert!(cluster.request_line(teller, 0, "flush_all"));
+        let answers = loop {
+            cluster.run_for(Duration::from_millis(2));
+            cluster.reset_links(teller, lonely);
+            match cluster.take_answers() {
+                answers if answers.is_empty() => {}
+                answers => break answers,
+            }
+        };
+        assert_eq!(answers[0].response, Response::Ok);
+        for key in 0..KEYS {
+            match cluster.ask(lonely, &format!("incr count-{key} 1")) {
+                Some(Response::NotFound | Response::ServerError(_)) => {}
+                answer => panic!("count-{key} through node {lonely}: {answer:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_flush_spreads_from_node_to_node_without_any_client() {
     for seed in seeds(15) {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);

@@ -43,6 +43,8 @@ pub(crate) struct Flush {
     when: When,
     highest: Stamp,
     needed: usize,
+    /// How many members the ring had when this round began.
+    members: usize,
     /// Who has answered in this round, this node included.
     took: Slots,
     waiting: Slots,
@@ -74,11 +76,12 @@ impl Node {
             turn.effects.push(Effect::Respond(ticket, refusal));
             return;
         }
-        let needed = majority(layout.config.members.len());
+        let members = layout.config.members.len();
+        let needed = majority(members);
         let waiting = others_up(turn, layout, me);
         let highest = self.shared.clock.latest();
         let took = Slots::from_slice(&[me]);
-        let flush = Flush { ticket, when, highest, needed, took, waiting, committing: false };
+        let flush = Flush { ticket, when, highest, needed, members, took, waiting, committing: false };
         let id = self.open(Op::Flush(flush));
         self.set_timer(turn.mono().after(PROBE_PATIENCE), id);
         self.ask_flush(turn, id);
@@ -129,10 +132,13 @@ impl Node {
         self.judge_flush(turn, id);
     }
 
-    /// Every live member must have answered before the next round: the flush has then taken effect on each of them.
+    /// The first round ends once every member that seems alive has answered or is lost; the second one early only when all
+    /// members have taken the flush. One that seems dead, or cannot be reached from here, may be in touch with others and
+    /// order writes for a while: so no verdict about it is trusted, and the time of that passes first.
     fn judge_flush(&mut self, turn: &mut Turn<'_>, id: OpId) {
         if let Some(Op::Flush(flush)) = self.ops.get(&id)
             && flush.waiting.is_empty()
+            && (!flush.committing || flush.took.len() == flush.members)
         {
             self.end_flush_round(turn, id);
         }
@@ -148,6 +154,7 @@ impl Node {
         let (highest, when) = (flush.highest, flush.when);
         let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
         flush.committing = true;
+        flush.members = layout.config.members.len();
         flush.took = Slots::from_slice(&[me]);
         flush.waiting = others_up(turn, layout, me);
         self.shared.clock.observe(highest);
