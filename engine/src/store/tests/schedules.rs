@@ -126,7 +126,7 @@ fn whoever_sees_that_no_flush_is_due_sees_the_floor_that_came_of_it() {
     check(|| {
         let store = small_store();
         store.apply(at(0), &key("a"), None, &item(at(0), b"old"));
-        store.merge_flush(FlushState { floor: Stamp::ZERO, pending: Some((Stamp(5), at(10))) });
+        store.merge_flush(FlushState { floor: Stamp::ZERO, pending: Some((Stamp(5), at(10))), paced: None });
         let reader = || {
             let store = Arc::clone(&store);
             thread::spawn(move || {
@@ -139,7 +139,10 @@ fn whoever_sees_that_no_flush_is_due_sees_the_floor_that_came_of_it() {
         assert_eq!(store.apply(at(11), &key("b"), None, &item(at(11), b"new")), Applied::Stored);
         readers.into_iter().for_each(|thread| thread.join().expect("ends"));
         assert!(store.get(at(11), &key("b")).is_some(), "written after the flush");
-        assert_eq!(store.flush(), FlushState { floor: Stamp::end_of(at(10).0), pending: None });
+        assert_eq!(
+            store.flush(),
+            FlushState { floor: Stamp::end_of(at(10).0), pending: Some((Stamp(5), at(10))), paced: None }
+        );
         let stats = store.stats();
         assert_eq!((stats.curr_items, stats.reclaimed, stats.get_flushed), (1, 1, 1), "{stats:?}");
     });
@@ -160,9 +163,9 @@ fn merges_of_flushes_end_the_same_in_any_order_and_no_floor_sinks() {
         };
         let pending = |identity, second| Some((Stamp(identity), at(second)));
         let mergers = [
-            merger(FlushState { floor: version_at(at(2)).stamp, pending: None }, at(3)),
-            merger(FlushState { floor: Stamp::ZERO, pending: pending(5, 3) }, at(3)),
-            merger(FlushState { floor: version_at(at(1)).stamp, pending: pending(4, 9) }, at(3)),
+            merger(FlushState { floor: version_at(at(2)).stamp, pending: None, paced: None }, at(3)),
+            merger(FlushState { floor: Stamp::ZERO, pending: pending(5, 3), paced: None }, at(3)),
+            merger(FlushState { floor: version_at(at(1)).stamp, pending: pending(4, 9), paced: None }, at(3)),
         ];
         let mut is_gone = false;
         for _ in 0..4 {
@@ -174,7 +177,7 @@ fn merges_of_flushes_end_the_same_in_any_order_and_no_floor_sinks() {
         mergers.into_iter().for_each(|thread| thread.join().expect("ends"));
         assert_eq!(store.get(at(3), &key("a")), None);
         // Whether the flush of identity 5 was applied before or after 4 came, 4 is the older one.
-        assert_eq!(store.flush(), FlushState { floor: Stamp::end_of(at(3).0), pending: None });
+        assert_eq!(store.flush(), FlushState { floor: Stamp::end_of(at(3).0), pending: pending(5, 3), paced: None });
     });
 }
 
