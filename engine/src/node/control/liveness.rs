@@ -166,10 +166,10 @@ impl Control {
     /// counted again.
     pub(super) fn note_isolation(&mut self, now: Now) {
         if !self.majority_in_touch(now) {
-            self.isolated_since.get_or_insert(now.mono);
             return;
         }
-        let Some(since) = self.isolated_since.take() else { return };
+        // Since it last was, not since this was noticed: who was stopped notices when it goes on.
+        let since = std::mem::replace(&mut self.in_touch_at, now.mono);
         if now.mono.since(since) + IN_TOUCH >= self.shared.settings().refound_after {
             self.distrust_copies();
         }

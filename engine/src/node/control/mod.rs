@@ -97,8 +97,8 @@ pub struct Control {
     absent_since: BTreeMap<Slot, Mono>,
     /// The last answer of each ring member to a ping.
     answered_at: BTreeMap<Slot, Mono>,
-    /// Since when fewer than a majority of the ring has answered.
-    isolated_since: Option<Mono>,
+    /// When last a majority of the ring had answered lately.
+    in_touch_at: Mono,
     /// The config for which the keeper was told that everything is copied.
     synced_told: Epoch,
     members_changed: bool,
@@ -148,7 +148,7 @@ impl Control {
             owned: vec![false; usize::from(PARTITIONS)],
             absent_since: BTreeMap::new(),
             answered_at: BTreeMap::new(),
-            isolated_since: None,
+            in_touch_at: Mono(0),
             synced_told: Epoch(0),
             members_changed: true,
             started: false,
