@@ -210,9 +210,21 @@ mutant dead_leaver_waited_for a_leaver_that_dies engine/src/node/control/layout.
 mutant copies_count_down_themselves rule_6_an_item_ends engine/src/node/replica.rs \
   'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
   'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { if item.expiry.unix_seconds().is_some() { item.expiry = memring_protocol::entry::Expiry::from_exptime(6, now); } } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
-mutant tombstones_by_age rule_7_what_was_deleted engine/src/store/mod.rs \
-  'pub const TOMBSTONE_LIFE_MS: u64 = 10 * 60 * 1000;' \
-  'pub const TOMBSTONE_LIFE_MS: u64 = 1;'
+mutant tombstones_by_age rule_7_what_was_deleted_is_remembered engine/src/store/evict.rs \
+  'age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)' \
+  'age_ms > super::TOMBSTONE_LIFE_MS'
+mutant tombstones_for_a_moment rule_7_what_was_deleted_does_not engine/src/store/evict.rs \
+  'age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)' \
+  'age_ms > 1'
+mutant expired_forgotten rule_6_what_has_expired engine/src/store/shard.rs \
+  'if is_item && !is_flushed && !self.is_settled(self.record(place))' \
+  'if false && is_item && !is_flushed'
+mutant outdated_copy_kept rule_7_who_returns engine/src/node/control/recovering.rs \
+  'if has_dropped && self.recovery.must_empty(partition)' \
+  'if false && has_dropped && self.recovery.must_empty(partition)'
+mutant sleeper_counts rule_7_who_returns engine/src/node/control/liveness.rs \
+  'if now.mono.since(since) + IN_TOUCH >= self.shared.settings().refound_after' \
+  'if false && now.mono.since(since) + IN_TOUCH >= self.shared.settings().refound_after'
 mutant flush_not_told rule_9_what_was_flushed engine/src/node/control/liveness.rs \
   'self.shared.take_flush(status.flush);' \
   ''

@@ -58,6 +58,9 @@ impl Stamp {
     /// Before every stamp that a clock makes.
     pub const ZERO: Self = Self(0);
 
+    /// Not below any stamp.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The first stamp of a millisecond for a slot. Times before 2025 count as 2025; 42 bits last until 2164.
     pub fn at(unix_ms: u64, slot: Slot) -> Self {
         let ms = unix_ms.saturating_sub(STAMP_EPOCH_UNIX_MS) & ((1 << (64 - SLOT_BITS - COUNTER_BITS)) - 1);

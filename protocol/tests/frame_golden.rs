@@ -207,12 +207,12 @@ fn replies_have_these_bytes() {
     check_reply(Reply::Replicate(Acknowledgement::Fenced(Ballot(7))), "0900000001830000 020700000000000000");
     check_reply(Reply::Replicate(Acknowledgement::Refused(Refusal::NotHome)), "0200000001830000 0303");
     check_reply(Reply::Compare(true), "0100000001890000 01");
-    let state = PartitionState { promised: Ballot(7), digest: 5 };
+    let state = PartitionState { promised: Ballot(7), digest: 5, dropped: Stamp(9) };
     let fetched = |state, cursor| FetchedPartition { partition: partition(), state, cursor };
     let partitions = vec![fetched(Ok(state), Some(300)), fetched(Err(Refusal::Busy), None)];
     check_reply(
         Reply::Fetch(FetchReply { partitions, entries: vec![(key("key"), entry())], flush: flush() }),
-        "4e00000001840000 02fb341200070501fb2c01fb3412010300060107fbe803010508fa01000000036b657900010000000000000\
+        "4f00000001840000 02fb34120007050901fb2c01fb3412010300060107fbe803010508fa01000000036b657900010000000000000\
          3020000000000000211000000220000000000000000000000050500000076616c7565",
     );
     check_reply(

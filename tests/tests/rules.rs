@@ -15,6 +15,9 @@ const ALL: [usize; 3] = [0, 1, 2];
 /// Keys of a story.
 const KEYS: usize = 12;
 
+/// More than a small store can remember the deletes of.
+const MANY_KEYS: usize = 1000;
+
 /// The inner loop tells each story a few times; `SIM_SEEDS`, set to whatever number, asks for all of them.
 fn often(count: usize) -> usize {
     if std::env::var_os("SIM_SEEDS").is_some() { count } else { count.div_ceil(4) }
@@ -22,6 +25,10 @@ fn often(count: usize) -> usize {
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+fn minutes(count: u64) -> Duration {
+    seconds(60 * count)
 }
 
 fn millis(count: u64) -> Duration {
@@ -369,6 +376,83 @@ fn rule_6_an_item_ends_on_every_copy_at_one_time_however_late_the_copy_came() {
         cluster.run_for(seconds(3));
         assert_eq!(homes.map(|node| alone(cluster, node)), [false; 3], "after 7 s of 6");
     });
+}
+
+#[test]
+fn rule_6_what_has_expired_holds_back_what_it_replaced() {
+    for_keys(&without_hints(), |cluster, key, [first, second, third]| {
+        assert_eq!(set(cluster, first, key, "a"), Some(Response::Stored));
+        cluster.network.split(&[third], &[first, second]);
+        cluster.run_for(seconds(1));
+        assert_eq!(cluster.ask(first, &format!("set {key} 0 2 1\r\nb")), Some(Response::Stored));
+        cluster.run_for(seconds(6));
+        assert_eq!(get(cluster, second, key), Seen::Nothing, "it has expired");
+        // Who has made it is gone before the third can be told.
+        cluster.crash(first);
+        cluster.network.heal();
+        in_touch(cluster);
+        for node in [second, third] {
+            assert_eq!(get(cluster, node, key), Seen::Nothing, "through node {node}");
+        }
+        cluster.start(first);
+    });
+}
+
+#[test]
+fn rule_7_what_was_deleted_is_remembered_until_every_home_knows() {
+    for seed in 0..often(4) as u64 {
+        let mut cluster = Cluster::started(without_hints(), seed);
+        let asleep = (seed % 3) as usize;
+        let awake = [(asleep + 1) % 3, (asleep + 2) % 3];
+        delete_while_asleep(&mut cluster, asleep, awake[0], KEYS, minutes(11));
+        cluster.crash(awake[0]);
+        whole(&mut cluster, &[asleep, awake[1]]);
+        for node in [asleep, awake[1]] {
+            assert_eq!(count(&mut cluster, node, KEYS), 0, "through node {node}");
+        }
+        // Once all know, nobody remembers.
+        cluster.start(awake[0]);
+        whole(&mut cluster, &ALL);
+        cluster.run_for(minutes(12));
+        assert_eq!(ALL.map(|node| cluster.stat(node, "tombstones")), [Some(0); 3]);
+    }
+}
+
+#[test]
+fn rule_7_who_returns_begins_anew_where_what_was_deleted_has_found_no_room() {
+    let options = ClusterOptions { memory_limit_bytes: 1 << 20, ..without_hints() };
+    for seed in 0..often(4) as u64 {
+        let mut cluster = Cluster::started(options.clone(), seed);
+        let asleep = (seed % 3) as usize;
+        let awake = [(asleep + 1) % 3, (asleep + 2) % 3];
+        delete_while_asleep(&mut cluster, asleep, awake[0], MANY_KEYS, minutes(1));
+        assert!(cluster.stat(awake[0], "tombstones_dropped") > Some(0), "they had room");
+        whole(&mut cluster, &ALL);
+        assert!(cluster.stat(asleep, "partitions_emptied") > Some(0));
+        for node in ALL {
+            assert_eq!(count(&mut cluster, node, MANY_KEYS), 0, "through node {node}");
+        }
+    }
+}
+
+/// So many keys are stored, and deleted while a node is asleep; then it wakes.
+fn delete_while_asleep(cluster: &mut Cluster, asleep: usize, through: usize, keys: usize, sleep: Duration) {
+    for key in 0..keys {
+        assert_eq!(set(cluster, through, &format!("key-{key}"), "a"), Some(Response::Stored));
+    }
+    cluster.freeze(asleep);
+    cluster.run_for(seconds(1));
+    for key in 0..keys {
+        assert_eq!(cluster.ask(through, &format!("delete key-{key}")), Some(Response::Deleted), "key-{key}");
+    }
+    cluster.run_for(sleep);
+    cluster.thaw(asleep);
+    in_touch(cluster);
+}
+
+/// How many of these keys a node finds.
+fn count(cluster: &mut Cluster, node: usize, keys: usize) -> usize {
+    (0..keys).filter(|key| get(cluster, node, &format!("key-{key}")) != Seen::Nothing).count()
 }
 
 #[test]

@@ -58,6 +58,8 @@ impl Source {
 #[derive(Clone, Debug)]
 struct Progress {
     needed: usize,
+    /// What is held of it is from before this node was away.
+    is_old: bool,
     sources: SmallVec<[Source; 4]>,
 }
 
@@ -100,13 +102,35 @@ impl Recovery {
     /// home that stays is kept.
     pub fn begin(&mut self, partition: Partition, sources: &[Slot], needed: usize) {
         let before = self.pending.remove(&partition);
+        let is_old = before.as_ref().is_some_and(|progress| progress.is_old);
         let known =
             |slot: Slot| before.iter().flat_map(|progress| &progress.sources).find(|source| source.slot == slot);
         let sources = sources
             .iter()
             .map(|slot| known(*slot).cloned().unwrap_or(Source { slot: *slot, given: Given::Upto(0), ask_at: Mono(0) }))
             .collect();
-        self.pending.insert(partition, Progress { needed, sources });
+        self.pending.insert(partition, Progress { needed, is_old, sources });
+    }
+
+    /// What is held of a pending partition is from before this node was away: the others may have forgotten what they
+    /// deleted of it.
+    pub fn distrust(&mut self, partition: Partition) {
+        if let Some(progress) = self.pending.get_mut(&partition) {
+            progress.is_old = true;
+        }
+    }
+
+    /// A home has forgotten what it deleted while this node was away, maybe: whether the copy must be emptied therefore. All
+    /// of it is fetched anew then.
+    pub fn must_empty(&mut self, partition: Partition) -> bool {
+        let Some(progress) = self.pending.get_mut(&partition).filter(|progress| progress.is_old) else { return false };
+        progress.is_old = false;
+        for source in &mut progress.sources {
+            if source.given != Given::Nothing {
+                source.given = Given::Upto(0);
+            }
+        }
+        true
     }
 
     /// The partition is no longer this node's.
@@ -207,7 +231,7 @@ impl Recovery {
 #[cfg(test)]
 mod tests {
     use memring_protocol::message::PartitionState;
-    use memring_protocol::version::Ballot;
+    use memring_protocol::version::{Ballot, Stamp};
 
     use super::*;
 
@@ -220,7 +244,7 @@ mod tests {
     }
 
     fn page(recovery: &mut Recovery, from: u16, state: Result<(), Refusal>, cursor: Option<u64>) {
-        let state = state.map(|()| PartitionState { promised: Ballot::NONE, digest: 0 });
+        let state = state.map(|()| PartitionState { promised: Ballot::NONE, digest: 0, dropped: Stamp::ZERO });
         recovery.on_page(Mono(1), slot(from), &[FetchedPartition { partition: partition(), state, cursor }]);
     }
 

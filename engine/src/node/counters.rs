@@ -129,6 +129,8 @@ counters! {
         partitions_compared,
         /// Those of them that were then compared entry by entry.
         partitions_differing,
+        /// Copies of partitions emptied on return, for others had no room for what they deleted meanwhile.
+        partitions_emptied,
         /// Entries sent to homes that were found to lack them.
         repairs_sent,
         /// Bytes of their keys and values.

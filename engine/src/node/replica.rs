@@ -223,7 +223,9 @@ fn fetch_partition(
         return refused(Refusal::Recovering);
     }
     // Promised before the digest is taken: what is written later under this ballot also goes to the fetching home.
-    let state = PartitionState { promised: shared.store.promised(partition), digest: shared.store.digest(partition) };
+    let promised = shared.store.promised(partition);
+    let (digest, dropped) = (shared.store.digest(partition), shared.store.dropped(partition));
+    let state = PartitionState { promised, digest, dropped };
     if want.cursor == 0 && want.digest == state.digest {
         return FetchedPartition { partition, state: Ok(state), cursor: None };
     }

@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use memring_protocol::key::{Key, KeyRef, PARTITIONS, Partition};
 use memring_protocol::level::Level;
 use memring_protocol::text::WatchKinds;
-use memring_protocol::version::{Ballot, Slot, Version};
+use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
 
 use super::counters::CounterSets;
@@ -23,6 +23,7 @@ use super::touch::Touch;
 use super::turn::TopologyView;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
+use crate::cluster::repair::Agreements;
 use crate::store::{Store, StoreConfig};
 
 /// A map between threads whose order does not depend on the run.
@@ -153,6 +154,8 @@ pub struct Shared {
     pub(crate) repairs: Mutex<Hints>,
     /// Partitions in which a home has missed something that found no room among the hints.
     pub(crate) suspects: Mutex<BTreeSet<(Slot, Partition)>>,
+    /// How far other homes are known to agree with this one.
+    pub(crate) agreements: Mutex<Agreements>,
     /// Partitions that are waiting to be compared for a reason, or differ.
     pub(crate) repairs_pending: AtomicUsize,
     pub(crate) counters: CounterSets,
@@ -199,6 +202,7 @@ impl Shared {
             hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
             repairs: Mutex::new(Hints::new(REPAIR_QUEUE_BYTES_MAX)),
             suspects: Mutex::default(),
+            agreements: Mutex::default(),
             repairs_pending: AtomicUsize::new(0),
             counters: CounterSets::default(),
             topology: Arc::default(),
@@ -274,6 +278,14 @@ impl Shared {
         let kept = self.hints.lock().keep(target, key, version);
         if !kept {
             self.suspects.lock().insert((target, key.partition()));
+        }
+    }
+
+    /// Another home of a partition is known to hold what this one does up to a stamp.
+    pub(crate) fn agree(&self, partition: Partition, other: Slot, upto: Stamp) {
+        let settled = self.agreements.lock().note(partition, other, upto);
+        if let Some(settled) = settled {
+            self.store.set_settled(partition, settled);
         }
     }
 

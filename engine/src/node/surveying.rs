@@ -65,6 +65,7 @@ fn stands(shared: &Shared, topology: &Topology, asker: Asker, partition: Partiti
 fn digest(shared: &Shared, topology: &Topology, asker: Asker, agreed: &Agreed) -> Result<CopyDigest, Refusal> {
     let partition = agreed.partition;
     stands(shared, topology, asker, partition)?;
+    shared.agree(partition, asker.slot, agreed.upto);
     if shared.owes(asker.slot, partition) {
         // What is on its way would be found missing, and sent twice.
         return Err(Refusal::Busy);

@@ -229,11 +229,17 @@ impl Shard {
         }
     }
 
+    /// Whether a tombstone has been kept for long enough, and no home can have missed it.
+    pub(super) fn is_outlived(&self, tombstone: Record<'_>, moment: Moment) -> bool {
+        let age_ms = moment.now.0.saturating_sub(tombstone.stamp().unix_ms());
+        age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)
+    }
+
     /// Removes the oldest tombstones that have been kept for long enough, [`OLD_TOMBSTONES_MAX`] at most.
     pub(super) fn drop_old_tombstones(&mut self, moment: Moment) {
         for _ in 0..OLD_TOMBSTONES_MAX {
             match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
-                Tail::Live(place) if is_too_old(self.record(place), moment) => self.remove(place),
+                Tail::Live(place) if self.is_outlived(self.record(place), moment) => self.remove(place),
                 Tail::Dead(_) => {}
                 Tail::Live(_) | Tail::Empty => return,
             }
@@ -369,12 +375,6 @@ impl Shard {
         true
     }
 
-    /// Drops a tombstone before its time.
-    fn drop_tombstone(&mut self, place: u32) {
-        self.stats.tombstones_dropped += 1;
-        self.remove(place);
-    }
-
     /// What slack and reserve are counted in: a segment, or the largest record there was, which a move may have to copy.
     fn unit(&self) -> usize {
         self.segments.size().max(self.largest)
@@ -387,9 +387,4 @@ impl Shard {
         let unmapped = self.budget.saturating_sub(self.used() + extra) / size * size;
         self.segments.free() * size + unmapped + heads_and_tails
     }
-}
-
-/// Whether a tombstone has been kept for as long as it is.
-pub(super) fn is_too_old(record: Record<'_>, moment: Moment) -> bool {
-    moment.now.0.saturating_sub(record.stamp().unix_ms()) > super::TOMBSTONE_LIFE_MS
 }

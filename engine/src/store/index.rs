@@ -196,7 +196,8 @@ impl Index {
         }
     }
 
-    fn local(&self, partition: Partition) -> usize {
+    /// Its place among the partitions of this shard.
+    pub(super) fn local(&self, partition: Partition) -> usize {
         partition.index() >> self.shard_bits
     }
 

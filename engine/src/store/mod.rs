@@ -34,6 +34,7 @@ mod limit;
 mod listing;
 mod log;
 mod partitions;
+mod proofs;
 mod reading;
 mod record;
 mod segments;

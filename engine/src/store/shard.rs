@@ -16,6 +16,7 @@ use super::index::Index;
 use super::large::Larges;
 use super::listing::Evictions;
 use super::log::Log;
+use super::proofs::Proofs;
 use super::record::{Record, Term, note_fetch, second_of};
 use super::segments::Segments;
 use super::stats::StoreStats;
@@ -99,6 +100,7 @@ pub(super) struct Shard {
     /// Bytes of large values in each queue.
     pub(super) large_bytes: [usize; 3],
     pub(super) terms: Terms,
+    pub(super) proofs: Proofs,
     pub(super) index: Index,
     pub(super) ghost: Ghost,
     pub(super) hot: HotKeys,
@@ -141,6 +143,7 @@ impl Shard {
             larges: Larges::new(),
             large_bytes: [0; 3],
             terms: Terms::new(),
+            proofs: Proofs::default(),
             index,
             ghost: Ghost::new(),
             hot,
@@ -168,7 +171,7 @@ impl Shard {
 
     /// What is used beside the memory of records.
     pub(super) fn overhead(&self) -> usize {
-        self.fixed() + self.index.tables_bytes() + self.ghost.bytes() + self.terms.bytes()
+        self.fixed() + self.index.tables_bytes() + self.ghost.bytes() + self.terms.bytes() + self.proofs.bytes()
     }
 
     /// What is used whatever it holds.
@@ -194,15 +197,15 @@ impl Shard {
         self.index.find(&self.segments, key)
     }
 
-    /// The record of a key unless it is dead: then it is reclaimed, and counted if a client asked.
+    /// The record of a key unless it is dead: then it is reclaimed, and counted if a client asked. What others may have
+    /// missed leaves a tombstone, which is found instead.
     pub(super) fn find_live(&mut self, moment: Moment, key: &KeyRef<'_>, counts: bool) -> Option<u32> {
         let place = self.find(key)?;
         if moment.is_dead(self.record(place)) {
             if counts {
                 self.count_dead(moment, place);
             }
-            self.reclaim(moment, place);
-            return None;
+            return self.reclaim(moment, place);
         }
         Some(place)
     }
@@ -291,6 +294,7 @@ impl Shard {
         {
             return Applied::Superseded;
         }
+        self.note_late(moment, key, entry);
         // The same cas token: the same value.
         let amends = held.is_some_and(|(place, _)| same_value(self.record(place), entry));
         match self.keep(moment, key, held, entry, amends) {
@@ -318,17 +322,23 @@ impl Shard {
         Ok(())
     }
 
-    /// Removes a dead record, and counts it.
-    pub(super) fn reclaim(&mut self, moment: Moment, place: u32) {
+    /// Removes a dead record, and counts it. Where another home may have missed an item that has expired here, a tombstone
+    /// takes its place, which this returns: the other's older copy may not have expired.
+    pub(super) fn reclaim(&mut self, moment: Moment, place: u32) -> Option<u32> {
         let record = self.record(place);
-        if !record.is_tombstone() {
-            let unfetched = u64::from(!record.was_fetched() && !moment.is_flushed(record));
+        let (is_item, is_flushed) = (!record.is_tombstone(), moment.is_flushed(record));
+        if is_item {
+            let unfetched = u64::from(!record.was_fetched() && !is_flushed);
             let size = self.item_size(place);
             self.stats.reclaimed += 1;
             self.stats.expired_unfetched += unfetched;
             self.classes.of_size(size).expired_unfetched += unfetched;
         }
+        if is_item && !is_flushed && !self.is_settled(self.record(place)) {
+            return self.entomb(moment, place);
+        }
         self.remove(place);
+        None
     }
 
     /// Removes a record, whatever it is.

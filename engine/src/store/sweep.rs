@@ -2,7 +2,6 @@
 //!
 //! Must not know who asked for it.
 
-use super::evict::is_too_old;
 use super::record::second_of;
 use super::segments::EXPIRIES_BYTES;
 use super::segments::Segment;
@@ -100,6 +99,7 @@ impl Shard {
         let finished = number == end;
         self.tidy_from = if finished { 0 } else { number };
         self.drop_old_tombstones(moment);
+        self.cap_tombstones(moment);
         self.clean_dead(moment, CLEANED_BYTES_MAX);
         if second_of(moment.now) >= self.hot_age_at_s {
             self.hot_age_at_s = second_of(moment.now) + HOT_LIFE_S;
@@ -164,7 +164,7 @@ impl Shard {
             if record.is_dead() {
                 continue;
             }
-            let over = moment.is_dead(record) || (record.is_tombstone() && is_too_old(record, moment));
+            let over = moment.is_dead(record) || (record.is_tombstone() && self.is_outlived(record, moment));
             if self.count_look(place, over) {
                 self.reclaim(moment, place);
                 swept.removed += 1;

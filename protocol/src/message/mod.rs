@@ -276,6 +276,9 @@ pub struct PartitionState {
     pub promised: Ballot,
     /// Digest of the entries it holds.
     pub digest: u64,
+    /// Tombstones up to this stamp have gone here before all homes were known to have them: who was away must not count with
+    /// anything older than this answer.
+    pub dropped: Stamp,
 }
 
 /// Rare requests, in bincode.

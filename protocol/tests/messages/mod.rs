@@ -257,7 +257,11 @@ fn fetch_request() -> impl Strategy<Value = FetchRequest> {
 }
 
 fn fetch_reply() -> impl Strategy<Value = FetchReply> {
-    let state = (ballot(), any::<u64>()).prop_map(|(promised, digest)| PartitionState { promised, digest });
+    let state = (ballot(), any::<u64>(), stamp()).prop_map(|(promised, digest, dropped)| PartitionState {
+        promised,
+        digest,
+        dropped,
+    });
     let state = prop_oneof![state.prop_map(Ok), refusal().prop_map(Err)];
     let fetched = (partition(), state, option::of(any::<u64>()))
         .prop_map(|(partition, state, cursor)| FetchedPartition { partition, state, cursor });

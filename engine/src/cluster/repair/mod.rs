@@ -20,6 +20,7 @@
 //! anyone else hears of it. So whatever one of the two has stamped up to there is in the lists that are made later, and is
 //! judged by one comparison and no other. Must not know the store, nor how messages travel.
 
+mod agreements;
 mod answers;
 mod difference;
 mod pair;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use memring_protocol::key::Partition;
 use memring_protocol::version::Slot;
 
+pub use self::agreements::Agreements;
 pub use self::difference::{Differing, differing};
 pub use self::pair::{Owed, Pair, Question, Wanted};
 use crate::now::Mono;

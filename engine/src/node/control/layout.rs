@@ -89,6 +89,7 @@ impl Control {
                 self.shared.standings.set_synced(partition, false);
                 self.recovery.forget(partition);
                 self.note_ownership(&layout, partition, true);
+                self.recovery.distrust(partition);
             }
         }
         self.count_synced();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use memring_protocol::message::{FetchReply, FetchRequest, FetchWant, Request};
+use memring_protocol::message::{FetchReply, FetchRequest, FetchWant, FetchedPartition, Request};
 use memring_protocol::ring::Epoch;
-use memring_protocol::version::Slot;
+use memring_protocol::version::{Slot, Stamp};
 
 use super::super::effect::Effect;
 use super::{Asked, Control};
@@ -48,8 +48,23 @@ impl Control {
             }
         }
         self.recovery.on_page(now.mono, from, &page.partitions);
+        self.empty_outdated(&page.partitions);
         self.recovery_moved = true;
         self.fetch(now, effects);
+    }
+
+    /// Where a home has had no room for what it deleted while this one was away, what this one has held since may be of that.
+    fn empty_outdated(&mut self, partitions: &[FetchedPartition]) {
+        for fetched in partitions {
+            let partition = fetched.partition;
+            let has_dropped = fetched.state.as_ref().is_ok_and(|state| state.dropped > Stamp::ZERO);
+            if has_dropped && self.recovery.must_empty(partition) {
+                let promised = self.shared.store.promised(partition);
+                self.shared.store.clear_partition(partition);
+                self.shared.store.raise_promised(partition, promised);
+                self.shared.counters.control.partitions_emptied.increment();
+            }
+        }
     }
 
     /// Counts what is complete, and tells the keeper when all is. At each tick: a page more or less does not matter.
@@ -63,7 +78,9 @@ impl Control {
             for recovered in &recovered {
                 // Before the number changes: whoever hears the new one compares with what is known of it.
                 self.repair.copied(recovered.partition);
-                self.shared.standings.set_copied(recovered.partition, self.shared.clock.latest().0);
+                let latest = self.shared.clock.latest();
+                self.shared.standings.set_copied(recovered.partition, latest.0);
+                self.shared.store.distrust_settled(recovered.partition, latest);
                 // The cold start of a new ring, where nobody has anything, is no loss.
                 let lost = recovered.refounded && (recovered.sources > 0 || epoch > Epoch(1));
                 self.shared.counters.control.partitions_refounded.add(u64::from(lost));

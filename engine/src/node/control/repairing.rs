@@ -57,6 +57,13 @@ impl Control {
                 shared.entry(*other).or_default().insert(partition);
             }
         }
+        for partition in Partition::all() {
+            let homes = layout.all_homes(partition);
+            let me = me.filter(|me| homes.contains(me));
+            let others = homes.iter().copied().filter(|slot| me.is_some_and(|me| *slot != me));
+            let settled = self.shared.agreements.lock().share(partition, others);
+            self.shared.store.set_settled(partition, settled);
+        }
         self.surveys.retain(|slot, _| shared.contains_key(slot));
         self.repair.share(now.mono, shared);
     }
@@ -99,6 +106,7 @@ impl Control {
                 counters.partitions_compared.add(digests.iter().flatten().count() as u64);
                 for (partition, theirs) in partitions.into_iter().zip(digests) {
                     pair.on_digest(now.mono, partition, store.digest(partition), theirs);
+                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
                 }
             }
             (Surveying::Buckets(partitions), Surveyed::Buckets(buckets)) => {
@@ -107,6 +115,7 @@ impl Control {
                     let theirs = theirs.map(|theirs| <[u64; BUCKETS]>::try_from(theirs).unwrap_or([0; BUCKETS]));
                     let differs = pair.on_buckets(partition, &mine, theirs);
                     counters.partitions_differing.add(u64::from(differs));
+                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
                 }
             }
             (Surveying::Lists(asked), Surveyed::Lists(differences)) => {
@@ -115,6 +124,7 @@ impl Control {
                     let lacks = difference.as_ref().map_or(&[][..], |difference| &difference.lacks);
                     let owed = owe(&self.shared, &topology, from, partition, lacks, all);
                     pair.on_difference(now.mono, partition, next, difference, owed);
+                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
                 }
             }
             _ => {}

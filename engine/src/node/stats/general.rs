@@ -61,6 +61,7 @@ pub(super) const SUMMABLE: &[&str] = &[
     "moves_within_lru",
     "direct_reclaims",
     "tombstones",
+    "tombstones_dropped",
     "used_bytes",
     "reads_unmet",
     "writes_unmet",
@@ -73,6 +74,7 @@ pub(super) const SUMMABLE: &[&str] = &[
     "hints_replayed",
     "partitions_compared",
     "partitions_differing",
+    "partitions_emptied",
     "repairs",
     "repairs_pending",
     "repairs_sent",
@@ -251,6 +253,7 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "ring_epoch", shared.topology().epoch().0);
     put(lines, "used_bytes", store.used_bytes);
     put(lines, "tombstones", store.tombstones);
+    put(lines, "tombstones_dropped", store.tombstones_dropped);
     put(lines, "reads_unmet", counters.reads_unmet.value());
     put(lines, "writes_unmet", counters.writes_unmet.value());
     put(lines, "read_repairs", counters.read_repairs.value());
@@ -264,6 +267,7 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     drop(hints);
     put(lines, "partitions_compared", counters.partitions_compared.value());
     put(lines, "partitions_differing", counters.partitions_differing.value());
+    put(lines, "partitions_emptied", counters.partitions_emptied.value());
     put(lines, "repairs", shared.repairs.lock().len());
     put(lines, "repairs_pending", shared.repairs_pending.load(Ordering::Relaxed));
     put(lines, "repairs_sent", counters.repairs_sent.value());

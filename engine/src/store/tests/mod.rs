@@ -6,6 +6,7 @@ mod full;
 mod limit;
 mod listing;
 mod model;
+mod proofs;
 #[cfg(shuttle)]
 mod schedules;
 mod threads;
