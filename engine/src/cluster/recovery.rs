@@ -90,6 +90,8 @@ pub struct Recovered {
 pub struct Recovery {
     pending: BTreeMap<Partition, Progress>,
     busy_until: BTreeMap<Slot, Mono>,
+    /// Where each home was asked last: what is before has been looked through.
+    asked_from: BTreeMap<Slot, Partition>,
 }
 
 impl Recovery {
@@ -159,7 +161,11 @@ impl Recovery {
             if self.busy_until.get(&slot).is_some_and(|until| *until > now) {
                 continue;
             }
-            let missing = self.pending.iter().filter_map(|(partition, progress)| {
+            // Thousands of partitions that were asked for already are not looked through for every page.
+            let first = self.asked_from.get(&slot).or_else(|| self.pending.keys().next()).copied();
+            let Some(first) = first else { break };
+            let round = self.pending.range(first..).chain(self.pending.range(..first));
+            let missing = round.filter_map(|(partition, progress)| {
                 let source = progress.sources.iter().find(|source| source.slot == slot)?;
                 let cursor = source.wanted_from()?;
                 (source.ask_at <= now).then_some((*partition, cursor))
@@ -168,6 +174,9 @@ impl Recovery {
             // Looking through thousands of partitions in vain is not to be repeated at once.
             let wait = if batch.is_empty() { LOOK_AGAIN_AFTER } else { FETCH_PATIENCE };
             self.busy_until.insert(slot, now.after(wait));
+            if let Some((first, _)) = batch.first() {
+                self.asked_from.insert(slot, *first);
+            }
             if !batch.is_empty() {
                 fetches.push((slot, batch));
             }
@@ -304,6 +313,31 @@ mod tests {
             assert_eq!(recovery.fetches(now, [slot(1)]), []);
         }
         assert_eq!(recovery.fetches(now.after(FETCH_PATIENCE), [slot(1)]).len(), 1);
+    }
+
+    #[test]
+    fn what_was_passed_over_is_asked_for_in_the_next_round() {
+        let mut recovery = Recovery::default();
+        let partitions = |range: std::ops::Range<u16>| range.filter_map(Partition::new);
+        let all = 0..FETCH_PARTITIONS_MAX as u16 + 2;
+        partitions(all.clone()).for_each(|partition| recovery.begin(partition, &[slot(1)], 1));
+        let asked = |recovery: &mut Recovery, now| {
+            let fetches = recovery.fetches(now, [slot(1)]);
+            fetches.into_iter().flat_map(|(_, wants)| wants).map(|(partition, _)| partition).collect::<Vec<_>>()
+        };
+        let give = |recovery: &mut Recovery, now, partitions: &[Partition], state| {
+            let page = |partition: &Partition| FetchedPartition { partition: *partition, state, cursor: None };
+            recovery.on_page(now, slot(1), &partitions.iter().map(page).collect::<Vec<_>>());
+        };
+        let given = Ok(PartitionState { promised: Ballot::NONE, digest: 0 });
+        let first = asked(&mut recovery, Mono(0));
+        assert_eq!(first, partitions(0..FETCH_PARTITIONS_MAX as u16).collect::<Vec<_>>());
+        give(&mut recovery, Mono(1), &first[..1], Err(Refusal::Busy));
+        give(&mut recovery, Mono(1), &first[1..], given);
+        let rest = asked(&mut recovery, Mono(2));
+        assert_eq!(rest, partitions(all.end - 2..all.end).collect::<Vec<_>>(), "the first is refused still");
+        give(&mut recovery, Mono(3), &rest, given);
+        assert_eq!(asked(&mut recovery, Mono(4).after(RETRY_AFTER)), first[..1]);
     }
 
     #[test]
