@@ -126,6 +126,9 @@ mutant recovery_forgets_promises rule_2_recovery_brings_back engine/src/node/con
 mutant read_repair_skipped rule_1_a_value_that_was_read engine/src/cluster/read.rs \
   'self.differs |= self.version != version;' \
   'self.differs |= self.version != version && (wanted_value || version > self.newest.version());'
+mutant read_repair_reversed sim engine/src/node/serializer.rs \
+  'if version(&other) > version(&one) { other } else { one }' \
+  'if one.is_none() || (other.is_some() && version(&other) < version(&one)) { other } else { one }'
 mutant hints_not_kept repair/what_hints_bring engine/src/cluster/hints.rs \
   'let cost = cost(key);' \
   'let cost = cost(key); if cost > 0 { return true; }'
@@ -189,7 +192,10 @@ mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
   'Mutation::Remove(remove) => *remove == Remove::default(),' \
   'Mutation::Remove(_) => true,'
 
-# The ring: who may change it, who is in it, where copies are while it changes.
+# The ring: who founds it, who may change it, who is in it, where copies are while it changes.
+mutant founders_ask_nobody rule_4_of_two engine/src/cluster/ring/bootstrap.rs \
+  'founding.consenters.len() == founding.asked.len()' \
+  'founding.consenters.len() <= founding.asked.len()'
 mutant minority_changes_the_ring rule_3_a_minority engine/src/cluster/ring/acceptor.rs \
   'voters / 2 + 1' \
   'voters / 2'
@@ -233,9 +239,13 @@ mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
   'version.stamp.0.saturating_sub(0)'
 
 # A hint is no copy, and who has another ring config has no say.
-mutant hints_count_as_copies sim engine/src/node/spread.rs \
+mutant hints_count_as_copies rule_1_a_hint engine/src/node/spread.rs \
   'self.shared.keep_hint(from, &order.request.key, entry.version);' \
   'self.shared.keep_hint(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
+
+mutant wrong_epoch_accepted rule_5_a_home_does_not engine/src/node/topology.rs \
+  'layout.config.epoch == epoch || previous.is_some_and(|previous| layout.places_alike(previous, partition))' \
+  'layout.config.epoch == epoch || previous.is_some()'
 
 # Order within a term.
 mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \
