@@ -1,3 +1,4 @@
-//! What memring's whole-cluster tests share: the simulator and its checkers.
+//! What memring's whole-cluster tests share: the simulator, real clusters, and the checkers of both.
 
+pub mod check;
 pub mod sim;

@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cluster::Cluster;
-use super::key_order::{Action, Operation, Outcome, Saw, expires, flags_of, piece};
 use super::meta::MetaAnswer;
+use crate::check::key_order::{Action, Operation, Outcome, Saw, expires, flags_of, piece};
 
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const PATIENCE_US: u64 = 6_000_000;

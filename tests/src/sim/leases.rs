@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cluster::Cluster;
-use super::lease_order::{Action, Operation, Outcome, Reader, Saw};
 use super::meta::MetaAnswer;
+use crate::check::lease_order::{Action, Operation, Outcome, Reader, Saw};
 
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const PATIENCE_US: u64 = 6_000_000;

@@ -5,14 +5,14 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::checks::{Violation, check_counter, check_monotonic, check_registers};
 use super::cluster::{Cluster, ClusterOptions};
 use super::contest::Contest;
 use super::faults::{Troubles, Work};
-use super::key_order::{Outcome as KeyOutcome, check_keys};
-use super::lease_order::{Operation as LeaseOperation, Outcome as LeaseOutcome, check_leases};
 use super::leases::Leases;
-use super::workload::{Outcome, Workload};
+use super::workload::Workload;
+use crate::check::checks::{Outcome, Violation, check_counter, check_monotonic, check_registers};
+use crate::check::key_order::{Outcome as KeyOutcome, check_keys};
+use crate::check::lease_order::{Operation as LeaseOperation, Outcome as LeaseOutcome, check_leases};
 
 /// Longer than any operation lives.
 const QUIET: Duration = Duration::from_secs(6);

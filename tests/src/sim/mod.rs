@@ -5,23 +5,18 @@
 //!
 //! ```text
 //! cluster   nodes, events, virtual time        network   who hears whom, and how late
-//! faults    what goes wrong, by seed                lives     runs through it, and what is asked of them
-//! workload  clients and what they saw               checks    what they must not have seen
-//! contest   clients of keys that all change         key_order     are their histories those of one key?
-//! leases    clients of keys that go stale           lease_order   and those of leases?   order  how that is found out
+//! faults    what goes wrong, by seed           lives     runs through it, and what is asked of them
+//! workload  clients and what they saw          contest   clients of keys that all change
+//! leases    clients of keys that go stale      meta      answers to meta commands
 //! ```
 
-pub mod checks;
 pub mod cluster;
 pub mod contest;
 pub mod faults;
-pub mod key_order;
-pub mod lease_order;
 pub mod leases;
 pub mod lives;
 pub mod meta;
 pub mod network;
-pub mod order;
 pub mod workload;
 
 pub use self::cluster::{Cluster, ClusterOptions};

@@ -12,55 +12,13 @@ use rand::{RngExt, SeedableRng};
 
 use super::cluster::Cluster;
 use super::meta::MetaAnswer;
+use crate::check::checks::{Action, Operation, Outcome};
 
 /// Operations are numbered below this, apart from those of other clients.
 const NUMBERED_BELOW: u64 = 1 << 40;
 
 /// How long a client waits before it counts its operation as in doubt; longer than any node tries.
 const CLIENT_PATIENCE_US: u64 = 6_000_000;
-
-/// What was asked of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Store this number.
-    Write(u64),
-    /// Delete, as write number so and so.
-    Delete(u64),
-    /// Read.
-    Read,
-    /// Add one.
-    Increment,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// Not known: no answer, or one that says so.
-    InDoubt,
-    /// Done.
-    Acknowledged,
-    /// A read's answer.
-    Saw(Option<u64>),
-    /// A read that was not answered, or not by enough replicas.
-    Unread,
-}
-
-/// One operation of one client.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// The key.
-    pub key: usize,
-    /// What was asked.
-    pub action: Action,
-    /// The node asked.
-    pub node: usize,
-    /// When it began.
-    pub begun_us: u64,
-    /// When it ended; `u64::MAX` if its end is not known.
-    pub ended_us: u64,
-    /// What came of it.
-    pub outcome: Outcome,
-}
 
 /// Clients at work.
 pub struct Workload {

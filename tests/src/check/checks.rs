@@ -2,10 +2,51 @@
 //!
 //! Pure functions of a history; each is itself tested on histories known to be bad.
 
-use super::workload::{Action, Operation, Outcome};
-
 /// What a client asked for is done or given up by all nodes within this time, with the longest pause of a node.
 const SETTLED_US: u64 = 20_000_000;
+
+/// What was asked of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Store this number.
+    Write(u64),
+    /// Delete, as write number so and so.
+    Delete(u64),
+    /// Read.
+    Read,
+    /// Add one.
+    Increment,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Not known: no answer, or one that says so.
+    InDoubt,
+    /// Done.
+    Acknowledged,
+    /// A read's answer.
+    Saw(Option<u64>),
+    /// A read that was not answered, or not by enough replicas.
+    Unread,
+}
+
+/// One operation of one client.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The key.
+    pub key: usize,
+    /// What was asked.
+    pub action: Action,
+    /// The node asked.
+    pub node: usize,
+    /// When it began.
+    pub begun_us: u64,
+    /// When it ended; `u64::MAX` if its end is not known.
+    pub ended_us: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
 
 /// A promise broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
