@@ -172,7 +172,7 @@ fn ttl(number: u64) -> &'static str {
     if expires(number) { TTL } else { "0" }
 }
 
-fn classic(key: &str, action: Action) -> String {
+pub(crate) fn classic(key: &str, action: Action) -> String {
     let store = |verb: &str, number: u64, value: String, token: &str| {
         format!("{verb} {key} {} {} {}{token}\r\n{value}", flags_of(number), ttl(number), value.len())
     };
@@ -192,7 +192,7 @@ fn classic(key: &str, action: Action) -> String {
     }
 }
 
-fn meta(key: &str, action: Action) -> String {
+pub(crate) fn meta(key: &str, action: Action) -> String {
     let store = |mode: &str, number: u64, value: String, token: &str| {
         let (flags, ttl) = (flags_of(number), ttl(number));
         format!("ms {key} {} c F{flags} T{ttl} M{mode}{token}\r\n{value}", value.len())
@@ -231,7 +231,7 @@ fn outcome_of(action: Action, response: &Response) -> Outcome {
     }
 }
 
-fn meta_outcome(action: Action, answer: &MetaAnswer) -> Outcome {
+pub(crate) fn meta_outcome(action: Action, answer: &MetaAnswer) -> Outcome {
     match (action, answer.code.as_str(), &answer.value) {
         (Action::Increment(_) | Action::Decrement(_), "VA", Some(value)) => {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.trim_end().parse().ok());
