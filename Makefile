@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim repair mutants shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim repair mutants faults shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,11 +16,12 @@ run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
 
-test-all: ## what is too long for `make test`: the store's schedules, more simulated seeds, more random commands
+test-all: ## what is too long for `make test`: the store's schedules, more simulated seeds, random commands, real faults
 	scripts/shuttle.sh
 	scripts/fuzz.sh 60
 	SIM_SEEDS=800 $(CARGO) test --release --locked --package memring-tests --test sim
 	COMMANDS=1000000 scripts/e2e.sh random
+	scripts/faults.sh
 
 lint: ## format check, clippy, documentation, tidy
 	$(CARGO) fmt --all --check
@@ -39,6 +40,9 @@ repair: ## copies that differ become equal: a million items, a hundredth of them
 
 mutants: ## break one rule of the cluster at a time: the simulator must notice (MUTANTS="name name" runs some)
 	scripts/mutants.sh
+
+faults: ## real nodes through kills, cuts, loss and delay, and what their clients saw (WRITES=1000000: long; FAULT_SEED=N; root)
+	scripts/faults.sh
 
 shuttle: ## the store under thousands of orders of threads, those of its locks and atomics
 	scripts/shuttle.sh

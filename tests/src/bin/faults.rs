@@ -1,6 +1,6 @@
 //! Runs real clusters through faults: `faults --binary PATH [--seed N] [--writes N] [--seconds N] [STORY…]`.
 //!
-//! Stories: calm, kills, minority, partitions, relay; all but `calm` by default. Those with namespaces (minority, partitions) need
+//! Stories: calm, weak, kills, minority, partitions, relay; all but `calm` by default. Those with namespaces (minority, partitions) need
 //! root, and run in a copy of this program that is started in a namespace of its own. Ends with 1 if a promise was broken.
 
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use memring_tests::real::namespaces::{Namespaces, Owned};
 use memring_tests::real::stories::{self, Options};
 
 /// The stories in their order, and whether each needs namespaces.
-const STORIES: [(&str, bool); 5] =
-    [("calm", false), ("kills", false), ("minority", true), ("partitions", true), ("relay", false)];
+const STORIES: [(&str, bool); 6] =
+    [("calm", false), ("weak", false), ("kills", false), ("minority", true), ("partitions", true), ("relay", false)];
 
 struct Arguments {
     options: Options,
@@ -49,7 +49,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seconds" => found.options.fault = Duration::from_secs(number(value()?)?),
             "--inside" => found.inside = Some(number(value()?)? as u32),
             story if STORIES.iter().any(|(name, _)| *name == story) => found.stories.push(word),
-            _ => return Err(format!("{word} is no story: calm, kills, minority, partitions or relay")),
+            _ => return Err(format!("{word} is no story: calm, weak, kills, minority, partitions or relay")),
         }
     }
     if found.options.binary.is_empty() {
@@ -81,6 +81,7 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     }
     if inside.is_none() && wrong == 0 {
         // What is of no use is not left behind.
+        // What is of no use is not left behind.
         let _ = std::fs::remove_dir_all(&options.logs);
         println!("faults: every promise held");
     }
@@ -90,6 +91,7 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
 fn tell(story: &str, options: &Options, namespaces: Option<&Namespaces>) -> Result<(), String> {
     match (story, namespaces) {
         ("calm", _) => stories::calm(options),
+        ("weak", _) => stories::weak(options),
         ("kills", _) => stories::kills(options),
         ("relay", _) => stories::relayed(options),
         ("minority", Some(namespaces)) => stories::minority(options, namespaces),

@@ -36,6 +36,9 @@ const PIPELINES_A_NODE: usize = 300;
 /// How long a client waits before it tries a node again that did not take its connection.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// How long a client waits that is ahead of its pace.
+const AHEAD_FOR: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// The name of a key.
 pub fn key_name(key: usize) -> String {
     if key < REGISTERS { format!("register-{key}") } else { format!("counter-{}", key - REGISTERS) }
@@ -81,8 +84,12 @@ impl<'a> Client<'a> {
 
     /// Works until the scene is over.
     pub fn work(mut self) -> Seen {
-        let mut pipelines = 0;
+        let (mut pipelines, mut writes) = (0, 0);
         while !self.scene.is_over() {
+            if self.scene.is_ahead(writes, CLIENTS as u64) {
+                pause(AHEAD_FOR);
+                continue;
+            }
             pipelines += 1;
             if pipelines % PIPELINES_A_NODE == 0 {
                 self.move_on();
@@ -97,6 +104,8 @@ impl<'a> Client<'a> {
                 }
             };
             let asked = self.choose();
+            writes +=
+                asked.iter().filter(|one| matches!(one.action, Action::Write(_) | Action::Delete(_))).count() as u64;
             if self.run(&mut wire, node, &asked).is_ok() {
                 self.wire = Some(wire);
             }

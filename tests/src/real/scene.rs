@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::clock::now_us;
+
 /// The keys written last that are remembered, to be read soon.
 const RECENT: usize = 512;
 
@@ -28,6 +30,9 @@ pub struct Scene {
     pub acknowledged: AtomicU64,
     /// Those whose fate is not known.
     pub in_doubt: AtomicU64,
+    /// Writes a second of all clients together; 0 for as many as they can.
+    pace: u64,
+    begin_us: u64,
     is_over: AtomicBool,
     recent: Vec<AtomicUsize>,
     recent_at: AtomicUsize,
@@ -39,7 +44,18 @@ impl Scene {
         let recent = (0..RECENT).map(|_| AtomicUsize::new(0)).collect();
         let [acknowledged, in_doubt] = [(); 2].map(|()| AtomicU64::new(0));
         let (is_over, recent_at) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { clients, unmet, seed, acknowledged, in_doubt, is_over, recent, recent_at }
+        let (pace, begin_us) = (0, now_us());
+        Self { clients, unmet, seed, acknowledged, in_doubt, pace, begin_us, is_over, recent, recent_at }
+    }
+
+    /// Clients write no more than so often a second.
+    pub fn paced(self, writes_per_s: u64) -> Self {
+        Self { pace: writes_per_s, ..self }
+    }
+
+    /// Whether a client that has done so many writes is to wait, if there are so many clients.
+    pub(crate) fn is_ahead(&self, writes: u64, clients: u64) -> bool {
+        self.pace > 0 && writes * clients * 1_000_000 > (now_us() - self.begin_us) * self.pace
     }
 
     /// Clients end what they are at, and stop.

@@ -29,8 +29,15 @@ const RESIDENT_BYTES_MAX: u64 = (64 + 64 + 32) * MIB;
 /// Hints a node may keep by default.
 const HINT_BYTES_MAX: u64 = 64 * MIB;
 
-/// A loop of kills goes on for so many at least, however many writes are done.
-const KILLS_MIN: usize = 4;
+/// A loop of kills has so many at least, …
+const KILLS_MIN: u64 = 4;
+
+/// … and one for so many of the writes that are asked for.
+const WRITES_A_KILL: u64 = 50_000;
+
+/// Writes a second in the loop of kills, so that a history of many kills can be searched. Without a limit two cores do twice
+/// as many.
+const KILLS_WRITES_PER_S: u64 = 30_000;
 
 /// How often nodes' gauges are read.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -71,14 +78,14 @@ impl Options {
     }
 }
 
-/// What nodes' gauges have shown.
+/// What nodes' gauges have shown since the first look.
 #[derive(Debug, Default)]
 struct Gauges {
     resident_bytes: u64,
     hint_bytes: u64,
     evictions: u64,
-    refounded: u64,
     unmet: [Counter; NODES],
+    refounded: [Counter; NODES],
 }
 
 /// A counter that starts again with its process.
@@ -88,7 +95,24 @@ struct Counter {
     sum: u64,
 }
 
+impl Counter {
+    fn read(&mut self, now: u64) {
+        self.sum += now.checked_sub(self.last).unwrap_or(now);
+        self.last = now;
+    }
+}
+
 impl Gauges {
+    /// Of a cluster that has just begun: what its start has counted is not counted here.
+    fn of(cluster: &Cluster) -> Self {
+        let mut gauges = Self::default();
+        gauges.look(cluster);
+        for counter in gauges.unmet.iter_mut().chain(&mut gauges.refounded) {
+            counter.sum = 0;
+        }
+        gauges
+    }
+
     fn look(&mut self, cluster: &Cluster) {
         for number in 0..NODES {
             self.look_at(cluster, number);
@@ -103,14 +127,23 @@ impl Gauges {
         let stat = |name: &str| stats.get(name).copied().unwrap_or_default();
         self.hint_bytes = self.hint_bytes.max(stat("hint_bytes"));
         self.evictions = self.evictions.max(stat("evictions"));
-        self.refounded = self.refounded.max(stat("partitions_refounded"));
-        let (unmet, counter) = (stat("reads_unmet"), &mut self.unmet[number]);
-        counter.sum += unmet.checked_sub(counter.last).unwrap_or(unmet);
-        counter.last = unmet;
+        self.unmet[number].read(stat("reads_unmet"));
+        self.refounded[number].read(stat("partitions_refounded"));
+    }
+
+    /// The last look before a node's process ends.
+    fn look_last(&mut self, cluster: &Cluster, number: usize) {
+        self.look_at(cluster, number);
+        self.unmet[number].last = 0;
+        self.refounded[number].last = 0;
     }
 
     fn unmet(&self) -> u64 {
         self.unmet.iter().map(|counter| counter.sum).sum()
+    }
+
+    fn refounded(&self) -> u64 {
+        self.refounded.iter().map(|counter| counter.sum).sum()
     }
 }
 
@@ -170,7 +203,8 @@ fn conclude(
     let (resident, hints) = (gauges.resident_bytes / MIB, gauges.hint_bytes);
     println!(
         "{name}: at most {resident} MiB resident and {hints} bytes of hints a node, {} evictions, {} partitions founded anew",
-        gauges.evictions, gauges.refounded
+        gauges.evictions,
+        gauges.refounded()
     );
     let mut broken = Vec::new();
     if found.violations() > 0 {
@@ -184,6 +218,9 @@ fn conclude(
     }
     if gauges.resident_bytes > RESIDENT_BYTES_MAX || hints > HINT_BYTES_MAX || gauges.evictions > 0 {
         broken.push("a node went beyond its limits, or evicted, which this run leaves no cause for".to_owned());
+    }
+    if gauges.refounded() > 0 {
+        broken.push("partitions were founded anew, though no two nodes were away at once".to_owned());
     }
     if broken.is_empty() {
         println!("{name}: ok");
@@ -214,13 +251,41 @@ pub fn calm(options: &Options) -> Result<(), String> {
     let mut cluster = options.cluster("calm", Place::Loopback, Unmet::Miss)?;
     let scene = Scene::new(cluster.clients(), Unmet::Miss, options.seed);
     create_counters(scene.clients[0])?;
-    let (mut gauges, begin_us) = (Gauges::default(), now_us());
+    let (mut gauges, begin_us) = (Gauges::of(&cluster), now_us());
     let (tale, seconds) = play(&scene, || {
         rest(&cluster, &mut gauges, options.fault * 2);
         Ok(seconds_since(begin_us))
     })?;
     tell_speed("calm", &scene, seconds);
     conclude("calm", &mut cluster, &scene, tale, gauges)
+}
+
+/// Nodes at level one, which promises less: if no read is found to be stale or to miss anything there, nothing would be.
+pub fn weak(options: &Options) -> Result<(), String> {
+    let mut random = options.random("weak");
+    let more = ["--read", "one", "--write", "one", "--unmet", "error"];
+    let folder = options.logs.join("weak");
+    let mut cluster = Cluster::new(&options.binary, Place::Loopback, &more, &folder, &mut random)?;
+    cluster.start()?;
+    let scene = Scene::new(cluster.clients(), Unmet::Error, options.seed);
+    create_counters(scene.clients[0])?;
+    let (tale, ()) = play(&scene, || {
+        for node in &mut cluster.nodes {
+            pause(Duration::from_millis(1000));
+            node.pause(Duration::from_millis(100))?;
+            node.kill();
+            pause(Duration::from_millis(200));
+            node.start()?;
+        }
+        Ok(())
+    })?;
+    let found = Findings::of(tale.seen, &tale.contested, tale.keys, scene.unmet, now_us());
+    println!("weak: {found}");
+    if found.stale == 0 || found.lost == 0 || found.backward == 0 || found.resurrected == 0 {
+        return Err("the checkers see nothing where less is promised".to_owned());
+    }
+    println!("weak: ok, the checkers see what level one does not promise");
+    Ok(())
 }
 
 fn tell_speed(name: &str, scene: &Scene, seconds: f64) {
@@ -233,13 +298,14 @@ fn tell_speed(name: &str, scene: &Scene, seconds: f64) {
 /// Nodes at the defaults, killed and started again one after the other, and stopped for a while in between.
 pub fn kills(options: &Options) -> Result<(), String> {
     let mut cluster = options.cluster("kills", Place::Loopback, Unmet::Miss)?;
-    let scene = Scene::new(cluster.clients(), Unmet::Miss, options.seed);
+    let scene = Scene::new(cluster.clients(), Unmet::Miss, options.seed).paced(KILLS_WRITES_PER_S);
     create_counters(scene.clients[0])?;
-    let (mut random, mut gauges, begin_us) = (options.random("kills"), Gauges::default(), now_us());
+    let kills_min = KILLS_MIN.max(options.writes / WRITES_A_KILL);
+    let (mut random, mut gauges, begin_us) = (options.random("kills"), Gauges::of(&cluster), now_us());
     let (mut kills, mut pauses, mut returns) = (0, 0, Vec::new());
     let (tale, ()) = play(&scene, || {
         let deadline = Deadline::after(RUN_MAX);
-        while scene.acknowledged.load(Ordering::Relaxed) < options.writes || kills < KILLS_MIN {
+        while scene.acknowledged.load(Ordering::Relaxed) < options.writes || kills < kills_min {
             if deadline.is_over() {
                 return Err(format!("only {} writes", scene.acknowledged.load(Ordering::Relaxed)));
             }
@@ -248,9 +314,8 @@ pub fn kills(options: &Options) -> Result<(), String> {
             pauses += 1;
             rest(&cluster, &mut gauges, between(&mut random, 300, 1500));
             let victim = random.random_range(0..NODES);
-            gauges.look_at(&cluster, victim);
+            gauges.look_last(&cluster, victim);
             cluster.nodes[victim].kill();
-            gauges.unmet[victim].last = 0;
             kills += 1;
             pause(between(&mut random, 100, 3000));
             cluster.nodes[victim].start()?;
@@ -279,7 +344,7 @@ pub fn partitions(options: &Options, namespaces: &Namespaces) -> Result<(), Stri
     let mut cluster = options.cluster("partitions", Place::Apart(namespaces), Unmet::Error)?;
     let scene = Scene::new(cluster.clients(), Unmet::Error, options.seed);
     create_counters(scene.clients[0])?;
-    let (mut random, mut gauges) = (options.random("partitions"), Gauges::default());
+    let (mut random, mut gauges) = (options.random("partitions"), Gauges::of(&cluster));
     let (tale, ()) = play(&scene, || {
         for fault in ["a one-way cut", "a bridge", "10 % loss"] {
             let from = random.random_range(0..NODES);
@@ -345,7 +410,7 @@ fn live_with_relay(
 ) -> Result<(), String> {
     let scene = Scene::new(cluster.clients(), Unmet::Error, options.seed);
     create_counters(scene.clients[0])?;
-    let mut gauges = Gauges::default();
+    let mut gauges = Gauges::of(cluster);
     let begin_us = now_us();
     let (tale, ()) = play(&scene, || {
         rest(cluster, &mut gauges, options.fault);
