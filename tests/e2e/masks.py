@@ -10,6 +10,7 @@ Marks in what a row sends:
   ${cas:NAME}    the cas token that key ${key}NAME has by then; ${cas:NAME-1} is one less
   ${now+N}       a Unix time
   ${sleep:N}     not sent: waits N seconds
+  ${answer}      not sent: waits for an answer of one line
 In both: ${key} is the row's own key, of KEY_BYTES; ${N*text} is text N times; ${b64:TEXT} is base64 of ${key}TEXT.
 """
 

@@ -121,6 +121,9 @@ class Run:
             if found := re.fullmatch(r"\$\{sleep:([\d.]+)\}(\r\n)?", piece):
                 time.sleep(float(found[1]))
                 continue
+            if piece.startswith("${answer}"):
+                answer += self._read_line(connection)
+                continue
             last = number == len(pieces) - 1
             is_login = self.row.file == AUTH
             sent = MARK.sub(lambda found: token_of(port, self.key, found[7]), piece).encode("latin-1")
@@ -130,15 +133,28 @@ class Run:
                 connection.sendall(part)
             if is_login and not last:
                 continue
-            found, ended = self._read(connection, last)
-            answer += found
+            found, ended = self._read(connection, last, answer if is_login else b"")
+            answer = found if is_login else answer + found
             if ended:
                 return answer, True
         return answer, False
 
-    def _read(self, connection, last):
-        """(bytes before the sentinel's answer, whether the server closed)."""
-        found, end = b"", last and self.row.until.replace(b"${key}", self.key.encode()) or self.end
+    def _read_line(self, connection):
+        """An answer of one line, to be had before the next is asked; what there is of it if no more comes."""
+        found = b""
+        while not found.endswith(b"\n"):
+            try:
+                piece = connection.recv(1)
+            except (TimeoutError, ConnectionResetError):
+                break
+            if not piece:
+                break
+            found += piece
+        return found
+
+    def _read(self, connection, last, before=b""):
+        """(bytes before the sentinel's answer, with those read before; whether the server closed)."""
+        found, end = before, last and self.row.until.replace(b"${key}", self.key.encode()) or self.end
         while last and self.row.closed or not found.endswith(end):
             try:
                 piece = connection.recv(1 << 20)
@@ -166,9 +182,10 @@ def pieces_of(sent):
     """Cut before every line that waits or needs a token, so that what comes before is done by then."""
     pieces = [""]
     for line in re.findall(r"[^\n]*\n|[^\n]+$", sent):
-        if "${sleep:" in line or "${cas:" in line:
+        is_pause = "${sleep:" in line or "${answer}" in line
+        if is_pause or "${cas:" in line:
             pieces.append(line)
-            if "${sleep:" in line:
+            if is_pause:
                 pieces.append("")
         else:
             pieces[-1] += line
