@@ -212,6 +212,7 @@ fn levels_are_shown_by_stats_settings_and_by_the_view_of_the_cluster() {
         ("read_level", "quorum"),
         ("write_level", "quorum"),
         ("unmet", "miss"),
+        ("sloppy", "no"),
         ("namespaces", "2"),
         ("namespace_1", "prefix=every:,read=all,write=all"),
         ("namespace_2", "prefix=every:but:,read=one,write=quorum"),
@@ -220,13 +221,37 @@ fn levels_are_shown_by_stats_settings_and_by_the_view_of_the_cluster() {
     }
     let view = serde_json::to_value(cluster.view(1).expect("it runs")).expect("JSON");
     let expected = serde_json::json!({
-        "read": "quorum", "write": "quorum", "unmet": "miss",
+        "read": "quorum", "write": "quorum", "unmet": "miss", "sloppy": false,
         "namespaces": [
             {"prefix": "every:", "read": "all", "write": "all"},
             {"prefix": "every:but:", "read": "one", "write": "quorum"},
         ],
     });
     assert_eq!(view["levels"], expected);
+}
+
+#[test]
+fn hints_count_for_sets_and_deletes_where_that_is_asked_for() {
+    let adjust = |settings: &mut Settings| settings.sloppy = true;
+    let mut cluster = Cluster::started(ClusterOptions { adjust, ..ClusterOptions::default() }, 7);
+    assert_eq!(ask(&mut cluster, 1, "set old 0 0 1\r\no"), "STORED");
+    cluster.run_for(Duration::from_secs(1));
+    cluster.network.split(&[0], &[1, 2]);
+    cluster.run_for(Duration::from_secs(2));
+    assert_eq!(ask(&mut cluster, 0, "set key 0 0 1\r\nv"), "STORED");
+    assert_eq!(ask(&mut cluster, 0, "ms all 1 Lall\r\nv"), "HD");
+    assert_eq!(ask(&mut cluster, 0, "delete old"), "DELETED");
+    assert!(count(&mut cluster, 0, "hints") >= 6, "two for each");
+    for line in ["incr old 1", "add new 0 0 1\r\nv", "touch key 0"] {
+        let answer = ask(&mut cluster, 0, line);
+        assert!(answer.starts_with("SERVER_ERROR"), "{line:?}: {answer}");
+    }
+    assert_eq!(ask(&mut cluster, 0, "get key"), "SERVER_ERROR quorum not reached", "reads are not sloppy");
+    cluster.network.heal();
+    cluster.run_for(Duration::from_secs(5));
+    for node in 0..3 {
+        assert_eq!(ask(&mut cluster, node, "get key all old"), "VALUE key 0 1|v|VALUE all 0 1|v|END", "through {node}");
+    }
 }
 
 #[test]

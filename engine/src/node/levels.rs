@@ -2,9 +2,12 @@
 //!
 //! Must not know requests: a level that a request itself asks for comes before all of these, and is its own business.
 
-use memring_protocol::level::Level;
+use memring_protocol::key::Key;
+use memring_protocol::level::{Level, majority};
+use memring_protocol::message::Mutation;
 use serde::Serialize;
 
+use super::apply::is_unordered_at_one;
 use super::settings::{Namespace, Unmet};
 use super::shared::Shared;
 use super::topology::Topology;
@@ -18,6 +21,8 @@ pub struct LevelsView {
     pub write: String,
     /// What a read answers when too few copies can: miss or error.
     pub unmet: &'static str,
+    /// Whether hints count as copies of sets and deletes.
+    pub sloppy: bool,
     /// What goes for the keys that begin with a prefix instead.
     pub namespaces: Vec<NamespaceView>,
 }
@@ -46,6 +51,21 @@ impl Shared {
         namespaced.or(self.settings().write).unwrap_or_else(|| default_level(topology))
     }
 
+    /// How many copies a write waits for, more than there are homes if it can never be met. If hints count as copies, one is
+    /// enough for what needs no order, where too few homes can be asked: the others are kept a hint for.
+    pub(crate) fn copies_wanted(&self, topology: &Topology, key: &Key, level: Level, mutation: &Mutation) -> usize {
+        let homes = topology.layout().map_or(&[][..], |layout| layout.homes(key.partition()));
+        let needed = if *mutation == Mutation::Confirm { 1 } else { level.needed(homes.len()) };
+        let can_be_sloppy = self.settings().sloppy && needed > 1 && needed <= homes.len();
+        if can_be_sloppy && is_unordered_at_one(mutation) {
+            let there = homes.iter().filter(|slot| self.is_usable(topology, **slot)).count();
+            if there < needed.max(majority(homes.len())) {
+                return 1;
+            }
+        }
+        needed
+    }
+
     fn namespace(&self, key: &[u8]) -> Option<&Namespace> {
         let matching = self.settings().namespaces.iter().filter(|namespace| key.starts_with(&namespace.prefix));
         matching.max_by_key(|namespace| namespace.prefix.len())
@@ -65,6 +85,7 @@ impl Shared {
                 Unmet::Miss => "miss",
                 Unmet::Error => "error",
             },
+            sloppy: self.settings().sloppy,
             namespaces: namespaces.collect(),
         }
     }

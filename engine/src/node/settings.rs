@@ -49,6 +49,8 @@ pub struct Settings {
     pub namespaces: Vec<Namespace>,
     /// What to answer to unmet reads.
     pub unmet: Unmet,
+    /// Whether hints count as copies where a set or delete finds too few homes.
+    pub sloppy: bool,
     /// `-m`, in bytes.
     pub memory_limit_bytes: usize,
     /// `-I`, in bytes of key and value.
@@ -113,6 +115,7 @@ impl Settings {
             write: None,
             namespaces: Vec::new(),
             unmet: Unmet::Miss,
+            sloppy: false,
             memory_limit_bytes: 16 << 20,
             item_bytes_max: 1 << 20,
             evict: true,

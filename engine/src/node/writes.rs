@@ -111,7 +111,7 @@ impl Node {
         let Target { key, level } = target;
         let homes = turn.topology.layout().map_or(0, |layout| layout.homes(key.partition()).len());
         let level = level.unwrap_or_else(|| self.shared.write_level(turn.topology, key.as_bytes()));
-        let copies = if mutation == Mutation::Confirm { 1 } else { level.needed(homes) };
+        let copies = self.shared.copies_wanted(turn.topology, &key, level, &mutation);
         let deadline = deadline.unwrap_or_else(|| turn.mono().after(WRITE_PATIENCE + patience_with(&mutation)));
         let write = Write {
             before: self.look_before(turn, &key, &parent),

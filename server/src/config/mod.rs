@@ -97,6 +97,8 @@ pub struct Config {
     pub write: Option<Level>,
     /// What an unmet read answers.
     pub unmet: Unmet,
+    /// Whether hints count as copies.
+    pub sloppy: bool,
     /// How long a failed home is waited for.
     pub refound_after: Duration,
     /// The most that a planned stop waits.
@@ -186,6 +188,7 @@ impl Default for Config {
             read: None,
             write: None,
             unmet: Unmet::Miss,
+            sloppy: false,
             refound_after: Duration::from_secs(30),
             stop_wait: Duration::from_secs(60),
             hint_memory_bytes: 64 * 1024 * 1024,
@@ -231,6 +234,7 @@ impl Config {
             write: self.write,
             namespaces: self.namespaces.clone(),
             unmet: self.unmet,
+            sloppy: self.sloppy,
             memory_limit_bytes: self.memory_limit_bytes,
             item_bytes_max: self.item_bytes_max,
             evict: !self.disable_evictions,

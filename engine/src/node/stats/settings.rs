@@ -119,6 +119,7 @@ fn own_lines(shared: &Shared, lines: &mut Lines) {
     put(lines, "read_level", levels.read);
     put(lines, "write_level", levels.write);
     put(lines, "unmet", levels.unmet);
+    put(lines, "sloppy", if levels.sloppy { "yes" } else { "no" });
     put(lines, "namespaces", levels.namespaces.len());
     for (number, namespace) in (1..).zip(levels.namespaces) {
         let (prefix, read, write) = (namespace.prefix, namespace.read, namespace.write);
