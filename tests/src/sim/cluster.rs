@@ -151,6 +151,8 @@ pub struct Cluster {
     pub skew_ms: Vec<i64>,
     /// How much faster than time each node's monotonic clock goes, in millionths, from its next start on.
     pub drift_ppm: Vec<i64>,
+    /// Each node's share of the ring in hundredths, from when it next joins on.
+    pub weights: Vec<u32>,
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -185,6 +187,7 @@ impl Cluster {
             arrivals: None,
             skew_ms: vec![0; options.nodes],
             drift_ppm: vec![0; options.nodes],
+            weights: vec![100; options.nodes],
             options,
         }
     }
@@ -263,6 +266,7 @@ impl Cluster {
             generation: (WALL_MS + self.now_us / 1000).saturating_add_signed(self.skew_ms[node]),
             seed: self.random.random(),
             workers: self.options.workers as u16,
+            weight: self.weights[node],
             ..Settings::alone(NodeName::new(&format!("n{}", node + 1)).expect("a legal name"))
         };
         (self.options.adjust)(&mut settings);
@@ -760,6 +764,7 @@ impl Cluster {
                     delays.truncate(1);
                 }
                 for delay in delays {
+                    self.network.note_arrival(from.node, to, self.now_us + delay);
                     let bytes = encode(message);
                     self.sent_bytes += bytes.len() as u64;
                     self.push(delay, Event::Frame { link, from, to, to_life, bytes });

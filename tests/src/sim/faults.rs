@@ -14,7 +14,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::cluster::Cluster;
-use super::network::Weather;
+use super::network::{Met, Weather};
 
 /// Faults of one episode begin within this time …
 const BEGINS_MAX_MS: u64 = 6_000;
@@ -24,6 +24,12 @@ const LASTS_MS: std::ops::Range<u64> = 300..9_000;
 
 /// A wall clock that jumps, jumps so far: farther than tombstones are kept.
 const JUMP_MS: i64 = 60 * 60_000;
+
+/// The weight of a node that was told of none …
+const USUAL_WEIGHT: u32 = 100;
+
+/// … and those that a node joins with.
+const WEIGHTS: [u32; 4] = [USUAL_WEIGHT, USUAL_WEIGHT, 40, 250];
 
 /// One thing that goes wrong, and then right again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,15 +52,55 @@ pub enum Fault {
     Storm,
     /// A node leaves the ring, and stops when it is out.
     Leave(usize),
-    /// A node that is not in the ring starts, and joins it.
-    Join(usize),
+    /// A node that is not in the ring starts, and joins it with so much weight.
+    Join(usize, u32),
 }
 
+/// What a long run of seeds has met, each at least once: the faults here, and what networks and full hint logs did.
+pub const KINDS: [&str; 18] = [
+    "crash",
+    "crash, clock behind",
+    "crash, clock ahead",
+    "pause",
+    "freeze",
+    "isolation",
+    "one way",
+    "bridge",
+    "slow node",
+    "storm",
+    "leave",
+    "join",
+    "join, other weight",
+    "frames lost",
+    "links reset",
+    "messages doubled",
+    "frames overtaken",
+    "hints dropped",
+];
+
 impl Fault {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Crash(_, 0) => "crash",
+            Self::Crash(_, skew_ms) if skew_ms < 0 => "crash, clock behind",
+            Self::Crash(..) => "crash, clock ahead",
+            Self::Pause(_) => "pause",
+            Self::Freeze(_) => "freeze",
+            Self::Isolate(_) => "isolation",
+            Self::OneWay(..) => "one way",
+            Self::Bridge(..) => "bridge",
+            Self::Slow(..) => "slow node",
+            Self::Storm => "storm",
+            Self::Leave(_) => "leave",
+            Self::Join(_, USUAL_WEIGHT) => "join",
+            Self::Join(..) => "join, other weight",
+        }
+    }
+
     /// The node whose process it is about, if it is about one.
     fn process(self) -> Option<usize> {
         match self {
-            Self::Crash(node, _) | Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) | Self::Join(node) => {
+            Self::Crash(node, _) | Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) | Self::Join(node, _) => {
                 Some(node)
             }
             _ => None,
@@ -75,19 +121,22 @@ pub struct Troubles {
     given_up_at_first: Vec<u64>,
     /// All faults so far, each with the times when it began and ended, in milliseconds.
     pub past: Vec<(u64, u64, Fault)>,
+    /// Those that have begun: not all that is planned can.
+    pub met: Met,
 }
 
 impl Troubles {
-    /// None yet, in a cluster whose nodes all are members, with so many copies.
-    pub fn new(cluster: &mut Cluster, replicas: usize) -> Self {
-        let members: BTreeSet<usize> = (0..cluster.size()).collect();
-        let given_up_at_first = members.iter().map(|node| given_up(cluster, *node)).collect();
+    /// None yet, in a cluster with these members, and with so many copies.
+    pub fn new(cluster: &mut Cluster, members: Vec<usize>, replicas: usize) -> Self {
+        let mut given_up_at_first = vec![0; cluster.size()];
+        members.iter().for_each(|node| given_up_at_first[*node] = given_up(cluster, *node));
         Self {
-            members,
+            members: members.into_iter().collect(),
             victims_max: replicas - majority(replicas),
             active: Vec::new(),
             given_up_at_first,
             past: Vec::new(),
+            met: Met::new(),
         }
     }
 
@@ -140,7 +189,8 @@ impl Troubles {
         let node = random.random_range(0..nodes);
         let other = (node + random.random_range(1..nodes)) % nodes;
         let victim = victims[random.random_range(0..victims.len())];
-        match random.random_range(0..18) {
+        let weight = WEIGHTS[random.random_range(0..WEIGHTS.len())];
+        match random.random_range(0..20) {
             0..=4 => Fault::Crash(victim, [0, -JUMP_MS, JUMP_MS][random.random_range(0..3)]),
             5 | 6 => Fault::Pause(node),
             7 | 8 => Fault::Freeze(node),
@@ -148,10 +198,10 @@ impl Troubles {
             10 => Fault::OneWay(node, other),
             11 => Fault::Bridge(node, other),
             12 | 13 => Fault::Slow(node, random.random_range(1_000..300_000)),
-            14 if !self.members.contains(&node) => Fault::Join(node),
+            14 if !self.members.contains(&node) => Fault::Join(node, weight),
             // Three copies want three members.
-            14 | 15 if nodes > 3 => match (0..nodes).find(|node| !self.members.contains(node)) {
-                Some(absent) => Fault::Join(absent),
+            14..=17 if nodes > 3 => match (0..nodes).find(|node| !self.members.contains(node)) {
+                Some(absent) => Fault::Join(absent, weight),
                 None => Fault::Leave(node),
             },
             _ => Fault::Storm,
@@ -165,7 +215,7 @@ impl Troubles {
             return;
         }
         match fault {
-            Fault::Join(node) if self.members.contains(&node) => return,
+            Fault::Join(node, _) if self.members.contains(&node) => return,
             Fault::Leave(node) | Fault::Crash(node, _) if !self.members.contains(&node) => return,
             Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
             Fault::Crash(node, _) => cluster.crash(node),
@@ -175,13 +225,15 @@ impl Troubles {
                 self.members.remove(&node);
                 cluster.drain(node);
             }
-            Fault::Join(node) => {
+            Fault::Join(node, weight) => {
                 self.members.insert(node);
+                cluster.weights[node] = weight;
                 self.given_up_at_first[node] = 0;
                 cluster.start(node);
             }
             _ => {}
         }
+        *self.met.entry(fault.kind()).or_default() += 1;
         self.active.push(fault);
         self.apply(cluster);
     }
@@ -190,7 +242,7 @@ impl Troubles {
         let Some(place) = self.active.iter().position(|active| *active == fault) else { return };
         match fault {
             // These go on.
-            Fault::Leave(_) | Fault::Join(_) => return,
+            Fault::Leave(_) | Fault::Join(..) => return,
             Fault::Crash(node, skew_ms) => {
                 cluster.skew_ms[node] = skew_ms;
                 self.given_up_at_first[node] = 0;

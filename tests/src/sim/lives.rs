@@ -9,6 +9,7 @@ use super::cluster::{Cluster, ClusterOptions};
 use super::contest::Contest;
 use super::faults::{Troubles, Work};
 use super::leases::Leases;
+use super::network::Met;
 use super::workload::Workload;
 use crate::check::checks::{Outcome, Violation, check_counter, check_monotonic, check_registers};
 use crate::check::key_order::{Outcome as KeyOutcome, check_keys};
@@ -40,24 +41,28 @@ pub struct Report {
     pub searched: usize,
     /// Those of them with too many operations in doubt to be judged.
     pub unjudged: usize,
+    /// What went wrong.
+    pub met: Met,
 }
 
 /// A cluster of a size and with limits that `random` chooses.
 fn begin(random: &mut StdRng, seed: u64) -> (Cluster, Troubles) {
     // A larger one takes longer to simulate.
-    let (nodes, replicas) = [(3, 3), (3, 3), (3, 3), (5, 3), (5, 5)][random.random_range(0..5)];
+    let (nodes, replicas) = [(3, 3), (3, 3), (4, 3), (5, 3), (5, 5)][random.random_range(0..5)];
     let hint_memory_bytes = if random.random_bool(0.3) { FEW_HINTS_BYTES } else { 1 << 20 };
+    // One may be there to join later.
+    let members = nodes - usize::from(nodes > usize::from(replicas) && random.random_bool(0.5));
     let options =
-        ClusterOptions { nodes, replicas, expect: Some(nodes), hint_memory_bytes, ..ClusterOptions::default() };
+        ClusterOptions { nodes, replicas, expect: Some(members), hint_memory_bytes, ..ClusterOptions::default() };
     let mut cluster = Cluster::new(options, seed);
-    for node in 0..nodes {
+    for node in 0..members {
         cluster.drift_ppm[node] = random.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX);
         cluster.skew_ms[node] = random.random_range(-50..=50);
         cluster.start(node);
     }
-    let all: Vec<usize> = (0..nodes).collect();
+    let all: Vec<usize> = (0..members).collect();
     assert!(cluster.run_until(Duration::from_secs(60), |cluster| cluster.is_whole(&all)), "no whole ring at the start");
-    let troubles = Troubles::new(&mut cluster, usize::from(replicas));
+    let troubles = Troubles::new(&mut cluster, all, usize::from(replicas));
     (cluster, troubles)
 }
 
@@ -130,7 +135,7 @@ fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut
     violations.extend(check_monotonic(&workload.history, workload.read_by_quorum()));
     let (disordered, unjudged) = check_keys(&contest.history, contest.keys());
     violations.extend(disordered);
-    violations.extend(check_bounds(cluster, troubles));
+    violations.extend(check_bounds(cluster, &troubles.members()));
     violations.extend(check_convergence(cluster, troubles, CONVERGES_WITHIN));
     for operation in &workload.history[before..] {
         match operation.outcome {
@@ -148,7 +153,8 @@ fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut
     let failed = workload.history.iter().filter(|operation| doubtful(operation.outcome)).count()
         + contest.history.iter().filter(|operation| operation.outcome == KeyOutcome::InDoubt).count();
     let done = workload.history.len() + contest.history.len() - failed;
-    Report { violations, done, failed, searched: contest.keys(), unjudged }
+    let (searched, met) = (contest.keys(), met(cluster, troubles));
+    Report { violations, done, failed, searched, unjudged, met }
 }
 
 fn conclude_leases(seed: u64, cluster: &mut Cluster, troubles: &Troubles, leases: &mut Leases) -> Report {
@@ -158,14 +164,22 @@ fn conclude_leases(seed: u64, cluster: &mut Cluster, troubles: &Troubles, leases
     let before = leases.history.len();
     leases.read_everything(cluster);
     let (mut violations, unjudged) = check_leases(&leases.history, leases.keys());
-    violations.extend(check_bounds(cluster, troubles));
+    violations.extend(check_bounds(cluster, &troubles.members()));
     let doubtful = |operation: &&LeaseOperation| operation.outcome == LeaseOutcome::InDoubt;
     for operation in leases.history[before..].iter().filter(doubtful) {
         violations.push(Violation(format!("a calm cluster did not answer: {operation:?}")));
     }
     tell(seed, &violations, troubles);
     let failed = leases.history.iter().filter(doubtful).count();
-    Report { violations, done: leases.history.len() - failed, failed, searched: leases.keys(), unjudged }
+    let (done, searched, met) = (leases.history.len() - failed, leases.keys(), met(cluster, troubles));
+    Report { violations, done, failed, searched, unjudged, met }
+}
+
+/// What went wrong, with the hints that found no room on nodes that have not restarted since.
+fn met(cluster: &mut Cluster, troubles: &Troubles) -> Met {
+    let dropped = troubles.members().into_iter().filter_map(|node| cluster.stat(node, "hints_dropped")).sum();
+    let dropped = [("hints dropped", dropped)];
+    troubles.met.clone().into_iter().chain(cluster.network.met.clone()).chain(dropped).collect()
 }
 
 /// Homes hold the same some time after the last fault.
@@ -179,15 +193,14 @@ fn check_convergence(cluster: &mut Cluster, troubles: &Troubles, within: Duratio
 }
 
 /// After some quiet no node has anything under way, and each keeps within its limits.
-fn check_bounds(cluster: &mut Cluster, troubles: &Troubles) -> Vec<Violation> {
+fn check_bounds(cluster: &mut Cluster, members: &[usize]) -> Vec<Violation> {
     cluster.run_for(QUIET);
-    let members = troubles.members();
     let left: Vec<usize> = members.iter().map(|node| cluster.operations(*node)).collect();
     let mut violations = Vec::new();
     if left.iter().any(|operations| *operations > 0) {
         violations.push(Violation(format!("operations never forgotten, by node: {left:?}")));
     }
-    for node in members {
+    for node in members.iter().copied() {
         let (hints, most) = (cluster.stat(node, "hint_bytes"), cluster.options().hint_memory_bytes as u64);
         let (bytes, limit) = (cluster.stat(node, "bytes"), cluster.stat(node, "limit_maxbytes"));
         if hints.is_none_or(|hints| hints > most) || bytes.zip(limit).is_none_or(|(bytes, limit)| bytes > limit) {

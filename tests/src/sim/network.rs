@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+/// How often what went wrong.
+pub type Met = BTreeMap<&'static str, u64>;
+
 /// What the network does to messages at the moment.
 #[derive(Clone, Debug)]
 pub struct Weather {
@@ -72,6 +75,10 @@ pub struct Network {
     slow: BTreeMap<usize, u64>,
     /// The same for messages from one node to one other.
     slow_ways: BTreeMap<(usize, usize), u64>,
+    /// When the last frame from one node to another arrives.
+    arrivals_us: BTreeMap<(usize, usize), u64>,
+    /// What has gone wrong so far, though nobody was cut off.
+    pub met: Met,
     random: StdRng,
 }
 
@@ -83,6 +90,8 @@ impl Network {
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
             slow_ways: BTreeMap::new(),
+            arrivals_us: BTreeMap::new(),
+            met: Met::new(),
             random: StdRng::seed_from_u64(seed),
         }
     }
@@ -131,6 +140,7 @@ impl Network {
         }
         let delay = self.delay_between(from, to);
         if self.random.random_bool(self.weather.duplicate) {
+            self.note("messages doubled");
             return Fate::Arrives(vec![delay, self.delay_between(from, to)]);
         }
         Fate::Arrives(vec![delay])
@@ -139,17 +149,37 @@ impl Network {
     /// What becomes of a frame.
     pub fn frame(&mut self, from: usize, to: usize) -> Fate {
         let weather = self.weather.clone();
-        if !self.hears(from, to) || self.random.random_bool(weather.frame_loss) {
+        if !self.hears(from, to) {
+            return Fate::Vanishes;
+        }
+        if self.random.random_bool(weather.frame_loss) {
+            self.note("frames lost");
             return Fate::Vanishes;
         }
         let delay = self.delay_between(from, to);
         if self.random.random_bool(weather.reset) {
+            self.note("links reset");
             return Fate::Resets(delay);
         }
         if self.random.random_bool(weather.duplicate) {
+            self.note("messages doubled");
             return Fate::Arrives(vec![delay, self.delay_between(from, to)]);
         }
         Fate::Arrives(vec![delay])
+    }
+
+    /// A frame from one node to another is on its way, and will be there at this moment.
+    pub(super) fn note_arrival(&mut self, from: usize, to: usize, at_us: u64) {
+        let last_us = self.arrivals_us.entry((from, to)).or_default();
+        let overtakes = at_us < *last_us;
+        *last_us = at_us.max(*last_us);
+        if overtakes {
+            self.note("frames overtaken");
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.met.entry(what).or_default() += 1;
     }
 
     fn delay_between(&mut self, from: usize, to: usize) -> u64 {
