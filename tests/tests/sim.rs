@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memring_tests::sim::faults::KINDS;
-use memring_tests::sim::lives::{Report, lease_through_faults, live_through_faults};
+use memring_tests::sim::lives::{Report, contest_through_splits, lease_through_faults, live_through_faults};
 use memring_tests::sim::network::Met;
 
 #[expect(clippy::disallowed_methods, reason = "a test's own knobs")]
@@ -71,6 +71,11 @@ fn no_acknowledged_write_is_lost_and_no_quorum_read_is_stale_under_faults() {
     println!("sim met: {}", told.join("; "));
     let unmet: Vec<&str> = KINDS.into_iter().filter(|kind| met.get(kind).is_none_or(|count| *count == 0)).collect();
     assert!(count < MEETS_ALL || number("SIM_SEED").is_some() || unmet.is_empty(), "no seed has met {unmet:?}");
+}
+
+#[test]
+fn contested_keys_have_one_order_in_stable_clusters_on_the_majoritys_side_and_with_rival_serializers() {
+    live("sim order", number("SIM_SEEDS").unwrap_or(20).div_ceil(6), contest_through_splits);
 }
 
 #[test]

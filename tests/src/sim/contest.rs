@@ -69,9 +69,15 @@ impl Contest {
 
     /// Several clients at once ask for one key.
     pub fn issue(&mut self, cluster: &mut Cluster) {
+        let all: Vec<usize> = (0..cluster.size()).collect();
+        self.issue_through(cluster, &all);
+    }
+
+    /// The same, each through one of these nodes.
+    pub fn issue_through(&mut self, cluster: &mut Cluster, nodes: &[usize]) {
         let key = self.random.random_range(0..self.keys.len());
         for _ in 0..self.random.random_range(1..5) {
-            let node = self.random.random_range(0..cluster.size());
+            let node = nodes[self.random.random_range(0..nodes.len())];
             let action = self.choose(key);
             self.start(cluster, self.keys[key].number, action, node);
             self.keys[key].operations += 1;

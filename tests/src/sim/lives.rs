@@ -28,6 +28,12 @@ const FEW_HINTS_BYTES: usize = 600;
 /// Clocks do not differ more in speed, in millionths.
 const DRIFT_PPM_MAX: i64 = 500;
 
+/// How long clients contend for keys in each part of [`contest_through_splits`]; longer than it takes to find a split.
+const PHASE: Duration = Duration::from_millis(1500);
+
+/// How often two homes take each other for dead.
+const RIVALRIES: usize = 8;
+
 /// What a run showed.
 #[derive(Debug)]
 pub struct Report {
@@ -115,6 +121,64 @@ pub fn lease_through_faults(seed: u64) -> Report {
     let mut leases = Leases::new(seed ^ 0x776f_726b);
     live(&mut cluster, &mut troubles, &mut random, &mut |cluster, time| leases.run(cluster, time));
     conclude_leases(seed, &mut cluster, &troubles, &mut leases)
+}
+
+/// Lets clients contest keys in a stable cluster, then through the majority's side of a split, then, with clients on both
+/// sides, while several homes at a time take themselves for the serializer. Where a cluster is stable nothing is in doubt.
+pub fn contest_through_splits(seed: u64) -> Report {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x0073_706c_6974);
+    let nodes = [3, 3, 5][random.random_range(0..3)];
+    let options = ClusterOptions { nodes, replicas: nodes as u8, expect: Some(nodes), ..ClusterOptions::default() };
+    let mut cluster = Cluster::started(options, seed);
+    let mut contest = Contest::new(seed ^ 0x6b65_7973);
+    let all: Vec<usize> = (0..nodes).collect();
+    let first = random.random_range(0..nodes);
+    let (minority, side): (Vec<usize>, Vec<usize>) =
+        all.iter().partition(|node| (**node + nodes - first) % nodes < nodes.div_ceil(2) - 1);
+    contend(&mut contest, &mut cluster, &mut random, &all, PHASE);
+    contest.finish(&mut cluster);
+    let mut violations = undecided(&contest, 0, "a stable cluster");
+    cluster.network.split(&minority, &side);
+    contend(&mut contest, &mut cluster, &mut random, &all, PHASE);
+    contest.finish(&mut cluster);
+    let settled = contest.history.len();
+    contend(&mut contest, &mut cluster, &mut random, &side, PHASE);
+    contest.finish(&mut cluster);
+    violations.extend(undecided(&contest, settled, "the majority's side"));
+    cluster.network.heal();
+    for _ in 0..RIVALRIES {
+        let one = random.random_range(0..nodes);
+        let other = (one + random.random_range(1..nodes)) % nodes;
+        cluster.network.heal();
+        cluster.network.slow_way(one, other, random.random_range(0..50_000));
+        cluster.reset_links(one, other);
+        contend(&mut contest, &mut cluster, &mut random, &all, PHASE / 4);
+    }
+    cluster.network.heal();
+    contest.finish(&mut cluster);
+    contest.read_everything(&mut cluster);
+    let (disordered, unjudged) = check_keys(&contest.history, contest.keys());
+    violations.extend(disordered);
+    violations.extend(check_bounds(&mut cluster, &all));
+    violations.iter().for_each(|violation| eprintln!("seed {seed}: {}", violation.0));
+    let failed = contest.history.iter().filter(|operation| operation.outcome == KeyOutcome::InDoubt).count();
+    let done = contest.history.len() - failed;
+    Report { violations, done, failed, searched: contest.keys(), unjudged, met: cluster.network.met.clone() }
+}
+
+fn contend(contest: &mut Contest, cluster: &mut Cluster, random: &mut StdRng, nodes: &[usize], time: Duration) {
+    let until = cluster.now_us() + time.as_micros() as u64;
+    while cluster.now_us() < until {
+        contest.issue_through(cluster, nodes);
+        cluster.run_for(Duration::from_micros(random.random_range(500..8_000)));
+        contest.collect(cluster);
+    }
+}
+
+/// Operations from `first` on that were not answered where all had to be.
+fn undecided(contest: &Contest, first: usize, place: &str) -> Vec<Violation> {
+    let doubtful = contest.history[first..].iter().filter(|operation| operation.outcome == KeyOutcome::InDoubt);
+    doubtful.map(|operation| Violation(format!("{place} did not answer: {operation:?}"))).collect()
 }
 
 fn live(cluster: &mut Cluster, troubles: &mut Troubles, random: &mut StdRng, work: &mut Work<'_>) {
