@@ -329,7 +329,7 @@ mod tests {
             let page = |partition: &Partition| FetchedPartition { partition: *partition, state, cursor: None };
             recovery.on_page(now, slot(1), &partitions.iter().map(page).collect::<Vec<_>>());
         };
-        let given = Ok(PartitionState { promised: Ballot::NONE, digest: 0 });
+        let given = Ok(PartitionState { promised: Ballot::NONE, digest: 0, dropped: Stamp::ZERO });
         let first = asked(&mut recovery, Mono(0));
         assert_eq!(first, partitions(0..FETCH_PARTITIONS_MAX as u16).collect::<Vec<_>>());
         give(&mut recovery, Mono(1), &first[..1], Err(Refusal::Busy));

@@ -20,6 +20,9 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 /// Ports of one node from the ports of the one before it.
 const PORTS_A_NODE: u16 = 10;
 
+/// Before a command: the kernel ends it with the thread that starts it, even while it is stopped.
+pub const ENDS_WITH_US: [&str; 3] = ["setpriv", "--pdeathsig=KILL", "--"];
+
 /// Where nodes live.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
@@ -94,7 +97,7 @@ impl Cluster {
                 ("--join", join.join(",")),
                 ("--expect", NODES.to_string()),
             ];
-            command.extend([binary, "serve", "--until-stdin-closes"].map(str::to_owned));
+            command.extend([&ENDS_WITH_US[..], &[binary, "serve"]].concat().into_iter().map(str::to_owned));
             command.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
             command.extend(more.iter().map(|&word| word.to_owned()));
             let (client, admin) = (SocketAddr::new(client, port), SocketAddr::new(peer, port + 2));

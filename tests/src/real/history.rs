@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::registers::{COUNTERS, REGISTERS, Seen, key_name};
 use super::scene::Unmet;
-use crate::check::checks::{Action, Operation, Outcome, check_counter, check_monotonic, check_registers};
+use crate::check::checks::{Action, Operation, Outcome, Violation, check_counter, check_monotonic, check_registers};
 use crate::check::key_order::{Operation as Contested, check_keys};
 
 /// Details of so many violations are told.
@@ -131,16 +131,16 @@ impl Findings {
     }
 
     fn judge_counter(&mut self, of_key: &[Operation], calm_us: u64) {
-        let history = first_key(of_key);
-        let finally = history.iter().rfind(|operation| operation.begun_us >= calm_us);
-        let violations = match finally.map(|operation| operation.outcome) {
-            Some(Outcome::Saw(Some(finally))) => check_counter(&history, 0, finally),
-            // It was made before the clients came.
-            outcome => check_counter(&history, 0, u64::MAX).into_iter().filter(|_| outcome.is_some()).collect(),
-        };
-        self.miscounted += violations.len();
-        self.details
-            .extend(violations.into_iter().map(|violation| format!("{}: {}", key_name(of_key[0].key), violation.0)));
+        let (name, history) = (key_name(of_key[0].key), first_key(of_key));
+        for read in history.iter().filter(|operation| operation.begun_us >= calm_us) {
+            let violations = match read.outcome {
+                Outcome::Saw(Some(finally)) => check_counter(&history, 0, finally),
+                Outcome::Saw(None) => vec![Violation("it is gone".to_owned())],
+                _ => continue,
+            };
+            self.miscounted += violations.len();
+            self.details.extend(violations.into_iter().map(|violation| format!("{name}: {}", violation.0)));
+        }
     }
 }
 
@@ -222,5 +222,19 @@ mod tests {
         assert_eq!((gone.resurrected, gone.stale, gone.lost, gone.violations()), (0, 0, 1, 1));
         let perhaps = judged(Outcome::Saw(None), Unmet::Miss);
         assert_eq!((perhaps.lost, perhaps.misses), (0, 1));
+    }
+
+    #[test]
+    fn a_counter_is_read_when_all_is_calm() {
+        let counted = |read: Outcome| {
+            let mut history = vec![
+                operation(Action::Increment, 0, Outcome::Acknowledged),
+                operation(Action::Read, 20, Outcome::Saw(Some(9))),
+                operation(Action::Read, 200, read),
+            ];
+            history.iter_mut().for_each(|operation| operation.key = REGISTERS);
+            Findings::of(vec![Seen { history, ..Seen::default() }], &[], 0, Unmet::Miss, 100).miscounted
+        };
+        assert_eq!([Some(1), Some(0), Some(2), None].map(|read| counted(Outcome::Saw(read))), [0, 1, 1, 1]);
     }
 }

@@ -107,9 +107,11 @@ pub fn tell(cluster: &mut Cluster, namespaces: &Namespaces) -> Result<(), String
     }
     wrong.extend(judge(&answers));
     fill(nodes[0], "after", ITEMS / 4)?;
-    namespaces.heal()?;
+    let dropped = namespaces.heal()?;
     let (seconds, items) = wait_equal(&nodes)?;
-    println!("minority: {items} items equal on all nodes {seconds:.1} s after the heal");
+    println!(
+        "minority: {items} items equal on all nodes {seconds:.1} s after the heal; {dropped} packets were dropped"
+    );
     cluster.wait_whole()?;
     wrong.extend(flush(cluster, namespaces)?);
     if wrong.is_empty() {

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::cluster::NODES;
+use super::cluster::{ENDS_WITH_US, NODES};
 
 /// Where the kernel's namespaces have their names.
 const FOLDER: &str = "/run/netns";
@@ -32,10 +32,10 @@ impl Owned {
         Ok(made)
     }
 
-    /// How a program is started in the hub.
+    /// How a program is started in the hub, to end with this thread.
     pub fn in_hub(&self) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0.hub()]);
+        command.args(["netns", "exec", &self.0.hub()]).args(ENDS_WITH_US);
         command
     }
 }
@@ -82,9 +82,16 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Everything arrives again.
-    pub fn heal(&self) -> Result<(), String> {
-        (0..NODES).try_for_each(|node| self.nft(node, "flush ruleset\n"))
+    /// Everything arrives again. Packets that were dropped since the last time.
+    pub fn heal(&self) -> Result<u64, String> {
+        let mut dropped = 0;
+        for node in 0..NODES {
+            let rules = self.nft(node, "list ruleset\nflush ruleset\n")?;
+            let counts =
+                rules.split("counter packets ").skip(1).filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
+            dropped += counts.sum::<u64>();
+        }
+        Ok(dropped)
     }
 
     fn drop_arrivals(&self, at: usize, from: &[usize], which: &str) -> Result<(), String> {
@@ -94,19 +101,24 @@ impl Namespaces {
         for &from in from {
             rules += &format!("add rule ip faults arrivals ip saddr {} {which}counter drop\n", self.address(from));
         }
-        self.nft(at, &rules)
+        self.nft(at, &rules).map(|_| ())
     }
 
-    fn nft(&self, node: usize, rules: &str) -> Result<(), String> {
+    /// What nft says to some commands.
+    fn nft(&self, node: usize, commands: &str) -> Result<String, String> {
         let told = |error: std::io::Error| format!("nft: {error}");
         let words = self.inside(node);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).args(["nft", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&words[1..]).args(["nft", "-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(told)?;
         // Dropped at once: nft waits for the end.
-        process.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(rules.as_bytes())).map_err(told)?;
+        process.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(commands.as_bytes())).map_err(told)?;
         let done = process.wait_with_output().map_err(told)?;
-        if done.status.success() { Ok(()) } else { Err(format!("nft: {}", String::from_utf8_lossy(&done.stderr))) }
+        if done.status.success() {
+            return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+        }
+        Err(format!("nft: {}", String::from_utf8_lossy(&done.stderr)))
     }
 
     fn hub(&self) -> String {

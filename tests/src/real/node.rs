@@ -34,12 +34,12 @@ impl Node {
         Self { name, client, admin, command, log, process: None }
     }
 
-    /// Starts it. It ends when this program does: then its standard input closes.
+    /// Starts it. It ends with the thread that calls this, at the latest.
     pub fn start(&mut self) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", self.command.join(" "));
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(told)?;
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).stdin(Stdio::piped());
+        command.args(&self.command[1..]).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(told)?).stderr(log);
         self.process = Some(command.spawn().map_err(told)?);
         Ok(())

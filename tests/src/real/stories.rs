@@ -356,13 +356,16 @@ pub fn partitions(options: &Options, namespaces: &Namespaces) -> Result<(), Stri
                 _ => namespaces.lose(10)?,
             }
             rest(&cluster, &mut gauges, options.fault);
-            namespaces.heal()?;
+            let dropped = namespaces.heal()?;
+            if dropped == 0 {
+                return Err(format!("{fault} dropped nothing"));
+            }
             let after = [&scene.acknowledged, &scene.in_doubt].map(|count| count.load(Ordering::Relaxed));
             let [acknowledged, doubts] = [after[0] - before[0], after[1] - before[1]];
             let between = if fault == "10 % loss" { String::new() } else { format!(" (n{}, n{})", from + 1, to + 1) };
             let seconds = options.fault.as_secs();
             println!(
-                "partitions: {fault}{between} for {seconds} s: {acknowledged} writes acknowledged, {doubts} in doubt"
+                "partitions: {fault}{between} for {seconds} s: {acknowledged} writes acknowledged, {doubts} in doubt, {dropped} packets dropped"
             );
             rest(&cluster, &mut gauges, options.fault / 3);
         }
@@ -428,5 +431,8 @@ fn live_with_relay(
     println!(
         "relay: {bytes} bytes of connections, {datagrams} datagrams, {doubled} of them doubled, {held_back} held back"
     );
+    if [bytes, doubled, held_back].contains(&0) {
+        return Err("the relay did nothing to what it passed on".to_owned());
+    }
     conclude("relay", cluster, &scene, tale, gauges)
 }
