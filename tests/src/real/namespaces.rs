@@ -86,7 +86,8 @@ impl Namespaces {
     pub fn heal(&self) -> Result<u64, String> {
         let mut dropped = 0;
         for node in 0..NODES {
-            let rules = self.nft(node, "list ruleset\nflush ruleset\n")?;
+            let rules = self.nft(node, "list ruleset\n")?;
+            self.nft(node, "flush ruleset\n")?;
             let counts =
                 rules.split("counter packets ").skip(1).filter_map(|text| text.split(' ').next()?.parse::<u64>().ok());
             dropped += counts.sum::<u64>();

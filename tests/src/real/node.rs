@@ -54,10 +54,13 @@ impl Node {
         }
     }
 
-    /// SIGSTOP, and SIGCONT after `time`.
-    pub fn pause(&self, time: Duration) -> Result<(), String> {
-        self.signal("STOP")?;
-        super::clock::pause(time);
+    /// SIGSTOP: it does nothing until it is told to [`go on`](Self::go_on).
+    pub fn freeze(&self) -> Result<(), String> {
+        self.signal("STOP")
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) -> Result<(), String> {
         self.signal("CONT")
     }
 
