@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use memring_tests::real::kills;
 use memring_tests::real::namespaces::{Namespaces, Owned};
 use memring_tests::real::stories::{self, Options};
 
@@ -92,7 +93,7 @@ fn tell(story: &str, options: &Options, namespaces: Option<&Namespaces>) -> Resu
     match (story, namespaces) {
         ("calm", _) => stories::calm(options),
         ("weak", _) => stories::weak(options),
-        ("kills", _) => stories::kills(options),
+        ("kills", _) => kills::kills(options),
         ("relay", _) => stories::relayed(options),
         ("minority", Some(namespaces)) => stories::minority(options, namespaces),
         (_, Some(namespaces)) => stories::partitions(options, namespaces),

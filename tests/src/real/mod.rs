@@ -10,14 +10,17 @@
 //! scene       what the clients share            registers keys with one writer, read by all; counters
 //! contest     keys that everyone changes        history   is what they saw what was promised?
 //! copies      are the copies equal?             minority  what a node that is cut off answers
-//! stories     the runs
+//! gauges      what nodes show of themselves     kills     the loop of kills
+//! stories     the other runs
 //! ```
 
 pub mod clock;
 pub mod cluster;
 pub mod contest;
 pub mod copies;
+pub mod gauges;
 pub mod history;
+pub mod kills;
 pub mod minority;
 pub mod namespaces;
 pub mod node;
