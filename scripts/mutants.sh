@@ -208,6 +208,9 @@ mutant minority_changes_the_ring rule_3_a_minority engine/src/cluster/ring/accep
 mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
   'let (homes, next) = (layout.homes(partition), layout.next_homes(partition));' \
   'let (homes, next) = (layout.homes(partition), None);'
+mutant reads_pass_over_new_homes rule_5_no_read engine/src/node/reads.rs \
+  'let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));' \
+  'let next = None;'
 mutant gone_at_once rule_11_a_member engine/src/cluster/ring/standing.rs \
   'ring.absent.insert(member.name.clone(), since);' \
   'ring.absent.insert(member.name.clone(), since); ring.removals.insert(member.name.clone());'
@@ -248,10 +251,6 @@ mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
 mutant hints_count_as_copies rule_1_a_hint engine/src/node/spread.rs \
   'self.shared.keep_hint(from, &order.request.key, entry.version);' \
   'self.shared.keep_hint(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
-
-mutant wrong_epoch_accepted rule_5_a_home_does_not engine/src/node/topology.rs \
-  'layout.config.epoch == epoch || previous.is_some_and(|previous| layout.places_alike(previous, partition))' \
-  'layout.config.epoch == epoch || previous.is_some()'
 
 # Order within a term.
 mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \

@@ -645,3 +645,30 @@ fn rule_5_a_home_does_not_serve_who_has_the_partition_elsewhere() {
         }
     }
 }
+
+#[test]
+fn rule_5_no_read_is_stale_where_two_homes_hear_late_that_a_move_has_ended() {
+    for (key, displaced, [first, behind]) in displaced(0) {
+        let options = ClusterOptions { nodes: 4, hint_memory_bytes: 0, ..ClusterOptions::default() };
+        let mut cluster = Cluster::new(options, 1);
+        for node in ALL {
+            cluster.start(node);
+        }
+        whole(&mut cluster, &ALL);
+        assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
+        for to in [displaced, behind] {
+            cluster.network.slow_way(first, to, 400_000);
+            cluster.network.slow_way(3, to, 400_000);
+        }
+        cluster.start(3);
+        let epoch = |cluster: &Cluster, node: usize| cluster.view(node).map_or(0, |view| view.epoch);
+        let before = epoch(&cluster, first);
+        let joined = |cluster: &Cluster| [first, 3].iter().all(|node| epoch(cluster, *node) == before + 2);
+        assert!(cluster.run_until(seconds(60), joined), "the fourth has not joined");
+        // The two still are a majority of the old homes, and this write is a majority's of the new ones.
+        assert_eq!(set(&mut cluster, 3, &key, "b"), Some(Response::Stored));
+        assert_eq!(epoch(&cluster, displaced), before + 1, "it has heard of the end of the move");
+        let seen = get(&mut cluster, displaced, &key);
+        assert!(seen == holds("b") || seen == Seen::Unread, "{key}: {seen:?}");
+    }
+}

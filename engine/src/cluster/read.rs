@@ -5,6 +5,7 @@
 //! Must not know messages' ways or time: the node asks for it and tells it what came.
 
 use memring_protocol::entry::{Body, Entry, Seen};
+use memring_protocol::level::majority;
 use memring_protocol::message::{ReadResult, Refusal, Want};
 use memring_protocol::version::{Slot, Version};
 
@@ -17,7 +18,7 @@ pub enum ReadStep {
     Ask(Slot, Want),
     /// The level is met: this is the newest entry (a tombstone or nothing is a miss), and how that copy had been read.
     Answer(Option<(Entry, Seen)>),
-    /// The homes differ: let the serializer make the newest version the majority's, and answer with that.
+    /// The homes differ, or need not know the newest: let the serializer make the newest version the majority's, and answer with that.
     Confirm,
     /// Too few homes can answer.
     Unmet,
@@ -58,6 +59,9 @@ pub struct ReadOp {
     differs: bool,
     newest: Newest,
     finished: bool,
+    /// While a move is under way: the candidates that are homes after it too, and how many of them must have answered.
+    stay: u64,
+    stay_needed: u32,
 }
 
 impl ReadOp {
@@ -81,7 +85,19 @@ impl ReadOp {
             differs: false,
             newest: Newest::Unknown,
             finished: false,
+            stay: 0,
+            stay_needed: 0,
         }
+    }
+
+    /// The same while a move is under way, after which these are the homes. Who asks, and the homes it asks, may not have
+    /// heard yet that the move has ended, and then a write need reach none of them that does not stay: so many must
+    /// answer that stay that one has the write, and refuses. If fewer do, the serializer is asked, who needs both sets.
+    pub fn through_move(mut self, next: &[Slot]) -> Self {
+        let stays = (0..self.candidates.len()).filter(|place| next.contains(&self.candidates[*place]));
+        self.stay = stays.fold(0, |stay, place| stay | 1 << place);
+        self.stay_needed = self.needed.min((next.len() + 1 - majority(next.len())) as u32);
+        self
     }
 
     /// What is to be done now, one step at a time: to be asked until it is `None`, at first and after every answer.
@@ -174,7 +190,7 @@ impl ReadOp {
     }
 
     fn conclude(&mut self) -> Option<ReadStep> {
-        if self.differs {
+        if self.differs || (self.answered & self.stay).count_ones() < self.stay_needed {
             return Some(self.finish(ReadStep::Confirm));
         }
         if self.version.is_none() {

@@ -221,7 +221,9 @@ impl Reader<'_, '_> {
             }
             // Most gets of a large cluster have a key of other homes: that is found before anything is touched.
             let (Some(layout), Some(me)) = (self.turn.topology.layout(), self.turn.topology.me()) else { return false };
-            if !together.iter().all(|key| layout.homes(key.partition()).contains(&me)) {
+            // Where a move is under way, each key is read with regard to it.
+            let is_here = |partition| layout.homes(partition).contains(&me) && layout.next_homes(partition).is_none();
+            if !together.iter().all(|key| is_here(key.partition())) {
                 return false;
             }
             self.shared.store.warm(&together);

@@ -121,8 +121,16 @@ impl Reader<'_> {
         self.go_on(asker, read)
     }
 
+    /// The read of a key from its homes; while a move is under way, first from those that stay homes.
+    pub(super) fn read_op(&self, homes: &[Slot], next: Option<&[Slot]>, needed: usize) -> ReadOp {
+        let mut candidates = self.candidates(homes);
+        let Some(next) = next else { return ReadOp::new(candidates, needed) };
+        candidates.sort_by_key(|slot| (!self.shared.is_usable(self.topology, *slot), !next.contains(slot)));
+        ReadOp::new(candidates, needed).through_move(next)
+    }
+
     /// The homes of a key, best first: this node, then those that are usable, then the rest.
-    pub(super) fn candidates(&self, homes: &[Slot]) -> Slots {
+    fn candidates(&self, homes: &[Slot]) -> Slots {
         let mut candidates = Slots::from_slice(homes);
         if let Some(mine) = homes.iter().position(|slot| Some(*slot) == self.topology.me()) {
             for at in (0..mine).rev() {

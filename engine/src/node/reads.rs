@@ -23,7 +23,6 @@ use super::settings::Unmet;
 use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Op, OpId};
-use crate::cluster::read::ReadOp;
 use crate::store::WARMED_MAX;
 
 /// After this a read asks one more home than it needs.
@@ -98,7 +97,8 @@ impl Node {
                 read.progress = Progress::Done(None);
                 Next::Unmet
             } else {
-                read.progress = Progress::Asking(ReadOp::new(reader.candidates(homes), needed));
+                let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));
+                read.progress = Progress::Asking(reader.read_op(homes, next, needed));
                 reader.go_on(Asker { gather: id, index: index as u32 }, read)
             };
             match next {

@@ -335,13 +335,16 @@ impl Shared {
     }
 
     /// Whether one copy is enough for a read of the key, at the request's level or its own, and this node has one that is
-    /// complete.
+    /// complete, and that what all homes have taken is in after a move that may have ended.
     #[inline]
     pub(crate) fn reads_alone(&self, topology: &Topology, key: KeyRef<'_>, level: Option<Level>) -> bool {
         let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return false };
-        let homes = layout.homes(key.partition());
+        let (partition, homes) = (key.partition(), layout.homes(key.partition()));
         let level = level.unwrap_or_else(|| self.read_level(topology, key.as_bytes()));
-        level.needed(homes.len()) == 1 && homes.contains(&me) && self.standings.is_synced(key.partition())
+        level.needed(homes.len()) == 1
+            && homes.contains(&me)
+            && layout.next_homes(partition).is_none_or(|next| next.contains(&me))
+            && self.standings.is_synced(partition)
     }
 }
 
