@@ -216,6 +216,7 @@ impl Troubles {
         }
         match fault {
             Fault::Join(node, _) if self.members.contains(&node) => return,
+            Fault::Leave(_) if self.members.len() <= 3 => return,
             Fault::Leave(node) | Fault::Crash(node, _) if !self.members.contains(&node) => return,
             Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
             Fault::Crash(node, _) => cluster.crash(node),
