@@ -6,7 +6,7 @@
 #   partitions  a one-way cut, a bridge, 10 % loss
 #   relay       delay, jitter, reordered and doubled datagrams, silence towards one node
 #   calm        no fault: how fast the clients are (not by default)
-# FAULT_SEED chooses what happens when; SECONDS_A_FAULT how long each lasts (6). MEMRING_BIN names another program.
+# FAULT_SEED chooses what happens when; SECONDS_A_FAULT how long each lasts (5). MEMRING_BIN names another program.
 # Minority and partitions need root: they make network namespaces, and remove them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,6 @@ fi
 export MEMRING_BIN FAULT_SEED=${FAULT_SEED:-1}
 if [ $# -gt 0 ]; then
   exec cargo run --release --locked --quiet --package memring-tests --bin faults -- --binary "$MEMRING_BIN" \
-    --seed "$FAULT_SEED" --writes "${WRITES:-100000}" --seconds "${SECONDS_A_FAULT:-6}" "$@"
+    --seed "$FAULT_SEED" --writes "${WRITES:-100000}" --seconds "${SECONDS_A_FAULT:-5}" "$@"
 fi
 exec cargo test --release --locked --quiet --package memring-tests --test faults -- --ignored --nocapture --test-threads 1

@@ -15,7 +15,7 @@ fn tell(story: &str) {
     let binary = knob("MEMRING_BIN", concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/memring"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_faults"));
     command.args(["--binary", &binary, "--seed", &knob("FAULT_SEED", "1"), "--writes", &knob("WRITES", "100000")]);
-    let status = command.args(["--seconds", &knob("SECONDS_A_FAULT", "6"), story]).status();
+    let status = command.args(["--seconds", &knob("SECONDS_A_FAULT", "5"), story]).status();
     assert!(status.expect("the program of the stories starts").success(), "{story}: see above");
 }
 

@@ -19,24 +19,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Reads that are under way at a time.
 const PIPELINE: usize = 256;
 
-/// Waits until all nodes list the same items with the same cas tokens, expiries and sizes. Seconds that it took, and items.
-pub fn wait_equal(nodes: &[SocketAddr]) -> Result<(f64, usize), String> {
-    let begin_us = now_us();
+/// Copies that have become equal.
+#[derive(Debug)]
+pub struct Equal {
+    /// Seconds that it took, from when it was first looked at.
+    pub seconds: f64,
+    /// Items of each node.
+    pub items: usize,
+    /// Those that differed at the first look.
+    pub differed: Vec<String>,
+}
+
+/// Waits until all nodes list the same items with the same cas tokens, expiries and sizes.
+pub fn wait_equal(nodes: &[SocketAddr]) -> Result<Equal, String> {
+    let (begin_us, mut differed) = (now_us(), None);
     loop {
         let listings = nodes.iter().map(|node| listing(*node)).collect::<Result<Vec<_>, _>>()?;
         let seconds = seconds_since(begin_us);
-        let Some(other) = listings.iter().position(|listing| *listing != listings[0]) else {
-            return Ok((seconds, listings[0].len()));
-        };
-        if seconds > EQUAL_WITHIN.as_secs_f64() {
-            let differing = differing(&listings[0], &listings[other]);
-            return Err(format!(
-                "n1 and n{} list {} items differently after {seconds:.1} s, as {:?}",
-                other + 1,
-                differing.len(),
-                differing.iter().take(5).collect::<Vec<_>>()
-            ));
+        let differing: Vec<String> = listings[1..].iter().flat_map(|other| differing(&listings[0], other)).collect();
+        if differing.is_empty() {
+            return Ok(Equal { seconds, items: listings[0].len(), differed: differed.unwrap_or_default() });
         }
+        if seconds > EQUAL_WITHIN.as_secs_f64() {
+            let (count, some) = (differing.len(), &differing[..differing.len().min(5)]);
+            return Err(format!("n1 lists {count} items unlike others after {seconds:.1} s, as {some:?}"));
+        }
+        differed.get_or_insert(differing);
         pause(LOOK_EVERY);
     }
 }

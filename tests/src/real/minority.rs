@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::{now_us, pause, seconds_since};
 use super::cluster::Cluster;
-use super::copies::wait_equal;
+use super::copies::{Equal, wait_equal};
 use super::namespaces::Namespaces;
 use super::wire::{Ends, Wire};
 
@@ -108,9 +108,14 @@ pub fn tell(cluster: &mut Cluster, namespaces: &Namespaces) -> Result<(), String
     wrong.extend(judge(&answers));
     fill(nodes[0], "after", ITEMS / 4)?;
     let dropped = namespaces.heal()?;
-    let (seconds, items) = wait_equal(&nodes)?;
+    let Equal { seconds, items, differed } = wait_equal(&nodes)?;
+    if differed.is_empty() {
+        return Err("the copies were equal all the time: nothing was tried".to_owned());
+    }
     println!(
-        "minority: {items} items equal on all nodes {seconds:.1} s after the heal; {dropped} packets were dropped"
+        "minority: {items} items equal on all nodes {seconds:.1} s after the heal, {} copies of them not at once; {dropped} \
+         packets were dropped",
+        differed.len()
     );
     cluster.wait_whole()?;
     wrong.extend(flush(cluster, namespaces)?);
@@ -308,7 +313,7 @@ fn flush(cluster: &mut Cluster, namespaces: &Namespaces) -> Result<Vec<String>, 
         }
     }
     namespaces.heal()?;
-    let (seconds, items) = wait_equal(&nodes)?;
+    let Equal { seconds, items, .. } = wait_equal(&nodes)?;
     println!("minority: {items} items on all nodes {seconds:.1} s after the heal");
     if items > 0 {
         wrong.push(format!("{items} items are left of a flush"));

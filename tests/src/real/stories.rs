@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use super::clock::{now_us, pause, seconds_since, wait_for};
 use super::cluster::{Cluster, NODES, Place};
 use super::contest::{Contest, RIVALS};
-use super::copies::{create_counters, read_everything, values_that_differ, wait_equal};
+use super::copies::{Equal, create_counters, read_everything, values_that_differ, wait_equal};
 use super::gauges::{Gauges, MIB};
 use super::history::Findings;
 use super::minority;
@@ -87,8 +87,11 @@ pub(super) fn conclude(
 ) -> Result<(), String> {
     cluster.wait_whole()?;
     let nodes = cluster.clients();
-    let (seconds, items) = wait_equal(&nodes)?;
-    println!("{name}: {items} items equal on {NODES} nodes {seconds:.1} s after the last client");
+    let Equal { seconds, items, differed } = wait_equal(&nodes)?;
+    println!(
+        "{name}: {items} items equal on {NODES} nodes {seconds:.1} s after the last client, {} of them not at once",
+        differed.len()
+    );
     gauges.look(cluster);
     let unmet = gauges.unmet();
     let (calm_us, finally) = wait_for(CALM_WITHIN, || {
