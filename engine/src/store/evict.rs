@@ -210,11 +210,22 @@ impl Shard {
 
     /// Drops the oldest tombstones over their share; the last one stays. If most of what is in their queue is dead, they
     /// move up instead.
+    #[inline]
     pub(super) fn cap_tombstones(&mut self, moment: Moment) {
-        let cap = (self.budget / TOMBSTONES_SHARE).max(2 * self.segments.size());
-        while self.log(Queue::Tombstones).segments() * self.segments.size() > cap
-            && self.log(Queue::Tombstones).len() > 1
-        {
+        if self.has_tombstones_above_cap() {
+            self.drop_tombstones_above_cap(moment);
+        }
+    }
+
+    #[inline]
+    fn has_tombstones_above_cap(&self) -> bool {
+        let (log, size) = (self.log(Queue::Tombstones), self.segments.size());
+        log.segments() * size > (self.budget / TOMBSTONES_SHARE).max(2 * size) && log.len() > 1
+    }
+
+    #[cold]
+    fn drop_tombstones_above_cap(&mut self, moment: Moment) {
+        while self.has_tombstones_above_cap() {
             let log = self.log(Queue::Tombstones);
             let is_mostly_dead = log.dead() > log.live();
             match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {

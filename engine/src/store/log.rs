@@ -146,6 +146,7 @@ impl Log {
     }
 
     /// Replaces a record by one that is not longer, and whose head fits in its segment, where it stands.
+    #[inline(always)] // It has one caller, most writes' way.
     pub(super) fn overwrite(
         &mut self,
         segments: &mut Segments,

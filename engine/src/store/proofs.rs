@@ -32,12 +32,13 @@ struct Proof {
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
     of: Box<[Proof]>,
+    bytes: usize,
 }
 
 impl Proofs {
     /// Bytes of its memory.
     pub(super) fn bytes(&self) -> usize {
-        if self.of.is_empty() { 0 } else { allocation(size_of_val(&*self.of)) }
+        self.bytes
     }
 
     fn get(&self, local: usize) -> Proof {
@@ -47,6 +48,7 @@ impl Proofs {
     fn get_mut(&mut self, local: usize, partitions: usize) -> &mut Proof {
         if self.of.is_empty() {
             self.of = vec![self.get(local); partitions].into();
+            self.bytes = allocation(size_of_val(&*self.of));
         }
         &mut self.of[local]
     }
@@ -96,14 +98,20 @@ impl Shard {
 
     /// Another node's tombstone, or item that ends, is about to be kept. If all homes agreed further than its stamp before
     /// it came here, that says nothing of it: they must agree anew.
+    #[inline]
     pub(super) fn note_late(&mut self, moment: Moment, key: &KeyRef<'_>, entry: &EntryRef<'_>) {
         let ends = match &entry.body {
             BodyRef::Tombstone => true,
             BodyRef::Item(item) => item.expiry != Expiry::NEVER,
         };
+        if ends && !self.proofs.of.is_empty() {
+            self.note_ending_late(moment, key, entry);
+        }
+    }
+
+    fn note_ending_late(&mut self, moment: Moment, key: &KeyRef<'_>, entry: &EntryRef<'_>) {
         let local = self.index.local(key.partition());
-        if ends
-            && let Some(proof) = self.proofs.of.get_mut(local)
+        if let Some(proof) = self.proofs.of.get_mut(local)
             && entry.version.stamp <= proof.settled
         {
             (proof.settled, proof.late) = (Stamp::ZERO, Stamp::end_of(moment.now.0));
