@@ -252,6 +252,10 @@ mutant hints_count_as_copies rule_1_a_hint engine/src/node/spread.rs \
   'self.shared.keep_hint(from, &order.request.key, entry.version);' \
   'self.shared.keep_hint(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
 
+mutant wrong_epoch_accepted rule_5_no_write engine/src/node/topology.rs \
+  'layout.config.epoch == epoch || previous.is_some_and(|previous| layout.places_alike(previous, partition))' \
+  'layout.config.epoch == epoch || previous.is_some()'
+
 # Order within a term.
 mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \
   'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \

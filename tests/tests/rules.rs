@@ -617,22 +617,31 @@ fn displaced(seed: u64) -> Vec<(String, usize, [usize; 2])> {
     (0..100).filter_map(of_key).take(often(KEYS)).collect()
 }
 
+/// A ring of the first three nodes, which the fourth has not joined yet.
+fn three_of_four(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(ClusterOptions { nodes: 4, ..without_hints() }, seed);
+    for node in ALL {
+        cluster.start(node);
+    }
+    whole(&mut cluster, &ALL);
+    cluster
+}
+
+/// The ring config that a node knows.
+fn epoch(cluster: &Cluster, node: usize) -> u64 {
+    cluster.view(node).map_or(0, |view| view.epoch)
+}
+
 #[test]
 fn rule_5_a_home_does_not_serve_who_has_the_partition_elsewhere() {
     for (key, displaced, [first, behind]) in displaced(0) {
-        let options = ClusterOptions { nodes: 4, hint_memory_bytes: 0, ..ClusterOptions::default() };
-        let mut cluster = Cluster::new(options, 1);
-        for node in ALL {
-            cluster.start(node);
-        }
-        whole(&mut cluster, &ALL);
+        let mut cluster = three_of_four(1);
         assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
         // All that the displaced home hears comes late.
         for other in [first, behind, 3] {
             cluster.network.slow_way(other, displaced, 400_000);
         }
         cluster.start(3);
-        let epoch = |cluster: &Cluster, node: usize| cluster.view(node).map_or(0, |view| view.epoch);
         let before = epoch(&cluster, first);
         let joined = |cluster: &Cluster| [first, behind, 3].iter().all(|node| epoch(cluster, *node) == before + 2);
         assert!(cluster.run_until(seconds(60), joined), "the fourth has not joined");
@@ -649,19 +658,13 @@ fn rule_5_a_home_does_not_serve_who_has_the_partition_elsewhere() {
 #[test]
 fn rule_5_no_read_is_stale_where_two_homes_hear_late_that_a_move_has_ended() {
     for (key, displaced, [first, behind]) in displaced(0) {
-        let options = ClusterOptions { nodes: 4, hint_memory_bytes: 0, ..ClusterOptions::default() };
-        let mut cluster = Cluster::new(options, 1);
-        for node in ALL {
-            cluster.start(node);
-        }
-        whole(&mut cluster, &ALL);
+        let mut cluster = three_of_four(1);
         assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
         for to in [displaced, behind] {
             cluster.network.slow_way(first, to, 400_000);
             cluster.network.slow_way(3, to, 400_000);
         }
         cluster.start(3);
-        let epoch = |cluster: &Cluster, node: usize| cluster.view(node).map_or(0, |view| view.epoch);
         let before = epoch(&cluster, first);
         let joined = |cluster: &Cluster| [first, 3].iter().all(|node| epoch(cluster, *node) == before + 2);
         assert!(cluster.run_until(seconds(60), joined), "the fourth has not joined");
@@ -671,4 +674,39 @@ fn rule_5_no_read_is_stale_where_two_homes_hear_late_that_a_move_has_ended() {
         let seen = get(&mut cluster, displaced, &key);
         assert!(seen == holds("b") || seen == Seen::Unread, "{key}: {seen:?}");
     }
+}
+
+#[test]
+fn rule_5_no_write_counts_a_home_that_has_heard_of_a_move_where_its_serializer_has_not() {
+    let mut told = 0;
+    for (seed, (key, displaced, [first, behind])) in displaced(0).into_iter().enumerate() {
+        let mut cluster = three_of_four(seed as u64);
+        assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
+        // All that the home that orders hears comes late.
+        for other in [displaced, behind, 3] {
+            cluster.network.slow_way(other, first, 900_000);
+        }
+        cluster.start(3);
+        let before = epoch(&cluster, first);
+        let moves = |cluster: &Cluster| [displaced, behind, 3].iter().all(|node| epoch(cluster, *node) == before + 1);
+        assert!(cluster.run_until(seconds(20), moves), "the fourth has not begun to join");
+        // The fourth has the older value of the other two by now; the newer one reaches the home that is none after the move.
+        cluster.run_for(millis(700));
+        if epoch(&cluster, first) != before {
+            // It has proposed the move itself.
+            continue;
+        }
+        told += 1;
+        cluster.network.cut(first, behind);
+        cluster.take_answers();
+        assert!(cluster.request_line(first, 1, &format!("set {key} 0 0 1\r\nb")));
+        let joined = |cluster: &Cluster| [behind, 3].iter().all(|node| epoch(cluster, *node) == before + 2);
+        assert!(cluster.run_until(seconds(60), joined), "the fourth has not joined");
+        cluster.network.split(&[first], &[behind, 3]);
+        cluster.run_for(seconds(1));
+        if cluster.take_answers().iter().any(|answer| answer.response == Response::Stored) {
+            assert_eq!(get(&mut cluster, 3, &key), holds("b"), "{key}: an acknowledged write is lost");
+        }
+    }
+    assert!(told > 0, "whoever orders has always heard of the move");
 }
