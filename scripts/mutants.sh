@@ -142,10 +142,10 @@ mutant older_version_mends repair/copies_that_differ engine/src/cluster/repair/d
 mutant all_holders_send repair/copies_that_differ engine/src/node/surveying.rs \
   'if !all && others.contains(&version.stamp.slot()) {' \
   'if false && others.contains(&version.stamp.slot()) {'
-mutant missed_is_not_offered repair/while_copies engine/src/node/replay.rs \
+mutant missed_is_not_offered repair/an_entry_older engine/src/node/replay.rs \
   'Some(slot) if Some(slot) != turn.topology.me() => self.send_missed(turn, missed, entry, slot, promised),' \
   'Some(slot) if Some(slot) != turn.topology.me() => { let _ = entry; self.confirm_missed(turn, missed) }'
-mutant fenced_is_not_offered repair/while_copies engine/src/node/replay.rs \
+mutant fenced_is_not_offered repair/an_entry_older engine/src/node/replay.rs \
   'Some(entry) if entry.version == missed.version => self.offer(turn, missed, entry, ballot),' \
   'Some(entry) if entry.version == missed.version && ballot.holder().is_none() => self.offer(turn, missed, entry, ballot),'
 mutant nothing_compared_after_a_heal repair/copies_that_differ engine/src/node/control/repairing.rs \
