@@ -225,10 +225,10 @@ mutant dead_leaver_waited_for a_leaver_that_dies engine/src/node/control/layout.
 mutant copies_count_down_themselves rule_6_an_item_ends engine/src/node/replica.rs \
   'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
   'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { if item.expiry.unix_seconds().is_some() { item.expiry = memring_protocol::entry::Expiry::from_exptime(6, now); } } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
-mutant tombstones_by_age rule_7_what_was_deleted_is_remembered engine/src/store/evict.rs \
+mutant tombstones_by_age rule_7_what_was_deleted_is_remembered engine/src/store/proofs.rs \
   'age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)' \
   'age_ms > super::TOMBSTONE_LIFE_MS'
-mutant tombstones_for_a_moment rule_7_what_was_deleted_does_not engine/src/store/evict.rs \
+mutant tombstones_for_a_moment rule_7_what_was_deleted_does_not engine/src/store/proofs.rs \
   'age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)' \
   'age_ms > 1'
 mutant expired_forgotten rule_6_what_has_expired engine/src/store/shard.rs \

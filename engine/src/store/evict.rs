@@ -13,7 +13,7 @@
 //! Must not know keys' bytes or partitions' ballots.
 
 use super::log::{Log, Tail};
-use super::record::{Record, set_frequency};
+use super::record::set_frequency;
 use super::shard::{Moment, Queue, Shard};
 
 /// The small queue's part of the memory: a tenth, as in the paper.
@@ -50,12 +50,6 @@ const RESERVE_SEGMENTS: usize = 2;
 
 /// Without eviction: how many bytes of live records a write looks at for dead ones.
 const SEARCH_BYTES_MAX: usize = 1 << 20;
-
-/// The part of a shard's memory that tombstones may take: 2 %.
-const TOMBSTONES_SHARE: usize = 50;
-
-/// Tombstones that one tidying looks at.
-const OLD_TOMBSTONES_MAX: usize = 64;
 
 /// What a write takes.
 pub(super) struct Need {
@@ -208,55 +202,6 @@ impl Shard {
         self.give_back_excess();
     }
 
-    /// Drops the oldest tombstones over their share; the last one stays. If most of what is in their queue is dead, they
-    /// move up instead.
-    #[inline]
-    pub(super) fn cap_tombstones(&mut self, moment: Moment) {
-        if self.has_tombstones_above_cap() {
-            self.drop_tombstones_above_cap(moment);
-        }
-    }
-
-    #[inline]
-    fn has_tombstones_above_cap(&self) -> bool {
-        let (log, size) = (self.log(Queue::Tombstones), self.segments.size());
-        log.segments() * size > (self.budget / TOMBSTONES_SHARE).max(2 * size) && log.len() > 1
-    }
-
-    #[cold]
-    fn drop_tombstones_above_cap(&mut self, moment: Moment) {
-        while self.has_tombstones_above_cap() {
-            let log = self.log(Queue::Tombstones);
-            let is_mostly_dead = log.dead() > log.live();
-            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
-                Tail::Live(place)
-                    if is_mostly_dead && self.can_move_to(Queue::Tombstones, self.record(place).len()) =>
-                {
-                    self.relocate(moment, place, Queue::Tombstones);
-                }
-                Tail::Live(place) => self.drop_tombstone(place),
-                Tail::Dead(_) | Tail::Empty => {}
-            }
-        }
-    }
-
-    /// Whether a tombstone has been kept for long enough, and no home can have missed it.
-    pub(super) fn is_outlived(&self, tombstone: Record<'_>, moment: Moment) -> bool {
-        let age_ms = moment.now.0.saturating_sub(tombstone.stamp().unix_ms());
-        age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)
-    }
-
-    /// Removes the oldest tombstones that have been kept for long enough, [`OLD_TOMBSTONES_MAX`] at most.
-    pub(super) fn drop_old_tombstones(&mut self, moment: Moment) {
-        for _ in 0..OLD_TOMBSTONES_MAX {
-            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
-                Tail::Live(place) if self.is_outlived(self.record(place), moment) => self.remove(place),
-                Tail::Dead(_) => {}
-                Tail::Live(_) | Tail::Empty => return,
-            }
-        }
-    }
-
     /// Does one piece of work towards the slack that should be. False when it is there, or nothing can be done.
     fn work_ahead(&mut self, moment: Moment, work: &mut Work, extra: usize) -> bool {
         let (slack, unit) = (self.slack(extra), self.unit());
@@ -349,7 +294,7 @@ impl Shard {
     }
 
     /// Whether a record of this many bytes can be moved to the head of a queue.
-    fn can_move_to(&self, queue: Queue, len: usize) -> bool {
+    pub(super) fn can_move_to(&self, queue: Queue, len: usize) -> bool {
         self.log(queue).segments_for(&self.segments, len.min(self.segments.size()), len) <= self.segments.free()
     }
 

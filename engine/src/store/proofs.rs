@@ -10,9 +10,16 @@ use memring_protocol::version::{Ballot, Stamp};
 
 use super::Store;
 use super::accounting::allocation;
+use super::log::Tail;
 use super::record::{FIXED_BYTES, History, Home, Record, Term};
 use super::shape::{Shape, Written};
 use super::shard::{Moment, Queue, Shard};
+
+/// The part of a shard's memory that tombstones may take: 2 %.
+const TOMBSTONES_SHARE: usize = 50;
+
+/// Tombstones that one tidying looks at.
+const OLD_TOMBSTONES_MAX: usize = 64;
 
 /// No head of a tombstone is longer: fixed fields, a ballot, a key.
 const HEAD_BYTES_MAX: usize = FIXED_BYTES + size_of::<Ballot>() + KEY_BYTES_MAX;
@@ -115,6 +122,55 @@ impl Shard {
             && entry.version.stamp <= proof.settled
         {
             (proof.settled, proof.late) = (Stamp::ZERO, Stamp::end_of(moment.now.0));
+        }
+    }
+
+    /// Drops the oldest tombstones over their share; the last one stays. If most of what is in their queue is dead, they
+    /// move up instead.
+    #[inline]
+    pub(super) fn cap_tombstones(&mut self, moment: Moment) {
+        if self.has_tombstones_above_cap() {
+            self.drop_tombstones_above_cap(moment);
+        }
+    }
+
+    #[inline]
+    fn has_tombstones_above_cap(&self) -> bool {
+        let (log, size) = (self.log(Queue::Tombstones), self.segments.size());
+        log.segments() * size > (self.budget / TOMBSTONES_SHARE).max(2 * size) && log.len() > 1
+    }
+
+    #[cold]
+    fn drop_tombstones_above_cap(&mut self, moment: Moment) {
+        while self.has_tombstones_above_cap() {
+            let log = self.log(Queue::Tombstones);
+            let is_mostly_dead = log.dead() > log.live();
+            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
+                Tail::Live(place)
+                    if is_mostly_dead && self.can_move_to(Queue::Tombstones, self.record(place).len()) =>
+                {
+                    self.relocate(moment, place, Queue::Tombstones);
+                }
+                Tail::Live(place) => self.drop_tombstone(place),
+                Tail::Dead(_) | Tail::Empty => {}
+            }
+        }
+    }
+
+    /// Whether a tombstone has been kept for long enough, and no home can have missed it.
+    pub(super) fn is_outlived(&self, tombstone: Record<'_>, moment: Moment) -> bool {
+        let age_ms = moment.now.0.saturating_sub(tombstone.stamp().unix_ms());
+        age_ms > super::TOMBSTONE_LIFE_MS && self.is_settled(tombstone)
+    }
+
+    /// Removes the oldest tombstones that have been kept for long enough, [`OLD_TOMBSTONES_MAX`] at most.
+    pub(super) fn drop_old_tombstones(&mut self, moment: Moment) {
+        for _ in 0..OLD_TOMBSTONES_MAX {
+            match self.logs[Queue::Tombstones as usize].tail(&mut self.segments) {
+                Tail::Live(place) if self.is_outlived(self.record(place), moment) => self.remove(place),
+                Tail::Dead(_) => {}
+                Tail::Live(_) | Tail::Empty => return,
+            }
         }
     }
 
