@@ -205,6 +205,9 @@ mutant founders_ask_nobody rule_4_of_two engine/src/cluster/ring/bootstrap.rs \
 mutant minority_changes_the_ring rule_3_a_minority engine/src/cluster/ring/acceptor.rs \
   'voters / 2 + 1' \
   'voters / 2'
+mutant all_is_as_many_as_there_were rule_5_all_homes engine/src/node/writes.rs \
+  'if level == Level::All && copies > 1 { COPIES_ALL }' \
+  'if false && level == Level::All && copies > 1 { COPIES_ALL }'
 mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
   'let (homes, next) = (layout.homes(partition), layout.next_homes(partition));' \
   'let (homes, next) = (layout.homes(partition), None);'

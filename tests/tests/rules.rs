@@ -358,6 +358,41 @@ fn rule_5_a_write_during_a_join_is_held_by_old_homes_and_new() {
 }
 
 #[test]
+fn rule_5_all_homes_are_those_of_the_new_set_too() {
+    let options = ClusterOptions { nodes: 4, replicas: 4, ..ClusterOptions::default() };
+    let joiner = 3;
+    for seed in 0..often(24) as u64 {
+        let mut cluster = three_of_four_with(options.clone(), seed);
+        let keys: Vec<String> = (0..KEYS).map(|number| format!("key-{number}")).collect();
+        let set_all = |cluster: &mut Cluster, key: &str, value: &str| {
+            cluster
+                .ask(0, &format!("ms {key} 1 Lall\r\n{value}"))
+                .and_then(|answer| MetaAnswer::read(&answer))
+                .is_some()
+        };
+        assert!(keys.iter().all(|key| set_all(&mut cluster, key, "a")));
+        cluster.start(joiner);
+        let before = epoch(&cluster, 0);
+        assert!(cluster.run_until(seconds(20), |cluster| epoch(cluster, 0) > before), "it does not join");
+        cluster.run_for(millis(100 * seed));
+        cluster.network.split(&[joiner], &ALL);
+        let acknowledged: Vec<&String> = keys.iter().filter(|key| set_all(&mut cluster, key, "b")).collect();
+        cluster.run_for(seconds(3));
+        cluster.network.heal();
+        // Until it has what it missed.
+        for _ in 0..400 {
+            cluster.run_for(millis(5));
+            for key in &acknowledged {
+                let seen =
+                    cluster.ask(joiner, &format!("mg {key} v Lone")).and_then(|answer| MetaAnswer::read(&answer));
+                let value = seen.and_then(|seen| seen.value);
+                assert_ne!(value.as_deref(), Some(&b"a"[..]), "{key}, seed {seed}: what all have taken is not there");
+            }
+        }
+    }
+}
+
+#[test]
 fn rule_6_an_item_ends_on_every_copy_at_one_time_however_late_the_copy_came() {
     for_keys(&ClusterOptions::default(), |cluster, key, homes| {
         let [first, _, third] = homes;
@@ -619,7 +654,11 @@ fn displaced(seed: u64) -> Vec<(String, usize, [usize; 2])> {
 
 /// A ring of the first three nodes, which the fourth has not joined yet.
 fn three_of_four(seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(ClusterOptions { nodes: 4, ..without_hints() }, seed);
+    three_of_four_with(ClusterOptions { nodes: 4, ..without_hints() }, seed)
+}
+
+fn three_of_four_with(options: ClusterOptions, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(options, seed);
     for node in ALL {
         cluster.start(node);
     }

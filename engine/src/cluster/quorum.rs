@@ -4,6 +4,7 @@
 //! set (joint consensus: Ongaro, "Consensus: Bridging Theory and Practice", 2014, section 4.3).
 
 use memring_protocol::level::majority;
+use memring_protocol::message::COPIES_ALL;
 use memring_protocol::version::Slot;
 use smallvec::SmallVec;
 
@@ -65,10 +66,15 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// Needs `copies` of `current`, at least a majority; and while a move is under way as much of `next`.
-    pub fn of_writes(current: &[Slot], next: Option<&[Slot]>, copies: usize) -> Self {
-        let needed = copies.max(majority(current.len()));
-        let next = next.map(|homes| Box::new(HomeSet::new(homes, copies.min(homes.len()).max(majority(homes.len())))));
+    /// Needs `copies` of `current`, at least a majority; and while a move is under way as much of `next`. With
+    /// [`COPIES_ALL`], all of each.
+    pub fn of_writes(current: &[Slot], next: Option<&[Slot]>, copies: u8) -> Self {
+        let wanted = |homes: &[Slot]| if copies == COPIES_ALL { homes.len() } else { usize::from(copies) };
+        let needed = wanted(current).max(majority(current.len()));
+        let next = next.map(|homes| {
+            let needed = wanted(homes).min(homes.len()).max(majority(homes.len()));
+            Box::new(HomeSet::new(homes, needed))
+        });
         Self { current: HomeSet::new(current, needed), next }
     }
 
@@ -156,7 +162,7 @@ mod tests {
     }
 
     /// `answers` is a word of slot digits with + (synced yes), ~ (yes, not synced) or - behind each.
-    fn check(current: &[u16], next: Option<&[u16]>, copies: usize, answers: &str, expected: Verdict) {
+    fn check(current: &[u16], next: Option<&[u16]>, copies: u8, answers: &str, expected: Verdict) {
         let mut quorum = Quorum::of_writes(&slots(current), next.map(slots).as_deref(), copies);
         for pair in answers.as_bytes().chunks(2) {
             let slot = Slot::new(u16::from(pair[0] - b'0')).unwrap();
@@ -181,6 +187,17 @@ mod tests {
         check(&[0, 1, 2], None, 2, "1-2-1+0+", Reached);
         check(&[0, 1, 2], None, 2, "0+7+", Pending);
         check(&[0], None, 1, "0+", Reached);
+    }
+
+    #[test]
+    fn all_are_all_of_each_set() {
+        use Verdict::{Impossible, Pending, Reached};
+        check(&[0, 1, 2], None, COPIES_ALL, "0+1+", Pending);
+        check(&[0, 1, 2], None, COPIES_ALL, "0+1+2+", Reached);
+        check(&[0, 1, 2], Some(&[0, 1, 2, 3]), COPIES_ALL, "0+1+2+", Pending);
+        check(&[0, 1, 2], Some(&[0, 1, 2, 3]), COPIES_ALL, "0+1+2+3~", Reached);
+        check(&[0, 1, 2], Some(&[0, 1, 2, 3]), COPIES_ALL, "0+1+2+3-", Impossible);
+        check(&[0, 1, 2], Some(&[0, 1]), COPIES_ALL, "0+1+", Pending);
     }
 
     #[test]

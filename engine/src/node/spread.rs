@@ -75,7 +75,7 @@ impl Node {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
         let (key, partition) = (order.request.key.clone(), order.request.key.partition());
         let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
-        let mut quorum = Quorum::of_writes(homes, next, usize::from(order.request.copies));
+        let mut quorum = Quorum::of_writes(homes, next, order.request.copies);
         quorum.yes(me, true);
         let homes = quorum.homes();
         let answered = fence.is_none();

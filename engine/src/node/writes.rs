@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use memring_protocol::entry::Marks;
 use memring_protocol::key::Key;
-use memring_protocol::message::{Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
+use memring_protocol::level::Level;
+use memring_protocol::message::{COPIES_ALL, Mutation, Outcome, Refusal, Remove, Request, WriteReply, WriteRequest};
 use memring_protocol::version::{Ballot, Slot};
 
 use super::asks::Asker;
@@ -71,6 +72,8 @@ pub(crate) struct Write {
     /// What was there when it came, if somebody watches.
     pub(crate) before: Before,
     copies: usize,
+    /// The same as it is asked for: see [`WriteRequest::copies`].
+    copies_asked: u8,
     pub(crate) asked: Option<Slot>,
     /// Homes that could not take it; asked again only when no other is left.
     tried: Slots,
@@ -119,6 +122,7 @@ impl Node {
             mutation,
             parent,
             copies,
+            copies_asked: copies_asked(level, copies),
             asked: None,
             tried: Slots::new(),
             named: None,
@@ -170,7 +174,7 @@ impl Node {
             epoch: turn.topology.epoch(),
             key: write.key.clone(),
             mutation: write.mutation.clone(),
-            copies: write.copies.min(usize::from(u8::MAX)) as u8,
+            copies: write.copies_asked,
             takeover,
             above: write.above,
             upto: write.upto,
@@ -360,6 +364,11 @@ impl Node {
             }
         }
     }
+}
+
+/// All homes are so many as there are when the write is ordered, and in each of two placements: a move may be under way.
+fn copies_asked(level: Level, copies: usize) -> u8 {
+    if level == Level::All && copies > 1 { COPIES_ALL } else { copies.min(usize::from(COPIES_ALL) - 1) as u8 }
 }
 
 /// What the client is told when an earlier attempt may have been applied, too.

@@ -129,6 +129,10 @@ pub enum Refusal {
     Fenced(Ballot),
 }
 
+/// All home replicas, however many there are when a write is ordered: in a ring that grows there may be more than when it
+/// was asked for.
+pub const COPIES_ALL: u8 = u8::MAX;
+
 /// [`Request::Write`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct WriteRequest {
@@ -138,7 +142,7 @@ pub struct WriteRequest {
     pub key: Key,
     /// What to do to it.
     pub mutation: Mutation,
-    /// How many home replicas must hold the result; the serializer raises it to a majority.
+    /// How many home replicas must hold the result, or [`COPIES_ALL`]; the serializer raises it to a majority.
     pub copies: u8,
     /// Take the partition over even if another home holds its ballot: the sender cannot reach that one.
     pub takeover: bool,
