@@ -55,7 +55,8 @@ impl Node {
             let noticed = change == Change::Notice;
             let version = |stamp| Version { ballot: lead.ballot, stamp };
             match make(&request.mutation, outcome, change, || version(shared.clock.stamp(now, me, floor))) {
-                Made::New(outcome, change, entry) => (change, Applied::Ordered(outcome, Some(entry), changed)),
+                // Also what is only touched: it may be seen, whatever a later attempt meets.
+                Made::New(outcome, change, entry) => (change, Applied::Ordered(outcome, Some(entry), true)),
                 Made::Same(outcome) => {
                     let entry = base.map(|entry| Entry { version: version(entry.version.stamp), ..entry });
                     let change = match &entry {

@@ -378,6 +378,10 @@ fn after_doubt(write: &Write, outcome: Outcome) -> WriteEnd {
         (Mutation::Remove(remove), Outcome::NotFound) if *remove == Remove::default() => {
             WriteEnd::Done(Outcome::Deleted)
         }
+        // The earlier attempt may have touched what is seen again, if a write in doubt is what it met.
+        (Mutation::Touch(_) | Mutation::GetAndTouch(_) | Mutation::Fetch(_), Outcome::NotFound | Outcome::Miss) => {
+            WriteEnd::Unmet(0, write.copies)
+        }
         // The earlier attempt may be the one that won. A client that is told to wait for another would wait for itself.
         (Mutation::Fetch(_), Outcome::Item(fetched)) if fetched.item.marks.has(Marks::WON) && !fetched.won => {
             WriteEnd::Unmet(0, write.copies)
