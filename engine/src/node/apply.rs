@@ -51,7 +51,6 @@ impl Node {
             let (outcome, change) = mutate(&request.mutation, item, held.seen(), self.value_bytes_max(request));
             self.count_order(request.key.len(), &request.mutation, item.map(|item| item.value.len()), &outcome);
             let floor = held.version().max(base.as_ref().map(|entry| entry.version)).unwrap_or_default().stamp;
-            let changed = changes(&outcome);
             let noticed = change == Change::Notice;
             let version = |stamp| Version { ballot: lead.ballot, stamp };
             match make(&request.mutation, outcome, change, || version(shared.clock.stamp(now, me, floor))) {
@@ -67,7 +66,7 @@ impl Node {
                         _ if noticed => store::Change::Notice,
                         _ => store::Change::Keep,
                     };
-                    (change, Applied::Ordered(outcome, entry, changed))
+                    (change, Applied::Ordered(outcome, entry, false))
                 }
             }
         };
@@ -155,21 +154,4 @@ fn holding<'a>(mutation: &'a Mutation, entry: &Entry) -> store::Change<'a> {
 
 fn stamped(outcome: Outcome, put: Put, stamp: Stamp) -> (Outcome, Item) {
     if put.stamped { (with_token(outcome, stamp.0), Item { cas: stamp.0, ..put.item }) } else { (outcome, put.item) }
-}
-
-/// Whether having done it twice could be told from having done it once, or not at all.
-fn changes(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Stored { .. } | Outcome::Deleted | Outcome::Touched | Outcome::Number(_) => true,
-        // A lease that was given is not given again. A gat changes the expiry, but doing it again does no harm.
-        Outcome::Item(fetched) if fetched.won => true,
-        Outcome::Item(_)
-        | Outcome::Miss
-        | Outcome::NotStored
-        | Outcome::Exists
-        | Outcome::NotFound
-        | Outcome::NonNumeric
-        | Outcome::TooLarge
-        | Outcome::OutOfMemory => false,
-    }
 }
