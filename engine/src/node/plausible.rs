@@ -76,12 +76,15 @@ pub(crate) fn is_plausible_request(now: UnixMillis, request: &Request) -> bool {
         Request::Control(ControlRequest::FlushCommit(flush)) => horizon.flush(*flush),
         Request::Control(ControlRequest::Ping(status)) => horizon.flush(status.flush),
         Request::Survey(survey) => {
-            let listed = match &survey.what {
-                Survey::Lists(lists) => &lists[..],
-                Survey::Digests(_) | Survey::Buckets(_) | Survey::Start(_) => &[],
+            let is_plausible = match &survey.what {
+                Survey::Lists(lists) => {
+                    lists.iter().flat_map(|list| &list.entries).all(|(_, version)| horizon.version(*version))
+                }
+                // What is agreed upon may be forgotten.
+                Survey::Digests(agreed) => agreed.iter().all(|agreed| horizon.stamp(agreed.upto)),
+                Survey::Buckets(_) | Survey::Start(_) => true,
             };
-            horizon.stamp(survey.latest)
-                && listed.iter().flat_map(|list| &list.entries).all(|(_, v)| horizon.version(*v))
+            horizon.stamp(survey.latest) && is_plausible
         }
         Request::Control(ControlRequest::FlushProbe | ControlRequest::Ring { .. } | ControlRequest::Stats)
         // Versions to compare with are not taken in.
@@ -138,6 +141,7 @@ pub(crate) fn is_plausible_reply(now: UnixMillis, reply: &Reply) -> bool {
 #[cfg(test)]
 mod tests {
     use memring_protocol::key::Partition;
+    use memring_protocol::message::{Agreed, SurveyRequest};
     use memring_protocol::ring::Epoch;
     use memring_protocol::version::Slot;
 
@@ -165,6 +169,10 @@ mod tests {
             let commit = Request::Control(ControlRequest::FlushCommit(flush));
             assert_eq!(is_plausible_request(now, &commit), plausible);
             assert_eq!(is_plausible_reply(now, &Reply::Control(ControlReply::FlushStamp(stamp))), plausible);
+            let agreed = vec![Agreed { partition: Partition::new(1).unwrap(), upto: stamp }];
+            let what = Survey::Digests(agreed);
+            let survey = SurveyRequest { epoch: Epoch(1), sender: slot, latest: Stamp::ZERO, what };
+            assert_eq!(is_plausible_request(now, &Request::Survey(survey)), plausible);
         }
     }
 }
