@@ -283,8 +283,9 @@ impl Shared {
 
     /// Another home of a partition is known to hold what this one does up to a stamp.
     pub(crate) fn agree(&self, partition: Partition, other: Slot, upto: Stamp) {
-        let settled = self.agreements.lock().note(partition, other, upto);
-        if let Some(settled) = settled {
+        // Held until the store knows: two threads must not tell it in the other order.
+        let mut agreements = self.agreements.lock();
+        if let Some(settled) = agreements.note(partition, other, upto) {
             self.store.set_settled(partition, settled);
         }
     }

@@ -190,11 +190,9 @@ impl Shard {
     /// Puts a tombstone of the same version in the place of an expired item, and says where it is; or drops it, where
     /// there is no room.
     pub(super) fn entomb(&mut self, moment: Moment, place: u32) -> Option<u32> {
-        let (record, version) = (self.record(place), self.version(place));
-        let key = KeyRef::of_token(record.key(), record.token()).expect("the store holds keys only");
-        let entry = EntryRef { version, body: BodyRef::Tombstone };
-        // The largest that its head can be.
-        let len_max = Shape::of(&key, &entry, Term::Whole(version.ballot), false).len();
+        let version = self.version(place);
+        // The most that its head can be: its term may have no number.
+        let len_max = HEAD_BYTES_MAX - KEY_BYTES_MAX + self.record(place).key_len();
         if !self.has_room_for_tombstone(len_max) {
             self.drop_tombstone(place);
             return None;
@@ -202,6 +200,7 @@ impl Shard {
         let term = self.terms.enter(version.ballot).map_or(Term::Whole(version.ballot), Term::Number);
         let record = self.segments.record(place);
         let key = KeyRef::of_token(record.key(), record.token()).expect("the store holds keys only");
+        let entry = EntryRef { version, body: BodyRef::Tombstone };
         let shape = Shape::of(&key, &entry, term, false);
         let mut head = [0; HEAD_BYTES_MAX];
         let history = History::beginning(moment.now);

@@ -73,11 +73,6 @@ impl Repair {
         self.pairs.values_mut().for_each(|pair| pair.forget_agreed(partition));
     }
 
-    /// Up to which stamp the pair with this home agrees, if this node asks in it.
-    pub fn agreed(&self, peer: Slot, partition: Partition) -> Option<memring_protocol::version::Stamp> {
-        self.pairs.get(&peer)?.agreed(partition)
-    }
-
     /// How many partitions are waiting to be compared for a reason, or being compared closely: once for each pair.
     pub fn pending(&self) -> usize {
         self.pairs.values().map(Pair::pending).sum()

@@ -263,5 +263,5 @@ fn pairs_come_and_go_with_the_placement() {
     repair.share(Mono(0), BTreeMap::from([(peers[0], shared(&[2, 5]))]));
     assert_eq!((repair.peers(), repair.pending()), (vec![peers[0]], 1));
     assert!(repair.pair(peers[1]).is_none());
-    assert_eq!(repair.agreed(peers[0], partition(1)), None);
+    assert_eq!(repair.pair(peers[0]).unwrap().agreed(partition(1)), None);
 }

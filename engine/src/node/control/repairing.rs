@@ -16,7 +16,7 @@ use super::super::effect::Effect;
 use super::super::surveying::{Listed, has_room, lists, owe};
 use super::super::topology::Layout;
 use super::{Asked, Control};
-use crate::cluster::repair::Question;
+use crate::cluster::repair::{Pair, Question};
 use crate::now::Now;
 
 /// What was asked of a home and is not answered yet.
@@ -49,7 +49,11 @@ impl Control {
     /// The partitions that this node compares with others, in a new placement.
     pub(super) fn share_repair(&mut self, now: Now, layout: &Layout, me: Option<Slot>) {
         let mut shared: BTreeMap<Slot, BTreeSet<Partition>> = BTreeMap::new();
+        let mut agreements = self.shared.agreements.lock();
         for partition in Partition::all() {
+            let all = layout.all_homes(partition);
+            let others = all.iter().copied().filter(|slot| me.is_some_and(|me| *slot != me && all.contains(&me)));
+            self.shared.store.set_settled(partition, agreements.share(partition, others));
             let homes = layout.homes(partition);
             let Some(me) = me.filter(|me| homes.contains(me)) else { continue };
             // Of each pair the lower slot asks.
@@ -57,13 +61,7 @@ impl Control {
                 shared.entry(*other).or_default().insert(partition);
             }
         }
-        for partition in Partition::all() {
-            let homes = layout.all_homes(partition);
-            let me = me.filter(|me| homes.contains(me));
-            let others = homes.iter().copied().filter(|slot| me.is_some_and(|me| *slot != me));
-            let settled = self.shared.agreements.lock().share(partition, others);
-            self.shared.store.set_settled(partition, settled);
-        }
+        drop(agreements);
         self.surveys.retain(|slot, _| shared.contains_key(slot));
         self.repair.share(now.mono, shared);
     }
@@ -101,12 +99,15 @@ impl Control {
         pair.on_answer(now.mono, latest);
         let store = &self.shared.store;
         let counters = &self.shared.counters.control;
+        let agree = |pair: &Pair, partition| {
+            self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
+        };
         match (asked, found) {
             (Surveying::Digests(partitions), Surveyed::Digests(digests)) => {
                 counters.partitions_compared.add(digests.iter().flatten().count() as u64);
                 for (partition, theirs) in partitions.into_iter().zip(digests) {
                     pair.on_digest(now.mono, partition, store.digest(partition), theirs);
-                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
+                    agree(pair, partition);
                 }
             }
             (Surveying::Buckets(partitions), Surveyed::Buckets(buckets)) => {
@@ -115,7 +116,7 @@ impl Control {
                     let theirs = theirs.map(|theirs| <[u64; BUCKETS]>::try_from(theirs).unwrap_or([0; BUCKETS]));
                     let differs = pair.on_buckets(partition, &mine, theirs);
                     counters.partitions_differing.add(u64::from(differs));
-                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
+                    agree(pair, partition);
                 }
             }
             (Surveying::Lists(asked), Surveyed::Lists(differences)) => {
@@ -124,7 +125,7 @@ impl Control {
                     let lacks = difference.as_ref().map_or(&[][..], |difference| &difference.lacks);
                     let owed = owe(&self.shared, &topology, from, partition, lacks, all);
                     pair.on_difference(now.mono, partition, next, difference, owed);
-                    self.shared.agree(partition, from, pair.agreed(partition).unwrap_or_default());
+                    agree(pair, partition);
                 }
             }
             _ => {}
