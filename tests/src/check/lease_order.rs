@@ -113,21 +113,7 @@ impl Outcome {
 }
 
 /// One operation of one client.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Operation {
-    /// The key.
-    pub key: usize,
-    /// What was asked.
-    pub action: Action,
-    /// The node asked.
-    pub node: usize,
-    /// When it began.
-    pub begun_us: u64,
-    /// When it ended; `u64::MAX` if its end is not known.
-    pub ended_us: u64,
-    /// What came of it.
-    pub outcome: Outcome,
-}
+pub type Operation = super::Operation<Action, Outcome>;
 
 /// An item.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

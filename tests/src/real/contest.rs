@@ -11,7 +11,7 @@ use super::clock::{now_us, pause};
 use super::scene::{Scene, Unmet};
 use super::wire::{Ends, Reply, Wire};
 use crate::check::key_order::{Action, Operation, Outcome};
-use crate::sim::contest::{classic, meta, meta_outcome};
+use crate::sim::contest::{classic, meta, meta_outcome, mixed};
 use crate::sim::meta::MetaAnswer;
 
 /// Clients.
@@ -103,21 +103,7 @@ impl Contest {
         let key = &mut ring.keys[slot];
         key.operations += 1;
         let token = key.tokens.get(random.random_range(0..TOKENS_A_KEY)).or(key.tokens.last()).copied();
-        let action = match (random.random_range(0..100), token) {
-            (0..30, _) => Action::Read,
-            (30..44, Some(token)) => Action::Swap { to: number, token },
-            (30..52, _) => Action::Add(number),
-            (52..57, _) => Action::Replace(number),
-            (57..61, _) => Action::Set(number),
-            (61..65, _) => Action::Append(number),
-            (65..69, _) => Action::Prepend(number),
-            (69..78, _) => Action::Increment(1 + number % 9),
-            (78..84, _) => Action::Decrement(1 + number % 9),
-            (84..88, _) => Action::Touch,
-            (88..91, _) => Action::ReadAndTouch,
-            _ => Action::Delete,
-        };
-        (slot, key.number, action)
+        (slot, key.number, mixed(random, number, token))
     }
 
     fn note(&self, slot: usize, operation: &Operation) {

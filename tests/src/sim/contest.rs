@@ -109,20 +109,7 @@ impl Contest {
         let number = self.next + 1;
         let tokens = &self.keys[key].tokens;
         let token = tokens.get(self.random.random_range(0..TOKENS_A_KEY)).or(tokens.last()).copied();
-        match (self.random.random_range(0..100), token) {
-            (0..30, _) => Action::Read,
-            (30..44, Some(token)) => Action::Swap { to: number, token },
-            (30..52, _) => Action::Add(number),
-            (52..57, _) => Action::Replace(number),
-            (57..61, _) => Action::Set(number),
-            (61..65, _) => Action::Append(number),
-            (65..69, _) => Action::Prepend(number),
-            (69..78, _) => Action::Increment(1 + number % 9),
-            (78..84, _) => Action::Decrement(1 + number % 9),
-            (84..88, _) => Action::Touch,
-            (88..91, _) => Action::ReadAndTouch,
-            _ => Action::Delete,
-        }
+        mixed(&mut self.random, number, token)
     }
 
     fn start(&mut self, cluster: &mut Cluster, key: usize, action: Action, node: usize) {
@@ -171,6 +158,24 @@ impl Contest {
             }
         }
         self.history.push(operation);
+    }
+}
+
+/// What a client asks next: it would write this number, and may know a token.
+pub(crate) fn mixed(random: &mut StdRng, number: u64, token: Option<u64>) -> Action {
+    match (random.random_range(0..100), token) {
+        (0..30, _) => Action::Read,
+        (30..44, Some(token)) => Action::Swap { to: number, token },
+        (30..52, _) => Action::Add(number),
+        (52..57, _) => Action::Replace(number),
+        (57..61, _) => Action::Set(number),
+        (61..65, _) => Action::Append(number),
+        (65..69, _) => Action::Prepend(number),
+        (69..78, _) => Action::Increment(1 + number % 9),
+        (78..84, _) => Action::Decrement(1 + number % 9),
+        (84..88, _) => Action::Touch,
+        (88..91, _) => Action::ReadAndTouch,
+        _ => Action::Delete,
     }
 }
 
