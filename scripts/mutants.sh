@@ -68,14 +68,14 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --t
 
 # Quorums counted one short.
 mutant writes_one_short sim engine/src/cluster/quorum.rs \
-  'let needed = copies.max(majority(current.len()));' \
-  'let needed = copies.max(majority(current.len())) - usize::from(copies > 0);'
+  'let needed = wanted(current).max(majority(current.len()));' \
+  'let needed = wanted(current).max(majority(current.len())) - usize::from(copies > 0);'
 mutant promises_one_short sim engine/src/cluster/quorum.rs \
   'Self::of_writes(current, next, 0)' \
-  'Self { current: HomeSet::new(current, majority(current.len()) - 1), next: next.map(|homes| HomeSet::new(homes, 1)), held: Slots::new() }'
+  'Self { current: HomeSet::new(current, majority(current.len()) - 1), next: next.map(|homes| Box::new(HomeSet::new(homes, 1))) }'
 mutant reads_one_short sim engine/src/node/reads.rs \
-  'ReadOp::new(reader.candidates(homes), needed)' \
-  'ReadOp::new(reader.candidates(homes), needed - 1)'
+  'reader.read_op(homes, next, needed)' \
+  'reader.read_op(homes, next, needed - 1)'
 
 # Terms not respected.
 mutant entries_not_fenced sim engine/src/store/shard.rs \
@@ -192,8 +192,11 @@ mutant loser_waits_for_itself leases engine/src/node/writes.rs \
   'if fetched.item.marks.has(Marks::WON) && !fetched.won => {' \
   'if false && fetched.item.marks.has(Marks::WON) && !fetched.won => {'
 mutant deposed_lease_not_in_doubt leases engine/src/node/apply.rs \
-  'Outcome::Item(fetched) if fetched.won => true,' \
-  'Outcome::Item(fetched) if fetched.won => false,'
+  'Made::New(outcome, change, entry) => (change, Applied::Ordered(outcome, Some(entry), true)),' \
+  'Made::New(outcome, change, entry) => {
+                    let told = !matches!(outcome, Outcome::Item(_));
+                    (change, Applied::Ordered(outcome, Some(entry), told))
+                }'
 mutant invalidation_tried_again leases engine/src/cluster/mutation.rs \
   'Mutation::Remove(remove) => *remove == Remove::default(),' \
   'Mutation::Remove(_) => true,'
