@@ -3,7 +3,7 @@
 Masked, and why:
   cas tokens        each server counts in its own way: a token becomes the order in which it appeared in the sequence, so
                     that which answers show the same token is still compared. `c0` stays: it says that there is none.
-  t, exp            clocks tick: numbers within TTL_SLACK_SECONDS are the same. Of an item already past, memcached prints
+  t, exp            clocks tick: numbers within SLACK_SECONDS are the same. Of an item already past, memcached prints
                     what is left modulo 2^32 and memring 0 (ttl-past).
   l, la             seconds since the last access
   h, fetch          only with several copies: whether this copy was read before
@@ -13,7 +13,7 @@ Masked, and why:
 
 import re
 
-TTL_SLACK_SECONDS = 2
+SLACK_SECONDS = 2
 PAST = 1 << 31
 META = re.compile(rb"(?:HD|VA \d+|NS|EX|NF|EN)(?: |\r\n$)")
 DEBUG = re.compile(rb"(ME \S+ exp=)(-?\d+)( la=)\d+( cas=)(\d+)( fetch=)(yes|no)( cls=)\d+( size=)\d+\r\n")
@@ -90,4 +90,4 @@ def same_seconds(one, other):
         return all(seconds >= PAST or seconds == 0 for seconds in (one, other))
     if -1 in (one, other):
         return one == other
-    return abs(one - other) <= TTL_SLACK_SECONDS
+    return abs(one - other) <= SLACK_SECONDS

@@ -3,7 +3,8 @@
 Marks in a row's expectation, and why they are no differences:
   ${cas:NAME}    a cas token: each server counts in its own way. The same name is the same number, another name another.
   ${ttl:N}       seconds left: N, or up to two fewer or more, since clocks tick between requests, and apart
-  ${copy:TEXT}   TEXT on one node. With copies, `h`, `l`, `la`, `fetch` tell of the copy asked
+  ${since:N}     seconds since something: N, or up to two more. With copies any: it tells of the copy asked
+  ${copy:TEXT}   TEXT on one node. With copies, `h` and `fetch` tell of the copy asked
   ${number}      a figure of the process or of its memory layout: time, size of a class, address of a connection
   ${word}        the same, not a number
 Marks in what a row sends:
@@ -18,10 +19,10 @@ import base64
 import re
 import time
 
-MARK = re.compile(r"\$\{(?:(key)|(\d+)\*([^}]*)|(now)\+(\d+)|(cas|ttl|copy):([^}]*)|(number|word)|(sleep):([\d.]+)|(b64):([^}]*))\}")
+MARK = re.compile(r"\$\{(?:(key)|(\d+)\*([^}]*)|(now)\+(\d+)|(cas|ttl|since|copy):([^}]*)|(number|word)|(sleep):([\d.]+)|(b64):([^}]*))\}")
 KEY_BYTES = 6
-# Seconds that a TTL may have lost since it was set.
-TTL_SLACK_SECONDS = 2
+# Seconds that may have passed between two requests of a row on a busy machine, beside those that it sleeps.
+SLACK_SECONDS = 2
 
 
 def expand(text, key):
@@ -61,10 +62,12 @@ class Expectation:
         self._names.append(found[0])
         if found[6] == "ttl":
             most = int(found[7])
-            return b"(%s)" % b"|".join(b"%d" % seconds for seconds in range(max(most - TTL_SLACK_SECONDS, 0), most + 3))
+            return one_of(range(max(most - SLACK_SECONDS, 0), most + SLACK_SECONDS + 1))
+        if found[6] == "since" and copies == 1:
+            return one_of(range(int(found[7]), int(found[7]) + SLACK_SECONDS + 1))
         if found[6] == "copy" and copies == 1:
             return b"(%s)" % re.escape(found[7].encode("latin-1"))
-        if found[6] == "copy":
+        if found[6] in ("copy", "since"):
             return rb"(\d+|yes|no)"
         if found[8] == "word":
             return rb"([^ \r\n]+)"
@@ -89,6 +92,10 @@ class Expectation:
             parts += [answer[at : found.start(number)], name.encode()]
             at = found.end(number)
         return b"".join(parts) + answer[at:]
+
+
+def one_of(seconds):
+    return b"(%s)" % b"|".join(b"%d" % each for each in seconds)
 
 
 def without_key(answer, key, sent):
