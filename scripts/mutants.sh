@@ -258,6 +258,9 @@ mutant hints_count_as_copies rule_1_a_hint engine/src/node/spread.rs \
   'self.shared.keep_hint(from, &order.request.key, entry.version);' \
   'self.shared.keep_hint(from, &order.request.key, entry.version); spread.quorum.yes(from, true);'
 
+mutant shares_change_at_once a_node_that_comes_back_with_another_weight engine/src/cluster/ring/change.rs \
+  'member.standing = Standing::Changing(share.clone());' \
+  'member.share = share.clone();'
 mutant wrong_epoch_accepted rule_5_no_write engine/src/node/topology.rs \
   'layout.config.epoch == epoch || previous.is_some_and(|previous| layout.places_alike(previous, partition))' \
   'layout.config.epoch == epoch || previous.is_some()'

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use memring_benches::{KEYS, key_bytes, keys, quick};
 use memring_protocol::key::Key;
-use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingId, RingMember, Standing};
+use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingId, RingMember, Share, Standing};
 use memring_protocol::version::Slot;
 
 fn main() {
@@ -34,8 +34,7 @@ fn config_of(nodes: u16) -> RingConfig {
     let members = (0..nodes).map(|number| RingMember {
         name: NodeName::new(&format!("node-{number:03}")).expect("a legal name"),
         slot: Slot::new(number).expect("few nodes"),
-        zone: String::new(),
-        weight: 100,
+        share: Share { zone: String::new(), weight: 100 },
         standing: Standing::Active,
     });
     RingConfig {

@@ -81,8 +81,8 @@ impl fmt::Debug for NodeName {
     }
 }
 
-/// How far a member's move into or out of the ring has come.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+/// How far a member's move into, within or out of the ring has come.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Standing {
     /// Coming: owns partitions only in the next placement, has no vote.
     Joining,
@@ -90,6 +90,24 @@ pub enum Standing {
     Active,
     /// Going: owns partitions only in the current placement; votes until it is gone.
     Leaving,
+    /// In, and about to have another share: in the next placement it counts with this one.
+    Changing(Share),
+}
+
+/// Which part of the ring a member takes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// Its failure domain; empty when there are none. At most [`LABEL_BYTES_MAX`].
+    pub zone: String,
+    /// How much in hundredths: 100 is one full share of vnodes; 1 to [`WEIGHT_MAX`].
+    pub weight: u32,
+}
+
+impl Share {
+    /// Whether both parts are within their limits.
+    pub fn is_legal(&self) -> bool {
+        self.zone.len() <= LABEL_BYTES_MAX && (1..=WEIGHT_MAX).contains(&self.weight)
+    }
 }
 
 /// A node in the ring config. Its address is not here: that is liveness, told by gossip.
@@ -99,11 +117,9 @@ pub struct RingMember {
     pub name: NodeName,
     /// Its number.
     pub slot: Slot,
-    /// Its failure domain; empty when there are none.
-    pub zone: String,
-    /// Its share of the ring in hundredths: 100 is one full share of vnodes.
-    pub weight: u32,
-    /// Whether it is coming, in or going.
+    /// What it takes of the ring.
+    pub share: Share,
+    /// Whether it is coming, in, changing or going.
     pub standing: Standing,
 }
 
@@ -141,7 +157,10 @@ impl RingConfig {
         let mut slots: Vec<Slot> = self.members.iter().map(|member| member.slot).collect();
         slots.sort_unstable();
         let movers = self.members.iter().filter(|member| member.standing != Standing::Active).count();
-        let weights = 1..=WEIGHT_MAX;
+        let shares = |member: &RingMember| match &member.standing {
+            Standing::Changing(next) => member.share.is_legal() && next.is_legal(),
+            _ => member.share.is_legal(),
+        };
         let faults = [
             (self.epoch == Epoch::default(), "epoch 0"),
             (self.replicas == 0 || self.vnodes == 0, "no replicas or vnodes"),
@@ -150,8 +169,7 @@ impl RingConfig {
             (slots.windows(2).any(|pair| pair[0] == pair[1]), "two members share a slot"),
             (self.members.windows(2).any(|pair| pair[0].name >= pair[1].name), "members not sorted by name"),
             (self.cluster.len() > LABEL_BYTES_MAX, "long cluster name"),
-            (self.members.iter().any(|member| member.zone.len() > LABEL_BYTES_MAX), "long zone name"),
-            (!self.members.iter().all(|member| weights.contains(&member.weight)), "weight out of range"),
+            (!self.members.iter().all(shares), "long zone name, or weight out of range"),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, fault)) => Err(RingConfigError(fault)),
@@ -174,7 +192,7 @@ impl RingConfig {
         self.members.iter().filter(|member| member.standing != Standing::Joining)
     }
 
-    /// Whether a member is coming or going, so that the current and the next placement differ.
+    /// Whether a member is coming, changing or going, so that the current and the next placement differ.
     pub fn is_in_transition(&self) -> bool {
         self.members.iter().any(|member| member.standing != Standing::Active)
     }

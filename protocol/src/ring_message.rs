@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ring::{Epoch, RingConfig, RingId};
+use crate::ring::{Epoch, RingConfig, RingId, Share};
 use crate::version::Slot;
 
 /// Number of a proposal for the next ring config. The life keeps a proposer that lost its memory from using one number
@@ -47,10 +47,8 @@ pub enum RingMessage {
     Join {
         /// Its cluster.
         cluster: String,
-        /// Its failure domain.
-        zone: String,
-        /// Its share of the ring.
-        weight: u32,
+        /// What it would take of the ring.
+        share: Share,
     },
     /// No: the sender is of this other cluster.
     OtherCluster {
@@ -70,10 +68,8 @@ pub enum RingMessage {
         ring: RingId,
         /// The life that consents: only it may vote without asking, see [`RingMessage::Founded`].
         life: u64,
-        /// The sender's failure domain.
-        zone: String,
-        /// The sender's share of the ring.
-        weight: u32,
+        /// What the sender would take of the ring.
+        share: Share,
     },
     /// The first config of a ring, from its founder.
     Founded {

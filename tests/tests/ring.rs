@@ -3,7 +3,7 @@
 //! Figures to compare with: replica load of 10 nodes with 256 vnodes strays to max/mean 1.10 in one ring of twenty.
 
 use memring_protocol::key::{PARTITIONS, Partition, Token};
-use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingId, RingMember, Standing};
+use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingId, RingMember, Share, Standing};
 use memring_protocol::version::Slot;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -21,8 +21,7 @@ fn ring(names: &[String]) -> RingConfig {
     let members = names.iter().enumerate().map(|(slot, name)| RingMember {
         name: NodeName::new(name).expect("a legal name"),
         slot: Slot::new(slot as u16).expect("few nodes"),
-        zone: String::new(),
-        weight: 100,
+        share: Share { zone: String::new(), weight: 100 },
         standing: Standing::Active,
     });
     RingConfig {

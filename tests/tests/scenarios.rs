@@ -278,6 +278,32 @@ fn nodes_join_and_leave_one_at_a_time_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_node_that_comes_back_with_another_weight_has_its_share_and_nothing_is_lost() {
+    for_seeds(10, |seed| {
+        let options = ClusterOptions { nodes: 4, ..ClusterOptions::default() };
+        let all = [0, 1, 2, 3];
+        let mut cluster = Cluster::new(options, seed);
+        all.iter().for_each(|node| cluster.start(*node));
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&all)), "no ring of four");
+        write_keys(&mut cluster, 60);
+        for weight in [25, 400] {
+            cluster.crash(3);
+            cluster.weights[3] = weight;
+            cluster.start(3);
+            let weighs = |cluster: &Cluster| {
+                let view = cluster.view(0);
+                view.is_some_and(|view| view.members[3].weight == f64::from(weight) / 100.0) && cluster.is_whole(&all)
+            };
+            assert!(cluster.run_until(seconds(60), weighs), "it does not weigh {weight}");
+            for node in all {
+                assert_eq!(count_keys(&mut cluster, node, 60), 60, "through node {node}");
+            }
+        }
+        assert_serves(&mut cluster, &all);
+    });
+}
+
+#[test]
 fn flush_all_through_any_node_empties_all_and_what_comes_after_lives() {
     for_seeds(10, |seed| {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);

@@ -121,9 +121,9 @@ impl Shared {
         };
         MemberRow {
             name: member.name.to_string(),
-            state: state_of(member.standing, liveness),
-            zone: member.zone.clone(),
-            weight: f64::from(member.weight) / 100.0,
+            state: state_of(&member.standing, liveness),
+            zone: member.share.zone.clone(),
+            weight: f64::from(member.share.weight) / 100.0,
             client: at(Some(heard.client_port)),
             peer: at(None),
             admin: at(Some(heard.admin_port)),
@@ -132,7 +132,7 @@ impl Shared {
     }
 }
 
-fn state_of(standing: Standing, liveness: Liveness) -> &'static str {
+fn state_of(standing: &Standing, liveness: Liveness) -> &'static str {
     match (liveness, standing) {
         (Liveness::Failed | Liveness::Unknown, _) => "failed",
         (Liveness::Restarting, _) => "restarting",

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::{RingConfig, RingMember, Standing};
+use super::{NodeName, RingConfig, Share, Standing};
 use crate::key::{PARTITIONS, Partition, Token};
 use crate::version::Slot;
 
@@ -25,12 +25,21 @@ pub struct Placement {
 impl Placement {
     /// Where the copies are now: joiners own nothing yet, those who leave own still.
     pub fn current(config: &RingConfig) -> Self {
-        Self::of(config, Standing::Joining)
+        let stay = config.members.iter().filter(|member| member.standing != Standing::Joining);
+        Self::of(
+            config,
+            stay.map(|member| Owner { name: &member.name, slot: member.slot, share: &member.share }).collect(),
+        )
     }
 
     /// Where the copies will be when the move in progress is complete; the same as now when there is none.
     pub fn next(config: &RingConfig) -> Self {
-        Self::of(config, Standing::Leaving)
+        let stay = config.members.iter().filter(|member| member.standing != Standing::Leaving);
+        let owners = stay.map(|member| {
+            let share = if let Standing::Changing(next) = &member.standing { next } else { &member.share };
+            Owner { name: &member.name, slot: member.slot, share }
+        });
+        Self::of(config, owners.collect())
     }
 
     /// The preference list: the homes of a partition, the first clockwise first.
@@ -49,10 +58,9 @@ impl Placement {
         self.homes(partition) == other.homes(partition)
     }
 
-    fn of(config: &RingConfig, absent: Standing) -> Self {
-        let mut owners: Vec<&RingMember> = config.members.iter().filter(|member| member.standing != absent).collect();
+    fn of(config: &RingConfig, mut owners: Vec<Owner<'_>>) -> Self {
         // Points of equal tokens go by name, so that the order of the list they came in does not matter.
-        owners.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        owners.sort_unstable_by(|a, b| a.name.cmp(b.name));
         let replicas = usize::from(config.replicas).min(owners.len());
         let mut homes = Vec::with_capacity(usize::from(PARTITIONS) * replicas);
         if replicas > 0 {
@@ -71,6 +79,13 @@ impl Placement {
     }
 }
 
+/// A member that owns a part of the ring, and which.
+struct Owner<'a> {
+    name: &'a NodeName,
+    slot: Slot,
+    share: &'a Share,
+}
+
 /// A vnode: a point on the ring and the node that owns it, as an index into the owners.
 struct Point {
     token: Token,
@@ -78,13 +93,13 @@ struct Point {
 }
 
 /// All vnodes in ring order.
-fn points_of(owners: &[&RingMember], vnodes: u16) -> Vec<Point> {
+fn points_of(owners: &[Owner<'_>], vnodes: u16) -> Vec<Point> {
     let mut points = Vec::new();
     let mut label = String::new();
-    for (owner, member) in owners.iter().enumerate() {
-        for vnode in 0..point_count(vnodes, member.weight) {
+    for (owner, Owner { name, share, .. }) in owners.iter().enumerate() {
+        for vnode in 0..point_count(vnodes, share.weight) {
             label.clear();
-            write!(label, "{}-{vnode}", member.name).expect("writing to a string does not fail");
+            write!(label, "{name}-{vnode}").expect("writing to a string does not fail");
             points.push(Point { token: Token::of(label.as_bytes()), owner });
         }
     }
@@ -117,16 +132,16 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(owners: &[&RingMember], replicas: usize) -> Self {
-        let mut names: Vec<&str> = owners.iter().map(|member| member.zone.as_str()).collect();
+    fn new(owners: &[Owner<'_>], replicas: usize) -> Self {
+        let mut names: Vec<&str> = owners.iter().map(|owner| owner.share.zone.as_str()).collect();
         names.retain(|zone| !zone.is_empty());
         names.sort_unstable();
         names.dedup();
         let mut zones = names.len();
         let zone_of = owners
             .iter()
-            .map(|member| {
-                names.binary_search(&member.zone.as_str()).unwrap_or_else(|_| {
+            .map(|owner| {
+                names.binary_search(&owner.share.zone.as_str()).unwrap_or_else(|_| {
                     zones += 1;
                     zones - 1
                 })
@@ -169,7 +184,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Epoch, NodeName, RingId};
+    use crate::ring::{Epoch, NodeName, RingId, RingMember};
 
     /// Name, zone, weight.
     type Node = (&'static str, &'static str, u32);
@@ -178,8 +193,7 @@ mod tests {
         let members = nodes.iter().enumerate().map(|(slot, &(name, zone, weight))| RingMember {
             name: NodeName::new(name).expect("a legal name"),
             slot: Slot::new(slot as u16).expect("few nodes"),
-            zone: zone.to_owned(),
-            weight,
+            share: Share { zone: zone.to_owned(), weight },
             standing: Standing::Active,
         });
         let (ring_id, cluster) = (RingId(1), "memring".to_owned());
@@ -249,8 +263,11 @@ mod tests {
         let config = config(3, 64, &nodes);
         let placement = Placement::current(&config);
         for partition in Partition::all() {
-            let mut zones: Vec<_> =
-                placement.homes(partition).iter().map(|&slot| &config.member(slot).expect("a member").zone).collect();
+            let mut zones: Vec<_> = placement
+                .homes(partition)
+                .iter()
+                .map(|&slot| &config.member(slot).expect("a member").share.zone)
+                .collect();
             zones.sort();
             assert_eq!(zones, ["a", "b", "c"]);
         }
@@ -270,6 +287,24 @@ mod tests {
         assert_eq!([2, 3].map(|slot| owns(&next, slot)), [true, false]);
         assert!(Partition::all().any(|partition| !current.places_alike(&next, partition)));
         assert!(Partition::all().all(|partition| current.places_alike(&current.clone(), partition)));
+    }
+
+    #[test]
+    fn a_member_that_changes_counts_with_its_old_share_now_and_its_new_one_next() {
+        let zone = |zone: &str, weight| Share { zone: zone.to_owned(), weight };
+        let before = config(2, 32, &[("n1", "a", 100), ("n2", "a", 100), ("n3", "b", 100), ("n4", "b", 100)]);
+        let mut changing = before.clone();
+        changing.members[2].standing = Standing::Changing(zone("a", 250));
+        let mut after = before.clone();
+        after.members[2].share = zone("a", 250);
+        assert!(Placement::current(&changing) == Placement::current(&before));
+        assert!(Placement::next(&changing) == Placement::current(&after));
+        assert!(Placement::next(&changing) != Placement::current(&changing));
+        assert_eq!(changing.check(), Ok(()));
+        for bad in [zone("a", 0), zone("a", u32::MAX), zone(&"z".repeat(254), 100)] {
+            changing.members[2].standing = Standing::Changing(bad);
+            assert!(changing.check().is_err());
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ const JUMP_MS: i64 = 60 * 60_000;
 /// The weight of a node that was told of none …
 const USUAL_WEIGHT: u32 = 100;
 
-/// … and those that a node joins with.
+/// … and those that a node joins or comes back with.
 const WEIGHTS: [u32; 4] = [USUAL_WEIGHT, USUAL_WEIGHT, 40, 250];
 
 /// One thing that goes wrong, and then right again.
@@ -36,6 +36,8 @@ const WEIGHTS: [u32; 4] = [USUAL_WEIGHT, USUAL_WEIGHT, 40, 250];
 pub enum Fault {
     /// A node is killed, and starts again empty, its wall clock off by so many milliseconds.
     Crash(usize, i64),
+    /// A node is killed, and starts again empty with so much weight: its share of the ring changes.
+    Reweigh(usize, u32),
     /// A node is stopped for a while.
     Pause(usize),
     /// A node's machine is stopped for a while: it keeps its memory, and its links are reset.
@@ -57,10 +59,11 @@ pub enum Fault {
 }
 
 /// What a long run of seeds has met, each at least once: the faults here, and what networks and full hint logs did.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     "crash",
     "crash, clock behind",
     "crash, clock ahead",
+    "weight change",
     "pause",
     "freeze",
     "isolation",
@@ -84,6 +87,7 @@ impl Fault {
             Self::Crash(_, 0) => "crash",
             Self::Crash(_, skew_ms) if skew_ms < 0 => "crash, clock behind",
             Self::Crash(..) => "crash, clock ahead",
+            Self::Reweigh(..) => "weight change",
             Self::Pause(_) => "pause",
             Self::Freeze(_) => "freeze",
             Self::Isolate(_) => "isolation",
@@ -100,9 +104,8 @@ impl Fault {
     /// The node whose process it is about, if it is about one.
     fn process(self) -> Option<usize> {
         match self {
-            Self::Crash(node, _) | Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) | Self::Join(node, _) => {
-                Some(node)
-            }
+            Self::Crash(node, _) | Self::Reweigh(node, _) | Self::Join(node, _) => Some(node),
+            Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) => Some(node),
             _ => None,
         }
     }
@@ -191,7 +194,8 @@ impl Troubles {
         let victim = victims[random.random_range(0..victims.len())];
         let weight = WEIGHTS[random.random_range(0..WEIGHTS.len())];
         match random.random_range(0..20) {
-            0..=4 => Fault::Crash(victim, [0, -JUMP_MS, JUMP_MS][random.random_range(0..3)]),
+            4 => Fault::Reweigh(victim, weight),
+            0..=3 => Fault::Crash(victim, [0, -JUMP_MS, JUMP_MS][random.random_range(0..3)]),
             5 | 6 => Fault::Pause(node),
             7 | 8 => Fault::Freeze(node),
             9 => Fault::Isolate(node),
@@ -217,9 +221,12 @@ impl Troubles {
         match fault {
             Fault::Join(node, _) if self.members.contains(&node) => return,
             Fault::Leave(_) if self.members.len() <= 3 => return,
-            Fault::Leave(node) | Fault::Crash(node, _) if !self.members.contains(&node) => return,
+            Fault::Reweigh(node, weight) if cluster.weights[node] == weight => return,
+            Fault::Leave(node) | Fault::Crash(node, _) | Fault::Reweigh(node, _) if !self.members.contains(&node) => {
+                return;
+            }
             Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
-            Fault::Crash(node, _) => cluster.crash(node),
+            Fault::Crash(node, _) | Fault::Reweigh(node, _) => cluster.crash(node),
             Fault::Pause(node) => cluster.pause(node),
             Fault::Freeze(node) => cluster.freeze(node),
             Fault::Leave(node) => {
@@ -246,6 +253,11 @@ impl Troubles {
             Fault::Leave(_) | Fault::Join(..) => return,
             Fault::Crash(node, skew_ms) => {
                 cluster.skew_ms[node] = skew_ms;
+                self.given_up_at_first[node] = 0;
+                cluster.start(node);
+            }
+            Fault::Reweigh(node, weight) => {
+                cluster.weights[node] = weight;
                 self.given_up_at_first[node] = 0;
                 cluster.start(node);
             }
@@ -281,7 +293,7 @@ impl Troubles {
         let members = self.members();
         let mut waited = Duration::ZERO;
         let step = Duration::from_millis(200);
-        while !(cluster.is_whole(&members) && ring_size(cluster, &members) == members.len()) {
+        while !(cluster.is_whole(&members) && has_its_shares(cluster, &members)) {
             work(cluster, step);
             waited += step;
             let views: BTreeMap<usize, _> = members.iter().map(|node| (*node, cluster.view(*node))).collect();
@@ -299,8 +311,11 @@ impl Troubles {
     }
 }
 
-fn ring_size(cluster: &Cluster, members: &[usize]) -> usize {
-    cluster.view(members[0]).map_or(0, |view| view.members.len())
+/// Whether the ring has these members, each with the weight that it was started with.
+fn has_its_shares(cluster: &Cluster, members: &[usize]) -> bool {
+    let wanted: Vec<f64> = members.iter().map(|node| f64::from(cluster.weights[*node]) / 100.0).collect();
+    let view = cluster.view(members[0]);
+    view.is_some_and(|view| view.members.iter().map(|member| member.weight).eq(wanted))
 }
 
 /// How many partitions a node has taken for complete though too few homes had them.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use memring_protocol::ring::{Epoch, LABEL_BYTES_MAX, NodeName, RingConfig, RingId, Standing, WEIGHT_MAX};
+use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, Share, Standing};
 use memring_protocol::ring_message::{Lives, RingBallot, RingMessage, VoteStep};
 use memring_protocol::version::SLOTS_MAX;
 
@@ -36,7 +36,7 @@ const JOIN_WISH_TIME: Duration = Duration::from_secs(3);
 /// The most newcomers that wait for their turn at one member; the others ask again.
 const JOIN_WISHES_MAX: usize = 64;
 
-/// How long a joiner may be away before its move is taken back.
+/// How long a member that is coming or changing may be away before its move is taken back.
 const ABORT_AFTER: Duration = Duration::from_secs(10);
 
 /// How long another member may be away before a move no longer waits for it: its copies are lost for now either way,
@@ -45,8 +45,7 @@ const UNSYNCED_AFTER: Duration = Duration::from_secs(30);
 
 /// A newcomer that asked to be let in.
 pub(super) struct JoinWish {
-    zone: String,
-    weight: u32,
+    share: Share,
     asked_at: Mono,
 }
 
@@ -56,8 +55,7 @@ impl RingKeeper {
         now: Mono,
         from: &NodeName,
         cluster: &str,
-        zone: String,
-        weight: u32,
+        share: Share,
         out: &mut Vec<RingEffect>,
     ) {
         if cluster != self.own.cluster {
@@ -76,9 +74,8 @@ impl RingKeeper {
             }
             return;
         }
-        let legal = zone.len() <= LABEL_BYTES_MAX && (1..=WEIGHT_MAX).contains(&weight);
-        if legal && (ring.joins.len() < JOIN_WISHES_MAX || ring.joins.contains_key(from)) {
-            ring.joins.insert(from.clone(), JoinWish { zone, weight, asked_at: now });
+        if share.is_legal() && (ring.joins.len() < JOIN_WISHES_MAX || ring.joins.contains_key(from)) {
+            ring.joins.insert(from.clone(), JoinWish { share, asked_at: now });
         }
     }
 
@@ -97,7 +94,7 @@ impl RingKeeper {
             let gives_up = (mover.name == self.own.name && self.leaving)
                 || ring.removals.contains(&mover.name)
                 || away(&mover.name, ABORT_AFTER);
-            if is_joiner && gives_up {
+            if mover.standing != Standing::Leaving && gives_up {
                 return Some(Move::Abort);
             }
             let is_done =
@@ -113,11 +110,14 @@ impl RingKeeper {
                 return Some(Move::Leave(name.clone()));
             }
         }
+        if self.own.share.is_legal() && self.own_member().is_some_and(|member| member.share != self.own.share) {
+            return Some(Move::Change(self.own.name.clone(), self.own.share.clone()));
+        }
         if ring.config.members.len() + ring.freed.len() >= usize::from(SLOTS_MAX) {
             return None;
         }
         let (name, wish) = ring.joins.iter().find(|(_, wish)| now.since(wish.asked_at) < JOIN_WISH_TIME)?;
-        Some(Move::Join { name: name.clone(), zone: wish.zone.clone(), weight: wish.weight })
+        Some(Move::Join(name.clone(), wish.share.clone()))
     }
 
     /// Sets a time to propose when there is something to propose, and none when there is not. Called after everything

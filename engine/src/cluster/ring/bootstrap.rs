@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use memring_protocol::ring::{Epoch, LABEL_BYTES_MAX, NodeName, RingConfig, RingId, RingMember, Standing, WEIGHT_MAX};
+use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, RingMember, Share, Standing};
 use memring_protocol::ring_message::{Lives, RingMessage};
 use memring_protocol::version::{SLOTS_MAX, Slot};
 use rand::Rng;
@@ -58,8 +58,7 @@ struct Founding {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Consenter {
     pub(super) life: u64,
-    pub(super) zone: String,
-    pub(super) weight: u32,
+    pub(super) share: Share,
 }
 
 impl Seek {
@@ -116,9 +115,7 @@ impl RingKeeper {
             seek.quiet_since = now;
             return;
         }
-        let own = &self.own;
-        let (cluster, zone, weight) = (own.cluster.clone(), own.zone.clone(), own.weight);
-        let message = RingMessage::Join { cluster, zone, weight };
+        let message = RingMessage::Join { cluster: self.own.cluster.clone(), share: self.own.share.clone() };
         out.extend(self.pick(here, 1).iter().map(|member| send(member, message.clone())));
     }
 
@@ -185,8 +182,8 @@ impl RingKeeper {
         }
         seek.founding = None;
         seek.consent = Some((from.clone(), now.after(CONSENT_TIME)));
-        let (zone, weight) = (self.own.zone.clone(), self.own.weight);
-        out.push(send(from, RingMessage::FoundConsent { ring, life: self.life, zone, weight }));
+        let share = self.own.share.clone();
+        out.push(send(from, RingMessage::FoundConsent { ring, life: self.life, share }));
     }
 
     pub(super) fn on_found_consent(
@@ -204,8 +201,7 @@ impl RingKeeper {
         let Some(founding) = founding.filter(|founding| founding.ring == ring && now < founding.give_up_at) else {
             return;
         };
-        let legal = consenter.zone.len() <= LABEL_BYTES_MAX && (1..=WEIGHT_MAX).contains(&consenter.weight);
-        if legal && founding.asked.contains(from) {
+        if consenter.share.is_legal() && founding.asked.contains(from) {
             // The first answer stands: a later life's may overtake it, but this one is in the config's lives.
             founding.consenters.entry(from.clone()).or_insert(consenter);
             self.found_if_all_consent(now, out);
@@ -227,12 +223,13 @@ impl RingKeeper {
         (ring_id, mut founders): (Option<RingId>, BTreeMap<NodeName, Consenter>),
         out: &mut Vec<RingEffect>,
     ) {
-        let (zone, weight) = (self.own.zone.clone(), self.own.weight);
-        founders.insert(self.own.name.clone(), Consenter { life: self.life, zone, weight });
+        founders.insert(self.own.name.clone(), Consenter { life: self.life, share: self.own.share.clone() });
         let numbered = (0..SLOTS_MAX).filter_map(Slot::new).zip(&founders);
-        let members = numbered.map(|(slot, (name, founder))| {
-            let (zone, weight) = (founder.zone.clone(), founder.weight);
-            RingMember { name: name.clone(), slot, zone, weight, standing: Standing::Active }
+        let members = numbered.map(|(slot, (name, founder))| RingMember {
+            name: name.clone(),
+            slot,
+            share: founder.share.clone(),
+            standing: Standing::Active,
         });
         let config = RingConfig {
             ring_id: ring_id.unwrap_or_else(|| RingId(self.random.next_u64())),

@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memring_protocol::ring::{Epoch, NodeName, RingConfig, Standing, WEIGHT_MAX};
+use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingMember, Share, WEIGHT_MAX};
 use memring_protocol::ring_message::RingMessage;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -56,10 +56,8 @@ pub struct KeeperConfig {
     pub generation: u64,
     /// The cluster it belongs to; others are refused.
     pub cluster: String,
-    /// Its failure domain, or empty.
-    pub zone: String,
-    /// Its share of the ring in hundredths.
-    pub weight: u32,
+    /// What it takes of the ring. A member that comes back with another one changes the ring.
+    pub share: Share,
     /// N of a ring it founds.
     pub replicas: u8,
     /// Vnodes of a ring it founds.
@@ -133,8 +131,9 @@ pub struct RingKeeper {
 impl RingKeeper {
     /// A node that starts. Without `joining` it is in a ring of its own from now on: see [`RingKeeper::config`].
     pub fn new(config: KeeperConfig, now: Mono, seed: u64) -> Self {
-        let (weight, replicas) = (config.weight.clamp(1, WEIGHT_MAX), config.replicas.max(1));
-        let config = KeeperConfig { weight, replicas, vnodes: config.vnodes.max(1), ..config };
+        let share = Share { weight: config.share.weight.clamp(1, WEIGHT_MAX), ..config.share };
+        let (replicas, vnodes) = (config.replicas.max(1), config.vnodes.max(1));
+        let config = KeeperConfig { share, replicas, vnodes, ..config };
         let mut keeper = Self {
             life: config.generation,
             random: StdRng::seed_from_u64(seed),
@@ -192,11 +191,11 @@ impl RingKeeper {
             RingMessage::Query { cluster } => self.on_query(from, &cluster, out),
             RingMessage::Config(config) => self.on_config(now, from, config, out),
             RingMessage::Here { ring, epoch, synced } => self.on_here(from, ring, epoch, synced, out),
-            RingMessage::Join { cluster, zone, weight } => self.on_join(now, from, &cluster, zone, weight, out),
+            RingMessage::Join { cluster, share } => self.on_join(now, from, &cluster, share, out),
             RingMessage::OtherCluster { cluster } => self.on_other_cluster(from, &cluster, out),
             RingMessage::FoundProposal { cluster, ring } => self.on_found_proposal(now, from, &cluster, ring, out),
-            RingMessage::FoundConsent { ring, life, zone, weight } => {
-                self.on_found_consent(now, from, ring, bootstrap::Consenter { life, zone, weight }, out);
+            RingMessage::FoundConsent { ring, life, share } => {
+                self.on_found_consent(now, from, ring, bootstrap::Consenter { life, share }, out);
             }
             RingMessage::Founded { config, lives } => self.on_founded(now, from, config, &lives, out),
             RingMessage::Vote { ring, epoch, step } => self.on_vote(now, from, ring, epoch, step, out),
@@ -261,12 +260,11 @@ impl RingKeeper {
 
     /// Whether this node has a place in the ring it knows.
     fn is_member(&self) -> bool {
-        self.own_standing().is_some()
+        self.own_member().is_some()
     }
 
-    fn own_standing(&self) -> Option<Standing> {
-        let member = self.ring.as_ref()?.config.member_named(&self.own.name)?;
-        Some(member.standing)
+    fn own_member(&self) -> Option<&RingMember> {
+        self.ring.as_ref()?.config.member_named(&self.own.name)
     }
 
     /// Half to one and a half times `period`, so that nodes do not act in step.

@@ -206,7 +206,7 @@ impl RingKeeper {
                 old.franchise == Franchise::Voting { for_good: true }
             }
         };
-        let standing = config.member_named(&self.own.name).map(|member| member.standing);
+        let standing = config.member_named(&self.own.name).map(|member| &member.standing);
         if standing.is_some() {
             ring.lives.insert(self.own.name.clone(), self.life);
         }

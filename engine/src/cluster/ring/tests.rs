@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, Standing};
+use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, Share, Standing};
 use memring_protocol::ring_message::{RingBallot, RingMessage, VoteStep};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -59,13 +59,17 @@ fn name(text: &str) -> NodeName {
     NodeName::new(text).expect("a legal name")
 }
 
+/// A share without a zone.
+fn share(weight: u32) -> Share {
+    Share { zone: String::new(), weight }
+}
+
 fn config(text: &str, joining: bool) -> KeeperConfig {
     KeeperConfig {
         name: name(text),
         generation: 1,
         cluster: "memring".to_owned(),
-        zone: String::new(),
-        weight: 100,
+        share: share(100),
         replicas: 3,
         vnodes: 256,
         joining,
@@ -477,6 +481,28 @@ fn a_member_that_leaves_is_out_and_its_slot_rests() {
         let n1 = world.keeper("n1");
         assert!(n1.config().is_some_and(|config| config.member_named(&name("n1")).is_none()));
     }
+}
+
+#[test]
+fn a_member_that_comes_back_with_another_share_gets_it() {
+    let mut world = ring_of(7, &["n1", "n2", "n3"]);
+    let has = |world: &World, wanted: [u32; 3]| {
+        let config = world.keeper("n1").config().filter(|config| !config.is_in_transition());
+        config.is_some_and(|config| config.members.iter().map(|member| member.share.weight).eq(wanted))
+    };
+    world.run_until(20 * SECOND, "all are in", |world| has(world, [100, 100, 100]));
+    world.host("n2").config.share = share(250);
+    world.restart("n2");
+    world.run_until(20 * SECOND, "n2 has its new share", |world| has(world, [100, 250, 100]));
+
+    // It dies before it has copied what is to be its own, and comes back as it was: the ring has not waited for it.
+    world.host("n2").config.share = share(40);
+    world.host("n2").copies = false;
+    world.restart("n2");
+    let is_changing = |world: &World| world.keeper("n1").config().is_some_and(|config| config.is_in_transition());
+    world.run_until(20 * SECOND, "n2 is about to shrink", is_changing);
+    world.crash("n2");
+    world.run_until(30 * SECOND, "the change is taken back", |world| has(world, [100, 250, 100]));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use memring_protocol::key::PARTITIONS;
 use memring_protocol::message::{
     ControlReply, ControlRequest, Message, NodeStatus, Refusal, Reply, Request, RequestId,
 };
-use memring_protocol::ring::{Epoch, NodeName};
+use memring_protocol::ring::{Epoch, NodeName, Share};
 use memring_protocol::version::Slot;
 
 use self::clocks::Timekeeping;
@@ -120,8 +120,7 @@ impl Control {
             name: settings.name.clone(),
             generation: settings.generation,
             cluster: settings.cluster.clone(),
-            zone: settings.zone.clone(),
-            weight: settings.weight,
+            share: Share { zone: settings.zone.clone(), weight: settings.weight },
             replicas: settings.replicas,
             vnodes: settings.vnodes,
             joining: settings.joining,

@@ -10,7 +10,7 @@ use super::super::acceptor::{Acceptor, Memory, Recovery};
 use super::super::change::{self, Move};
 use super::super::proposal::Proposal;
 use super::super::{KeeperConfig, RingEffect, RingKeeper, VisibleNode};
-use super::{SECOND, config, name, ring_of};
+use super::{SECOND, config, name, ring_of, share};
 use crate::now::Mono;
 
 fn ballot(round: u64) -> RingBallot {
@@ -152,10 +152,10 @@ fn a_founder_drops_its_attempt_when_it_consents_to_another() {
         RingEffect::Send { message: RingMessage::FoundProposal { ring, .. }, .. } => Some(*ring),
         _ => None,
     });
-    let (ring, zone) = (asked.expect("n5 asks n6"), String::new());
+    let (ring, share) = (asked.expect("n5 asks n6"), share(100));
     let proposal = RingMessage::FoundProposal { cluster: "memring".to_owned(), ring: RingId(1) };
     assert_eq!(answers(&mut keeper, SECOND, "n3", proposal).len(), 1);
-    answers(&mut keeper, SECOND, "n6", RingMessage::FoundConsent { ring, life: 1, zone, weight: 100 });
+    answers(&mut keeper, SECOND, "n6", RingMessage::FoundConsent { ring, life: 1, share });
     assert_eq!(keeper.config(), None);
 }
 
@@ -174,7 +174,7 @@ fn a_founder_votes_at_once_only_in_the_life_that_consented() {
 #[test]
 fn a_config_makes_exactly_one_move() {
     let (first, _) = three();
-    let join = |node: &str| Move::Join { name: name(node), zone: "z".to_owned(), weight: 100 };
+    let join = |node: &str| Move::Join(name(node), share(100));
     let coming = change::after(&first, &join("n0"), &[]).expect("possible");
     assert_eq!(coming.members[0].slot, Slot::new(3).expect("small"));
     let rested = change::after(&first, &join("n0"), &[Slot::new(3).expect("small")]).expect("possible");
@@ -188,6 +188,19 @@ fn a_config_makes_exactly_one_move() {
     assert!(change::is_step(&coming, &done) && change::is_step(&coming, &undone));
     assert_eq!(undone.members, first.members);
     assert!(!change::is_step(&first, &done), "an epoch was left out");
+
+    let changing = change::after(&first, &Move::Change(name("n2"), share(40)), &[]).expect("possible");
+    let changed = change::after(&changing, &Move::Complete, &[]).expect("possible");
+    let kept = change::after(&changing, &Move::Abort, &[]).expect("possible");
+    assert!(change::is_step(&first, &changing));
+    assert!(change::is_step(&changing, &changed) && change::is_step(&changing, &kept));
+    assert_eq!((kept.members, changed.members[1].share.weight), (first.members.clone(), 40));
+    assert_eq!(change::after(&changing, &Move::Change(name("n1"), share(40)), &[]), None, "one move at a time");
+    assert_eq!(change::after(&first, &Move::Change(name("n2"), share(0)), &[]), None, "no such weight");
+    assert_eq!(change::after(&first, &Move::Change(name("n9"), share(40)), &[]), None, "not a member");
+    let mut at_once = first.clone();
+    (at_once.epoch, at_once.members[1].share) = (Epoch(2), share(40));
+    assert!(!change::is_step(&first, &at_once), "nothing would have been copied");
 
     let mut two = coming.clone();
     two.members[1].standing = Standing::Leaving;
