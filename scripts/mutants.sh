@@ -266,7 +266,7 @@ mutant wrong_epoch_accepted rule_5_no_write engine/src/node/topology.rs \
   'layout.config.epoch == epoch || previous.is_some()'
 
 # Order within a term.
-mutant stamps_from_the_wall_clock rule_8_a_node_whose_clock engine/src/clock.rs \
+mutant stamps_from_the_wall_clock rule_8_writes_of_one_millisecond engine/src/clock.rs \
   'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \
   'Stamp::at(now.0, slot).max(Stamp(latest.min(floor.0).min(0)))'
 

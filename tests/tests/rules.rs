@@ -503,6 +503,26 @@ fn rule_7_what_was_deleted_does_not_come_back_from_a_home_that_missed_it() {
 }
 
 #[test]
+fn rule_8_writes_of_one_millisecond_have_an_order_that_all_copies_know() {
+    for_keys(&ClusterOptions::default(), |cluster, key, homes| {
+        for prefix in ["", "fast:"] {
+            let key = format!("{prefix}{key}");
+            assert_eq!(set(cluster, homes[0], &key, "first"), Some(Response::Stored));
+            let sets: Vec<String> = ["a", "b", "c"].iter().map(|value| format!("set {key} 0 0 1\r\n{value}")).collect();
+            assert!(cluster.request_together(homes[0], 0, &sets));
+            cluster.run_for(seconds(1));
+            let done = cluster.take_answers();
+            assert!(done.len() == sets.len() && done.iter().all(|answer| answer.response == Response::Stored));
+            let copies = homes.map(|home| cluster.ask(home, &format!("mg {key} v Lone")));
+            let seen = copies.map(|copy| copy.and_then(|answer| MetaAnswer::read(&answer)));
+            let last =
+                |copy: &Option<MetaAnswer>| copy.as_ref().is_some_and(|copy| copy.value.as_deref() == Some(b"c"));
+            assert!(seen.iter().all(last), "{key}: {seen:?}");
+        }
+    });
+}
+
+#[test]
 fn rule_8_a_node_whose_clock_is_behind_orders_above_what_it_has_seen() {
     for_keys(&ClusterOptions::default(), |cluster, key, [_, _, viewer]| {
         for prefix in ["", "fast:"] {
