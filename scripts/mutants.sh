@@ -81,6 +81,9 @@ mutant reads_one_short sim engine/src/node/reads.rs \
 mutant entries_not_fenced sim engine/src/store/shard.rs \
   'return Applied::Fenced(promised);' \
   'let _ = promised;'
+mutant outbid_looks_go_on rule_1_a_deposed_serializer_that_has_to_look engine/src/node/serializer.rs \
+  'Some(ReadResult::Refused(Refusal::Fenced(later))) if later > ballot => {' \
+  'Some(ReadResult::Refused(Refusal::Fenced(later))) if later < ballot => {'
 mutant confirmations_not_fenced rule_1_a_deposed_serializer engine/src/node/replica.rs \
   'return Acknowledgement::Fenced(promised);' \
   'return held;'

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use memring_protocol::key::KeyRef;
 use memring_protocol::text::Response;
 use memring_tests::sim::meta::MetaAnswer;
 use memring_tests::sim::{Cluster, ClusterOptions};
@@ -120,6 +121,35 @@ fn rule_1_a_deposed_serializer_denies_nothing_that_is_there() {
         // It does not know yet that its term is over.
         let answer = cluster.ask(first, &format!("touch {key} 0"));
         assert!(answer == Some(Response::Touched) || is_in_doubt(&answer), "{answer:?}");
+    });
+}
+
+/// A key of the same partition.
+fn neighbour_of(key: &str) -> String {
+    let partition = |key: &str| KeyRef::new(key.as_bytes()).expect("a legal key").partition();
+    let mut names = (0..).map(|number| format!("neighbour-{number}"));
+    names.find(|name| partition(name) == partition(key)).expect("there are as many names as it takes")
+}
+
+#[test]
+fn rule_1_a_deposed_serializer_that_has_to_look_asks_its_successor() {
+    for_keys(&without_hints(), |cluster, key, [first, second, third]| {
+        // The copies of the partition differ, so who takes it over has to look at each key.
+        cluster.network.split(&[third], &[first, second]);
+        let alone = format!("ms {} 1 Lone\r\nn", neighbour_of(key));
+        assert!(cluster.ask(third, &alone).and_then(|answer| MetaAnswer::read(&answer)).is_some());
+        cluster.network.heal();
+        in_touch(cluster);
+        assert_eq!(cluster.ask(first, &format!("touch {key} 0")), Some(Response::NotFound));
+        cluster.network.split(&[first], &[second, third]);
+        cluster.run_for(seconds(1));
+        assert_eq!(set(cluster, second, key, "a"), Some(Response::Stored));
+        cluster.network.heal();
+        in_touch(cluster);
+        let begun_us = cluster.now_us();
+        assert_eq!(cluster.ask(first, &format!("append {key} 0 0 1\r\nb")), Some(Response::Stored));
+        let took_ms = (cluster.now_us() - begun_us) / 1000;
+        assert!(took_ms < 30, "it took {took_ms} ms to hear of a term that both other homes know");
     });
 }
 
@@ -504,9 +534,10 @@ fn rule_7_what_was_deleted_does_not_come_back_from_a_home_that_missed_it() {
 
 #[test]
 fn rule_8_writes_of_one_millisecond_have_an_order_that_all_copies_know() {
-    for_keys(&ClusterOptions::default(), |cluster, key, homes| {
+    for_keys(&ClusterOptions::default(), |cluster, key, _| {
         for prefix in ["", "fast:"] {
             let key = format!("{prefix}{key}");
+            let homes: [usize; 3] = cluster.homes(0, &key).try_into().expect("three homes");
             assert_eq!(set(cluster, homes[0], &key, "first"), Some(Response::Stored));
             let sets: Vec<String> = ["a", "b", "c"].iter().map(|value| format!("set {key} 0 0 1\r\n{value}")).collect();
             assert!(cluster.request_together(homes[0], 0, &sets));

@@ -242,6 +242,12 @@ impl Node {
                 *found = newest(found.take(), Some(entry));
                 quorum.yes(from, true);
             }
+            Some(ReadResult::Refused(Refusal::Fenced(later))) if later > ballot => {
+                // This term is over, and nobody would ever let it look: who holds the later one is asked.
+                self.shared.store.raise_promised(partition, later);
+                order.stage = Stage::Lead;
+                return self.advance_order(turn, id);
+            }
             Some(ReadResult::Digest(_) | ReadResult::Refused(_) | ReadResult::Later) | None => quorum.no(from),
         }
         self.finish_look(turn, id);
