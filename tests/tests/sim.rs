@@ -14,6 +14,9 @@ fn number(name: &str) -> Option<u64> {
 /// So many seeds meet everything that can go wrong.
 const MEETS_ALL: u64 = 100;
 
+/// A long run says how far it is after so many.
+const TOLD_EVERY: u64 = 500;
+
 /// Lives through so many seeds on all cores; with `SIM_SEED` through that one. Prints one line, which begins with `name`,
 /// and gives back what the seeds met.
 fn live(name: &str, count: u64, story: fn(u64) -> Report) -> Met {
@@ -26,6 +29,9 @@ fn live(name: &str, count: u64, story: fn(u64) -> Report) -> Met {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count || broken.load(Ordering::Relaxed) != u64::MAX {
                 return (sums, met);
+            }
+            if seed > first && (seed - first).is_multiple_of(TOLD_EVERY) {
+                eprintln!("{name}: {} of {count} seeds begun", seed - first);
             }
             match std::panic::catch_unwind(|| story(seed)) {
                 Ok(report) if report.violations.is_empty() => {
