@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use memring_engine::node::Settings;
 use memring_protocol::key::KeyRef;
 use memring_protocol::text::Response;
 use memring_tests::sim::meta::MetaAnswer;
@@ -645,6 +646,43 @@ fn rule_11_a_member_that_is_away_stays_a_member() {
         whole(&mut cluster, &ALL);
         assert_eq!(cluster.homes(away, "key"), before);
         assert_eq!(cluster.view(away).map(|view| view.epoch), epoch);
+    }
+}
+
+#[test]
+fn rule_11_a_member_that_is_gone_for_good_is_replaced() {
+    let adjust = |settings: &mut Settings| settings.remove_after = Some(minutes(2));
+    for seed in 0..often(3) as u64 {
+        let options = ClusterOptions { nodes: 4, expect: Some(4), adjust, ..ClusterOptions::default() };
+        let mut cluster = Cluster::started(options, seed);
+        let gone = (seed % 4) as usize;
+        let staying: Vec<usize> = (0..4).filter(|node| *node != gone).collect();
+        let keys: Vec<String> = (0..KEYS).map(|number| format!("key-{number}")).collect();
+        keys.iter().for_each(|key| assert_eq!(set(&mut cluster, staying[0], key, "a"), Some(Response::Stored)));
+        let members = |cluster: &Cluster, node: usize| cluster.view(node).map_or(0, |view| view.members.len());
+        // The network fails: to itself it is the others who are gone.
+        cluster.network.split(&[gone], &staying);
+        cluster.run_for(minutes(2) - seconds(5));
+        assert_eq!(members(&cluster, staying[0]), 4, "it might have come back");
+        let is_out =
+            |cluster: &Cluster| staying.iter().all(|node| members(cluster, *node) == 3) && cluster.is_whole(&staying);
+        assert!(cluster.run_until(seconds(40), is_out), "it is still a member");
+        assert_eq!(members(&cluster, gone), 4, "one of four has changed the ring");
+        for key in &keys {
+            assert_eq!(set(&mut cluster, staying[0], key, "b"), Some(Response::Stored));
+        }
+        cluster.run_for(seconds(10));
+        assert!(staying.iter().all(|node| cluster.stat(*node, "hint_bytes") == Some(0)), "hints for nobody");
+        // There are three copies again: one may fail.
+        cluster.crash(staying[1]);
+        cluster.run_for(seconds(1));
+        keys.iter().for_each(|key| assert_eq!(get(&mut cluster, staying[2], key), holds("b")));
+        cluster.start(staying[1]);
+        whole(&mut cluster, &staying);
+        // It hears that it is out, joins anew, and brings nothing of what it had.
+        cluster.network.heal();
+        whole(&mut cluster, &[0, 1, 2, 3]);
+        keys.iter().for_each(|key| assert_eq!(get(&mut cluster, gone, key), holds("b")));
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Settings {
     pub rejoin_empty: bool,
     /// How long a failed home is waited for before the synced remainder is taken for the truth.
     pub refound_after: Duration,
+    /// How long a member must have failed to be removed from the ring; `None`: it is expected back for ever.
+    pub remove_after: Option<Duration>,
     /// The most memory for hints.
     pub hint_memory_bytes: usize,
     /// Whether flush_all is allowed (not `-F`).
@@ -123,6 +125,7 @@ impl Settings {
             expect: None,
             rejoin_empty: false,
             refound_after: Duration::from_secs(30),
+            remove_after: Some(Duration::from_secs(15 * 60)),
             hint_memory_bytes: 1 << 20,
             flush_enabled: true,
             dump_enabled: true,

@@ -101,6 +101,8 @@ pub struct Config {
     pub sloppy: bool,
     /// How long a failed home is waited for.
     pub refound_after: Duration,
+    /// How long a member must have failed to be removed; zero: for ever.
+    pub remove_after: Duration,
     /// The most that a planned stop waits.
     pub stop_wait: Duration,
     /// Memory for hints.
@@ -190,6 +192,7 @@ impl Default for Config {
             unmet: Unmet::Miss,
             sloppy: false,
             refound_after: Duration::from_secs(30),
+            remove_after: Duration::from_secs(15 * 60),
             stop_wait: Duration::from_secs(60),
             hint_memory_bytes: 64 * 1024 * 1024,
             rejoin_empty: false,
@@ -242,6 +245,7 @@ impl Config {
             expect: self.expect,
             rejoin_empty: self.rejoin_empty,
             refound_after: self.refound_after,
+            remove_after: Some(self.remove_after).filter(|wait| !wait.is_zero()),
             hint_memory_bytes: self.hint_memory_bytes,
             flush_enabled: !self.disable_flush_all,
             dump_enabled: !self.disable_dumping,

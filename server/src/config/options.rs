@@ -81,6 +81,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("unmet", None, Value("ANSWER"), "miss", "What a read answers when too few copies can: miss or error", |c, t| put(&mut c.unmet, unmet(t))),
     choice("sloppy", None, Nothing, "", "Count hints as copies where a set or delete finds too few nodes", |c, t| put(&mut c.sloppy, truth(t))),
     choice("refound-after", None, Value("TIME"), "30s", "How long a failed node's copies are waited for", |c, t| put(&mut c.refound_after, duration(t))),
+    choice("remove-after", None, Value("TIME"), "15m", "Remove a member that has failed for so long from the ring; 0s for never", |c, t| put(&mut c.remove_after, duration(t))),
     choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits for the other copies", |c, t| put(&mut c.stop_wait, duration(t))),
     choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
     choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),

@@ -106,7 +106,8 @@ impl RingKeeper {
         }
         if ring.config.members.len() > 1 {
             let removed = ring.removals.iter().find(|name| ring.config.member_named(name).is_some());
-            if let Some(name) = removed.or(self.leaving.then_some(&self.own.name)) {
+            let leaver = removed.or(self.leaving.then_some(&self.own.name)).or_else(|| self.gone_for_good(now));
+            if let Some(name) = leaver {
                 return Some(Move::Leave(name.clone()));
             }
         }
@@ -118,6 +119,13 @@ impl RingKeeper {
         }
         let (name, wish) = ring.joins.iter().find(|(_, wish)| now.since(wish.asked_at) < JOIN_WISH_TIME)?;
         Some(Move::Join(name.clone(), wish.share.clone()))
+    }
+
+    /// A member that gossip has not held for alive for so long that it is not expected back. Who is cut off from a majority
+    /// finds many, and has nobody to agree with.
+    fn gone_for_good(&self, now: Mono) -> Option<&NodeName> {
+        let (ring, wait) = (self.ring.as_ref()?, self.own.remove_after?);
+        ring.absent.iter().find(|(_, since)| now.since(**since) >= wait).map(|(name, _)| name)
     }
 
     /// Sets a time to propose when there is something to propose, and none when there is not. Called after everything
@@ -213,12 +221,16 @@ impl RingKeeper {
 
     fn begin_phase_two(&mut self, now: Mono, mut proposal: Proposal, out: &mut Vec<RingEffect>) {
         let wish = self.wish(now);
+        let gone = self.gone_for_good(now).filter(|name| wish == Some(Move::Leave((*name).clone()))).cloned();
         let Some(ring) = &mut self.ring else { return };
         let wished = || change::after(&ring.config, wish.as_ref()?, &ring.freed);
         let Some(value) = proposal.bound_to().cloned().or_else(wished) else {
             ring.proposal = None;
             return;
         };
+        if let (Some(name), Some(wait)) = (gone, self.own.remove_after) {
+            out.push(RingEffect::Warn(format!("{name} has failed for {wait:?}: asking to remove it from the ring")));
+        }
         proposal.value = Some(value.clone());
         proposal.resend_at = now.after(RESEND_PERIOD);
         proposal.give_up_at = now.after(ATTEMPT_TIME);

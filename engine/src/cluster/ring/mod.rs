@@ -68,6 +68,8 @@ pub struct KeeperConfig {
     pub expect: Option<usize>,
     /// Whether it gives up a ring that it is alone in when it hears of another (`--rejoin-empty`).
     pub rejoin_empty: bool,
+    /// How long a member must have failed until this one proposes to remove it (`--remove-after`); `None`: never.
+    pub remove_after: Option<Duration>,
 }
 
 /// A node that gossip knows.

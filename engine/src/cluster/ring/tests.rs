@@ -75,6 +75,7 @@ fn config(text: &str, joining: bool) -> KeeperConfig {
         joining,
         expect: None,
         rejoin_empty: false,
+        remove_after: None,
     }
 }
 

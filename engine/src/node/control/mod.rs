@@ -126,6 +126,7 @@ impl Control {
             joining: settings.joining,
             expect: settings.expect,
             rejoin_empty: settings.rejoin_empty,
+            remove_after: settings.remove_after,
         };
         let mut keeper = RingKeeper::new(keeper, Mono(0), settings.seed ^ 0x5eed);
         // Until it is known what time it is.
