@@ -1,4 +1,5 @@
-//! Whole clusters through seeded faults. `SIM_SEEDS=n` chooses how many, `SIM_SEED=x` replays one.
+//! Whole clusters through seeded faults. `SIM_SEEDS=n` chooses how many, `SIM_SEED=x` replays one, and
+//! `SIM_FROM=x` leaves out those before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +21,8 @@ const TOLD_EVERY: u64 = 500;
 /// Lives through so many seeds on all cores; with `SIM_SEED` through that one. Prints one line, which begins with `name`,
 /// and gives back what the seeds met.
 fn live(name: &str, count: u64, story: fn(u64) -> Report) -> Met {
-    let (first, count) = number("SIM_SEED").map_or((0, count), |seed| (seed, 1));
+    let from = number("SIM_FROM").unwrap_or(0).min(count);
+    let (first, count) = number("SIM_SEED").map_or((from, count - from), |seed| (seed, 1));
     let next = AtomicU64::new(first);
     let broken = AtomicU64::new(u64::MAX);
     let worker = || {

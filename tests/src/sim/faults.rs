@@ -117,9 +117,11 @@ pub type Work<'a> = dyn FnMut(&mut Cluster, Duration) + 'a;
 /// A cluster's faults, and which nodes are to be its members.
 pub struct Troubles {
     members: BTreeSet<usize>,
-    /// How many nodes may lose their memory in an episode.
-    victims_max: usize,
+    /// N.
+    replicas: usize,
     active: Vec<Fault>,
+    /// Nodes that have lost their memory in this episode.
+    emptied: BTreeSet<usize>,
     /// Copies that each node gave up when the ring was new and nobody had any.
     given_up_at_first: Vec<u64>,
     /// All faults so far, each with the times when it began and ended, in milliseconds.
@@ -135,8 +137,9 @@ impl Troubles {
         members.iter().for_each(|node| given_up_at_first[*node] = given_up(cluster, *node));
         Self {
             members: members.into_iter().collect(),
-            victims_max: replicas - majority(replicas),
+            replicas,
             active: Vec::new(),
+            emptied: BTreeSet::new(),
             given_up_at_first,
             past: Vec::new(),
             met: Met::new(),
@@ -150,6 +153,7 @@ impl Troubles {
 
     /// One to four faults that may overlap, and then peace, until all copies are whole.
     pub fn suffer(&mut self, cluster: &mut Cluster, random: &mut StdRng, work: &mut Work<'_>) {
+        self.emptied.clear();
         let plan = self.plan(random, cluster.size());
         let began = cluster.now_us() / 1000;
         self.past.extend(plan.iter().map(|(begins, ends, fault)| (began + begins, began + ends, *fault)));
@@ -172,7 +176,7 @@ impl Troubles {
 
     fn plan(&self, random: &mut StdRng, nodes: usize) -> Vec<(u64, u64, Fault)> {
         let mut victims = Vec::new();
-        while victims.len() < self.victims_max {
+        while victims.len() < self.replicas - majority(self.replicas) {
             let node = random.random_range(0..nodes);
             if !victims.contains(&node) {
                 victims.push(node);
@@ -220,13 +224,17 @@ impl Troubles {
         }
         match fault {
             Fault::Join(node, _) if self.members.contains(&node) => return,
-            Fault::Leave(_) if self.members.len() <= 3 => return,
+            Fault::Leave(_) if self.members.len() <= 3 || self.is_too_much(&[], self.members.len() - 1) => return,
+            Fault::Crash(node, _) | Fault::Reweigh(node, _) if self.is_too_much(&[node], self.members.len()) => return,
             Fault::Reweigh(node, weight) if cluster.weights[node] == weight => return,
             Fault::Leave(node) | Fault::Crash(node, _) | Fault::Reweigh(node, _) if !self.members.contains(&node) => {
                 return;
             }
             Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
-            Fault::Crash(node, _) | Fault::Reweigh(node, _) => cluster.crash(node),
+            Fault::Crash(node, _) | Fault::Reweigh(node, _) => {
+                self.emptied.insert(node);
+                cluster.crash(node);
+            }
             Fault::Pause(node) => cluster.pause(node),
             Fault::Freeze(node) => cluster.freeze(node),
             Fault::Leave(node) => {
@@ -244,6 +252,14 @@ impl Troubles {
         *self.met.entry(fault.kind()).or_default() += 1;
         self.active.push(fault);
         self.apply(cluster);
+    }
+
+    /// Whether a minority of the copies would not be all that lose their memory, were these emptied too and the ring of so
+    /// many members: one that has fewer than N has as many copies.
+    fn is_too_much(&self, also: &[usize], members: usize) -> bool {
+        let emptied: BTreeSet<usize> = self.emptied.iter().chain(also).copied().collect();
+        let copies = self.replicas.min(members);
+        emptied.len() > copies - majority(copies)
     }
 
     fn end(&mut self, cluster: &mut Cluster, fault: Fault) {
