@@ -269,6 +269,9 @@ mutant wrong_epoch_accepted rule_5_no_write engine/src/node/topology.rs \
   'layout.config.epoch == epoch || previous.is_some()'
 
 # Order within a term.
+mutant rings_without_clocks_taken clocks/a_node_that_hears_of_a_ring_before engine/src/node/control/clocks.rs \
+  'config.members.len() > 1 && self.time' \
+  'config.members.is_empty() && self.time'
 mutant stamps_from_the_wall_clock rule_8_writes_of_one_millisecond engine/src/clock.rs \
   'Stamp(latest).max(floor).next(slot).max(Stamp::at(now.0, slot))' \
   'Stamp::at(now.0, slot).max(Stamp(latest.min(floor.0).min(0)))'

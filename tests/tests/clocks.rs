@@ -79,6 +79,30 @@ fn a_node_whose_clock_is_an_hour_off_goes_by_the_others_time() {
 }
 
 #[test]
+fn a_node_that_hears_of_a_ring_before_it_hears_a_clock_waits_for_one() {
+    for seed in seeds(30) {
+        let mut cluster = Cluster::new(ClusterOptions { nodes: 4, ..ClusterOptions::default() }, seed);
+        ALL.iter().for_each(|node| cluster.start(*node));
+        make_whole(&mut cluster);
+        let late = (seed % 3) as usize;
+        cluster.crash(late);
+        cluster.skew_ms[late] = hour_either_way(seed);
+        cluster.run_for(seconds(1));
+        // It hears what the others say when a fourth joins, and nobody hears it: no clock is told to it.
+        for other in (0..4).filter(|other| *other != late) {
+            cluster.network.cut(late, other);
+        }
+        cluster.start(late);
+        cluster.start(3);
+        cluster.run_for(seconds(6));
+        cluster.network.heal();
+        let four = [0, 1, 2, 3];
+        assert!(cluster.run_until(seconds(90), |cluster| cluster.is_whole(&four)), "not whole");
+        assert_together(&cluster, TOGETHER_MS);
+    }
+}
+
+#[test]
 fn an_expiry_comes_on_every_copy_within_a_second_whatever_the_clocks_show() {
     for seed in seeds(30) {
         let mut cluster = with_one_off(seed, hour_either_way(seed));

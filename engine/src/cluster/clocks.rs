@@ -91,6 +91,11 @@ impl Clocks {
         self.heard_at.is_some()
     }
 
+    /// Whether no other clock has been heard lately.
+    pub fn is_silent(&self, now: Mono) -> bool {
+        self.fresh(now).next().is_none()
+    }
+
     /// What a node that starts may do; `own` is its own clock's base. With a ring in sight it goes by the ring's time,
     /// whatever its own clock shows. Without one, more than half of all must be near their median, for nobody can tell
     /// which of two clocks is right.

@@ -19,6 +19,9 @@ use crate::now::{ClusterTime, Mono, Now};
 /// How often it is said that no ring is founded, and why.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a node that was told of a ring waits for the clock of anyone in it.
+const ALONE_FOR: Duration = Duration::from_secs(10);
+
 /// What the control thread knows of time.
 #[derive(Debug, Default)]
 pub(super) struct Timekeeping {
@@ -27,8 +30,8 @@ pub(super) struct Timekeeping {
     own: Option<(u64, ClusterTime)>,
     /// Whether that is the cluster's time.
     pub(super) settled: bool,
-    /// A config that came before.
-    held: Option<Arc<RingConfig>>,
+    /// A config that came before, and since when there has been one.
+    held: Option<(Arc<RingConfig>, Mono)>,
     told_apart_at: Option<Mono>,
     warned: bool,
 }
@@ -49,6 +52,8 @@ impl Control {
             return self.settle_time(now, own, effects);
         }
         match self.weigh_founding(now, own) {
+            // Whoever told of the ring has a clock.
+            _ if self.is_told_but_hears_nobody(now) => {}
             Start::Settle(base) if self.time.clocks.has_settled() || self.time.held.is_some() => {
                 self.settle_time(now, base, effects);
             }
@@ -62,6 +67,13 @@ impl Control {
         }
     }
 
+    /// Whether a ring of others is known and none of their clocks.
+    fn is_told_but_hears_nobody(&self, now: Now) -> bool {
+        self.time.held.as_ref().is_some_and(|(config, since)| {
+            config.members.len() > 1 && self.time.clocks.is_silent(now.mono) && now.mono.since(*since) < ALONE_FOR
+        })
+    }
+
     /// What a node that starts may do; it founds a ring only by clocks that it has heard and that agree.
     fn weigh_founding(&mut self, now: Now, own: u64) -> Start {
         let start = self.time.clocks.start(now.mono, own);
@@ -73,7 +85,7 @@ impl Control {
     fn settle_time(&mut self, now: Now, base: u64, effects: &mut Vec<Effect>) {
         self.time.settled = true;
         self.go_by(now, ClusterTime::of_base(base), effects);
-        if let Some(config) = self.time.held.take() {
+        if let Some((config, _)) = self.time.held.take() {
             self.adopt(now, config);
         }
     }
@@ -105,7 +117,8 @@ impl Control {
         if self.time.settled {
             self.adopt(now, config);
         } else {
-            self.time.held = Some(config);
+            let since = self.time.held.take().map_or(now.mono, |(_, since)| since);
+            self.time.held = Some((config, since));
         }
     }
 
