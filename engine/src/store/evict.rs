@@ -12,8 +12,11 @@
 //!
 //! Must not know keys' bytes or partitions' ballots.
 
+use memring_protocol::entry::Expiry;
+
 use super::log::{Log, Tail};
 use super::record::set_frequency;
+use super::segments::EXPIRIES_BYTES;
 use super::shard::{Moment, Queue, Shard};
 
 /// The small queue's part of the memory: a tenth, as in the paper.
@@ -147,6 +150,7 @@ impl Shard {
                 break;
             }
             if !self.make_way(moment, &mut work) {
+                self.give_back_excess();
                 return None;
             }
         }
@@ -280,7 +284,9 @@ impl Shard {
             (Aim::Evict, _) => frequency.checked_sub(1).map(|frequency| (Queue::Main, frequency)),
         };
         match onward {
-            Some((to, frequency)) if !work.is_exhausted() && self.can_move_to(to, len) => {
+            Some((to, frequency))
+                if !work.is_exhausted() && self.can_move_to(to, len) && self.can_note_move(place, to) =>
+            {
                 work.bytes += len;
                 self.pass(moment, work, place, to, frequency);
             }
@@ -296,6 +302,20 @@ impl Shard {
     /// Whether a record of this many bytes can be moved to the head of a queue.
     pub(super) fn can_move_to(&self, queue: Queue, len: usize) -> bool {
         self.log(queue).segments_for(&self.segments, len.min(self.segments.size()), len) <= self.segments.free()
+    }
+
+    /// Whether what is known of expiries where a record would be moved to can be paid for. A store that evicts pays with
+    /// what goes next; one that may refuse has nothing else that goes.
+    fn can_note_move(&self, place: u32, to: Queue) -> bool {
+        let record = self.record(place);
+        if self.evicts || record.expiry() == Expiry::NEVER {
+            return true;
+        }
+        let (log, len) = (self.log(to), record.len());
+        match log.segments_for(&self.segments, len.min(self.segments.size()), len) {
+            0 => self.can_note_expiry(log.newest_segment()),
+            taken => self.segments.free() > taken || self.used() + EXPIRIES_BYTES <= self.budget,
+        }
     }
 
     /// Moves a record on to the head of a queue.

@@ -125,7 +125,7 @@ proptest! {
         for call in &calls {
             world.step(call);
             let stats = world.store.stats();
-            prop_assert!(stats.used_bytes <= stats.limit_maxbytes);
+            prop_assert!(stats.used_bytes <= stats.limit_maxbytes, "{} used after {call:?}", stats.used_bytes);
         }
         (0..3400).for_each(|number| world.check_get(number));
         let before = world.store.stats();
