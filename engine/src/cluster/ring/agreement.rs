@@ -12,7 +12,7 @@ use memring_protocol::version::SLOTS_MAX;
 use super::acceptor::{Acceptor, Franchise};
 use super::change::{self, Move};
 use super::proposal::Proposal;
-use super::standing::Ring;
+use super::standing::{Ring, WATCH_GAP_MAX};
 use super::{RingEffect, RingKeeper, send};
 use crate::now::Mono;
 
@@ -121,10 +121,13 @@ impl RingKeeper {
         Some(Move::Join(name.clone(), wish.share.clone()))
     }
 
-    /// A member that gossip has not held for alive for so long that it is not expected back. Who is cut off from a majority
-    /// finds many, and has nobody to agree with.
+    /// A member that gossip has not held for alive for so long that it is not expected back. Who was cut off from a majority
+    /// meanwhile, or stopped, has missed members that were there: it begins anew.
     fn gone_for_good(&self, now: Mono) -> Option<&NodeName> {
         let (ring, wait) = (self.ring.as_ref()?, self.own.remove_after?);
+        if now.since(self.watching_since) < wait || now.since(self.watched_at) > WATCH_GAP_MAX {
+            return None;
+        }
         ring.absent.iter().find(|(_, since)| now.since(**since) >= wait).map(|(name, _)| name)
     }
 

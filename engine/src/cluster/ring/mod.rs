@@ -128,6 +128,10 @@ pub struct RingKeeper {
     /// Peers of which it was reported that they are in another ring.
     rivals: BTreeSet<NodeName>,
     gossip_at: Mono,
+    /// Since when it has looked who is there without a break, and seen a majority.
+    watching_since: Mono,
+    /// When it looked last.
+    watched_at: Mono,
 }
 
 impl RingKeeper {
@@ -146,6 +150,8 @@ impl RingKeeper {
             leaving: false,
             rivals: BTreeSet::new(),
             gossip_at: now,
+            watching_since: now,
+            watched_at: now,
             own: config,
         };
         if keeper.own.joining {

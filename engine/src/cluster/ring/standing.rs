@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use memring_protocol::level::majority;
 use memring_protocol::ring::{Epoch, LABEL_BYTES_MAX, NodeName, RingConfig, RingId, Standing};
 use memring_protocol::ring_message::{Lives, RingMessage};
 use memring_protocol::version::Slot;
@@ -23,6 +24,9 @@ const ANNOUNCE_PERIOD: Duration = Duration::from_millis(250);
 
 /// How often it is sent again: then gossip has to reach who was away.
 const ANNOUNCE_TRIES: u32 = 20;
+
+/// The longest time between two looks at who is there, that of gossip with room: after a longer one this node was stopped.
+pub(super) const WATCH_GAP_MAX: Duration = Duration::from_secs(5);
 
 /// The members, besides the one that moves, who collect the word that everyone is synced: two, so that one may fail.
 const COLLECTORS: usize = 2;
@@ -298,15 +302,19 @@ impl RingKeeper {
         send(to, RingMessage::Query { cluster: self.own.cluster.clone() })
     }
 
-    /// Notes since when members have not been alive.
+    /// Notes since when members have not been alive, and since when this node can tell.
     pub(super) fn note_absent(&mut self, now: Mono) {
         let Some(ring) = &mut self.ring else { return };
+        let is_here = |name: &NodeName| *name == self.own.name || self.visible.get(name).is_some_and(|seen| seen.alive);
+        let here = ring.config.members.iter().filter(|member| is_here(&member.name)).count();
+        if here < majority(ring.config.members.len()) || now.since(self.watched_at) > WATCH_GAP_MAX {
+            self.watching_since = now;
+        }
+        self.watched_at = now;
         let before = std::mem::take(&mut ring.absent);
-        for member in ring.config.members.iter().filter(|member| member.name != self.own.name) {
-            if !self.visible.get(&member.name).is_some_and(|seen| seen.alive) {
-                let since = before.get(&member.name).copied().unwrap_or(now);
-                ring.absent.insert(member.name.clone(), since);
-            }
+        for member in ring.config.members.iter().filter(|member| !is_here(&member.name)) {
+            let since = before.get(&member.name).copied().unwrap_or(now);
+            ring.absent.insert(member.name.clone(), since);
         }
     }
 

@@ -7,6 +7,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memring_protocol::ring::{Epoch, NodeName, RingConfig, RingId, Share, Standing};
 use memring_protocol::ring_message::{RingBallot, RingMessage, VoteStep};
@@ -516,6 +517,37 @@ fn a_failed_member_can_be_removed() {
 }
 
 /// Else the ring could neither complete the move nor begin to remove the one that failed.
+/// Who sees nobody, or was stopped, has missed the others for long, and they are there.
+#[test]
+fn who_was_out_of_touch_removes_nobody_for_having_missed_them() {
+    let names = ["n1", "n2", "n3", "n4", "n5"];
+    for seed in 0..20 {
+        let mut world = ring_of(seed, &names);
+        for host in world.hosts.values_mut() {
+            host.keeper.as_mut().expect("all run").own.remove_after = Some(Duration::from_secs(60));
+        }
+        let config = world.keeper("n1").config().cloned();
+        for (group, node) in (1..).zip(names) {
+            world.group.insert(name(node), group);
+        }
+        world.run(90 * SECOND);
+        world.heal();
+        world.run(30 * SECOND);
+        assert_eq!(world.keeper("n1").config(), config.as_ref(), "seed {seed}");
+
+        // n2 is away; then n1 is stopped for long, and goes on before it hears that n2 is back.
+        world.split(&["n2"]);
+        world.run(30 * SECOND);
+        let mut stopped = world.host("n1").keeper.take();
+        world.heal();
+        world.run(45 * SECOND);
+        std::mem::swap(&mut world.host("n1").keeper, &mut stopped);
+        world.act("n1", RingKeeper::on_timer);
+        world.run(30 * SECOND);
+        assert_eq!(world.keeper("n1").config(), config.as_ref(), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_move_does_not_wait_for_ever_for_a_member_that_failed() {
     let mut world = ring_of(6, &["n1", "n2", "n3"]);
