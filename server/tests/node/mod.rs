@@ -3,8 +3,10 @@
 //! Must not know what is tested with it. A node ends when it is told to, or with the process.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks in a row, a pause apart, after which something is taken not to happen.
 const LOOKS_MAX: usize = 3000;
+
+/// Free ports are looked for here; other tests with real nodes take those from 12,000 on.
+const PORTS: Range<u16> = 10_000..12_000;
+
+/// More than the tests of one process take.
+const PORTS_APART: u32 = 67;
 
 pub(crate) struct OneNode {
     pub(crate) config: Config,
@@ -119,9 +127,22 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// One that no other test of this process gets. It lies below those that the system gives to
+/// connections, or a connection of a test beside this one could take it before the node does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("its address").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    };
+    for _ in PORTS {
+        // Processes side by side begin at different ones.
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(PORTS_APART));
+        let port = PORTS.start + (number % u32::from(PORTS.end - PORTS.start)) as u16;
+        if is_free(port) {
+            return port;
+        }
+    }
+    panic!("no free ports");
 }
 
 /// Waits for something that nobody tells of.
