@@ -137,10 +137,12 @@ impl Reader<'_> {
                 candidates.swap(at, at + 1);
             }
         }
-        if !candidates.iter().all(|slot| self.shared.is_usable(self.topology, *slot)) {
+        let topology = self.topology;
+        if topology.has_far() || !candidates.iter().all(|slot| self.shared.is_usable(topology, *slot)) {
             candidates.sort_by_key(|slot| {
-                let mine = Some(*slot) == self.topology.me();
-                (!mine, !self.shared.is_usable(self.topology, *slot), !self.topology.is_up(*slot))
+                let mine = Some(*slot) == topology.me();
+                let usable = self.shared.is_usable(topology, *slot);
+                (!mine, !usable, !topology.is_up(*slot), topology.is_far(*slot))
             });
         }
         candidates

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use memring_protocol::key::Partition;
-use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig};
+use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingMember};
 use memring_protocol::version::Slot;
 
 use crate::cluster::quorum::Slots;
@@ -98,6 +98,8 @@ pub struct Topology {
     layout: Option<Arc<Layout>>,
     previous: Option<Arc<Layout>>,
     me: Option<Slot>,
+    /// By slot number: who is of another failure domain than this node. Empty if nobody is of this node's.
+    far: Arc<[bool]>,
     /// By slot number.
     peers: Arc<[Option<Peer>]>,
 }
@@ -106,7 +108,8 @@ impl Topology {
     /// The view after a change of layout; remembers the one before, to tell where epochs differ.
     pub fn with_layout(&self, layout: Arc<Layout>, me: &NodeName) -> Self {
         let me = layout.config.member_named(me).map(|member| member.slot);
-        Self { previous: self.layout.clone(), layout: Some(layout), me, peers: Arc::default() }
+        let far = far_from(&layout.config, me).into();
+        Self { previous: self.layout.clone(), layout: Some(layout), me, far, peers: Arc::default() }
     }
 
     /// The view after a change of liveness.
@@ -151,10 +154,36 @@ impl Topology {
             || self.peer(slot).is_some_and(|peer| matches!(peer.liveness, Liveness::Alive | Liveness::Suspect))
     }
 
+    /// Whether some members are of this node's failure domain and others are not.
+    pub fn has_far(&self) -> bool {
+        !self.far.is_empty()
+    }
+
+    /// Whether a member is of another failure domain, and some are of this node's.
+    pub fn is_far(&self, slot: Slot) -> bool {
+        self.far.get(slot.index()).is_some_and(|far| *far)
+    }
+
     /// Whether the sender of a request, at `epoch`, has this partition on the same homes.
     pub fn agrees(&self, epoch: Epoch, partition: Partition) -> bool {
         let Some(layout) = &self.layout else { return false };
         let previous = self.previous.as_ref().filter(|previous| previous.config.epoch == epoch);
         layout.config.epoch == epoch || previous.is_some_and(|previous| layout.places_alike(previous, partition))
     }
+}
+
+/// By slot number, who is of another zone than `me`; empty if that is nobody, or everybody but itself.
+fn far_from(config: &RingConfig, me: Option<Slot>) -> Vec<bool> {
+    let Some(own) = me.and_then(|me| config.member(me)).filter(|own| !own.share.zone.is_empty()) else {
+        return Vec::new();
+    };
+    let is_near = |member: &RingMember| member.share.zone == own.share.zone;
+    let near = config.members.iter().filter(|member| is_near(member)).count();
+    if near == 1 || near == config.members.len() {
+        return Vec::new();
+    }
+    let slots = config.members.iter().map(|member| member.slot.index() + 1).max().unwrap_or(0);
+    let mut far = vec![false; slots];
+    config.members.iter().for_each(|member| far[member.slot.index()] = !is_near(member));
+    far
 }

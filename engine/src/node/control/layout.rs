@@ -1,9 +1,10 @@
 //! A new ring config: where partitions lie from now on, and what this node has to copy or can forget.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memring_protocol::key::Partition;
-use memring_protocol::ring::{Epoch, RingConfig};
+use memring_protocol::ring::{Epoch, RingConfig, Standing};
 
 use super::super::topology::Layout;
 use super::Control;
@@ -24,6 +25,9 @@ impl Control {
                 "{level}: more than the {} copies of this ring; such requests are never met",
                 config.replicas
             );
+        }
+        if let Some(uneven) = uneven_zones(&config) {
+            tracing::warn!("{uneven}");
         }
         let layout = Arc::new(Layout::of(config));
         let topology = self.shared.topology().with_layout(Arc::clone(&layout), &self.shared.settings().name);
@@ -94,5 +98,54 @@ impl Control {
         }
         self.count_synced();
         self.recovery_moved = true;
+    }
+}
+
+/// What is uneven about the zones of a ring, if anything: copies go to distinct zones first all the same.
+fn uneven_zones(config: &RingConfig) -> Option<String> {
+    let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+    for member in config.members.iter().filter(|member| member.standing == Standing::Active) {
+        *zones.entry(&member.share.zone).or_default() += member.share.weight;
+    }
+    let without = zones.remove("");
+    if zones.is_empty() {
+        return None;
+    }
+    if without.is_some() {
+        return Some("some nodes have a zone and some have none: each of those counts as a zone of its own".to_owned());
+    }
+    let (least, most) = (zones.values().min()?, zones.values().max()?);
+    let shares: Vec<String> =
+        zones.iter().map(|(zone, weight)| format!("{zone} {}", f64::from(*weight) / 100.0)).collect();
+    (least < most && zones.len() > 1)
+        .then(|| format!("zones are uneven ({}): nodes of the smaller ones hold more copies each", shares.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use memring_protocol::ring::{NodeName, RingId, RingMember, Share};
+    use memring_protocol::version::Slot;
+
+    use super::*;
+
+    #[test]
+    fn zones_that_are_uneven_or_missing_are_told() {
+        let told = |zones: &[(&str, u32)]| {
+            let members = zones.iter().enumerate().map(|(number, (zone, weight))| RingMember {
+                name: NodeName::new(&format!("n{number}")).expect("a legal name"),
+                slot: Slot::new(number as u16).expect("few nodes"),
+                share: Share { zone: (*zone).to_owned(), weight: *weight },
+                standing: Standing::Active,
+            });
+            let (ring_id, cluster) = (RingId(1), "memring".to_owned());
+            let members = members.collect();
+            uneven_zones(&RingConfig { ring_id, epoch: Epoch(1), cluster, replicas: 3, vnodes: 256, members })
+        };
+        assert_eq!(told(&[("", 100), ("", 50)]), None);
+        assert_eq!(told(&[("a", 100), ("b", 50), ("b", 50)]), None);
+        assert_eq!(told(&[("a", 100), ("a", 50)]), None, "one zone is none");
+        let uneven = told(&[("a", 100), ("b", 100), ("b", 50)]).expect("uneven");
+        assert!(uneven.contains("a 1, b 1.5"), "{uneven}");
+        assert!(told(&[("a", 100), ("", 100)]).is_some_and(|text| text.contains("none")));
     }
 }
