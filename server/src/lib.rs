@@ -20,6 +20,7 @@ mod acceptor;
 mod admin;
 mod arrival;
 mod bell;
+mod cgroup;
 mod client_socket;
 mod clock;
 pub mod config;

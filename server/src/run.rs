@@ -35,7 +35,7 @@ use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
 use crate::sockets::{self, Sockets};
 use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
-use crate::{log, process, threads};
+use crate::{cgroup, log, process, threads};
 
 /// How long what was announced at the stop has to leave on links that are up.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -90,6 +90,8 @@ async fn run(config: &Config) -> Result<(), String> {
     let (stops, told) = mpsc::channel(STOPS_MAX);
     let mut signals =
         Signals::new(config.until_stdin_closes, told).map_err(|error| format!("cannot watch signals: {error}"))?;
+    let fitted = cgroup::fit(config);
+    let config = fitted.as_ref().unwrap_or(config);
     let clock = Clock::start();
     let name = node_name(config)?;
     let sockets = sockets::bind(config).await?;
