@@ -278,6 +278,24 @@ fn nodes_join_and_leave_one_at_a_time_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_node_that_returns_cut_off_and_sleeps_founds_no_ring_of_its_own() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions::default(), seed);
+        let node = (seed % 3) as usize;
+        let others: Vec<usize> = ALL.into_iter().filter(|other| *other != node).collect();
+        cluster.crash(node);
+        cluster.network.split(&[node], &others);
+        cluster.start(node);
+        cluster.run_for(seconds(4));
+        cluster.freeze(node);
+        cluster.network.heal();
+        cluster.run_for(seconds(8));
+        cluster.thaw(node);
+        assert!(cluster.run_until(seconds(60), |cluster| cluster.is_whole(&ALL)), "it is in a ring of its own");
+    });
+}
+
+#[test]
 fn a_node_that_comes_back_with_another_weight_has_its_share_and_nothing_is_lost() {
     for_seeds(10, |seed| {
         let options = ClusterOptions { nodes: 4, ..ClusterOptions::default() };

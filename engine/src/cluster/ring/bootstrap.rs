@@ -27,6 +27,9 @@ const QUERY_FANOUT: usize = 4;
 /// whose members can be seen is given up.
 const RING_SILENCE: Duration = Duration::from_secs(10);
 
+/// A tick that is so late says that this process did not run: it heard of no ring, whether or not there is one.
+const ASLEEP_FROM: Duration = Duration::from_secs(1);
+
 /// How long one attempt to found may take.
 const FOUNDING_TIME: Duration = Duration::from_secs(2);
 
@@ -91,6 +94,10 @@ impl RingKeeper {
         }
         let tick_at = now.after(self.jitter(SEEK_PERIOD));
         if let Some(seek) = &mut self.seek {
+            let late = now.since(seek.tick_at);
+            if late >= ASLEEP_FROM {
+                seek.quiet_since = seek.quiet_since.after(late);
+            }
             seek.tick_at = tick_at;
         }
         if self.ring.is_some() {
