@@ -516,7 +516,6 @@ fn a_failed_member_can_be_removed() {
     world.run_until(20 * SECOND, "n2 is out", |world| world.is_one_ring(&["n1", "n3"]));
 }
 
-/// Else the ring could neither complete the move nor begin to remove the one that failed.
 /// Who sees nobody, or was stopped, has missed the others for long, and they are there.
 #[test]
 fn who_was_out_of_touch_removes_nobody_for_having_missed_them() {
@@ -548,6 +547,7 @@ fn who_was_out_of_touch_removes_nobody_for_having_missed_them() {
     }
 }
 
+/// Else the ring could neither complete the move nor begin to remove the one that failed.
 #[test]
 fn a_move_does_not_wait_for_ever_for_a_member_that_failed() {
     let mut world = ring_of(6, &["n1", "n2", "n3"]);
