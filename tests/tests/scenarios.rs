@@ -11,6 +11,10 @@ use memring_tests::sim::{Cluster, ClusterOptions};
 
 const ALL: [usize; 3] = [0, 1, 2];
 
+fn all_but(one: usize) -> Vec<usize> {
+    ALL.into_iter().filter(|node| *node != one).collect()
+}
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -120,7 +124,7 @@ fn an_isolated_node_never_makes_the_others_drop_a_healthy_one() {
     for_seeds(200, |seed| {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);
         let lonely = (seed % 3) as usize;
-        let healthy: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        let healthy = all_but(lonely);
         cluster.network.split(&[lonely], &healthy);
         for round in 0..250 {
             if round == 120 {
@@ -282,7 +286,7 @@ fn a_node_that_returns_cut_off_and_sleeps_founds_no_ring_of_its_own() {
     for_seeds(10, |seed| {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);
         let node = (seed % 3) as usize;
-        let others: Vec<usize> = ALL.into_iter().filter(|other| *other != node).collect();
+        let others = all_but(node);
         cluster.crash(node);
         cluster.network.split(&[node], &others);
         cluster.start(node);
@@ -344,7 +348,7 @@ fn levels_by_key_prefix_decide_what_a_lone_node_can_still_do() {
     for_seeds(10, |seed| {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);
         let lonely = (seed % 3) as usize;
-        let others: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        let others = all_but(lonely);
         cluster.network.split(&[lonely], &others);
         cluster.run_for(seconds(1));
         let unmet = |answer: Option<Response>| match answer {
@@ -408,7 +412,7 @@ fn hints_alone_bring_a_home_what_it_missed() {
     for_seeds(10, |seed| {
         let mut cluster = Cluster::started(ClusterOptions::default(), seed);
         let lonely = (seed % 3) as usize;
-        let others: Vec<usize> = ALL.into_iter().filter(|node| *node != lonely).collect();
+        let others = all_but(lonely);
         cluster.network.split(&[lonely], &others);
         cluster.run_for(seconds(1));
         for key in 0..40 {
