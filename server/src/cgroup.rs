@@ -38,6 +38,12 @@ pub(crate) fn fit(config: &Config) -> Option<Config> {
     );
     let (memory, hints) = (memory as usize, hints as usize);
     let item_bytes_max = config.item_bytes_max.min(memory / 2);
+    if item_bytes_max < config.item_bytes_max {
+        tracing::warn!(
+            "max-item-size {} is more than half of that: going on with {item_bytes_max}",
+            config.item_bytes_max
+        );
+    }
     Some(Config { memory_limit_bytes: memory, hint_memory_bytes: hints, item_bytes_max, ..config.clone() })
 }
 
