@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim repair mutants faults shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ fmt: ## format the code
 
 sim: ## simulated clusters, SEEDS of them; SIM_SEED=N replays one
 	SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test sim --test scenarios --test rules -- --nocapture
+
+sim-events: ## six and thirty simulated nodes killed, stopped, rolled, scaled and lost, mixed with faults: SEEDS of each
+	SIM_EVENTS=$(SEEDS) $(CARGO) test --release --locked --package memring-tests --test events -- --nocapture
 
 repair: ## copies that differ become equal: a million items, a hundredth of them different, and the bytes that it takes
 	$(CARGO) test --locked --package memring-tests --test repair -- --include-ignored --nocapture

@@ -17,7 +17,7 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|sim met|sim order|sim leases|fuzz|files|kill|large|semantics|text|random|clients|charts|leases|instructions): ' "$log" |
+    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|clients|charts|leases|instructions): ' "$log" |
       grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))

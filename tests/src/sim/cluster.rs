@@ -1,12 +1,14 @@
 //! The cluster: nodes, their threads' machines, and the queue of what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memring_engine::node::{ClusterView, Control, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet};
+use memring_engine::node::{
+    ClusterView, Control, DumpCursor, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet,
+};
 use memring_engine::now::{ClusterTime, Mono, Now};
 use memring_protocol::entry::{Expiry, Item, Marks, UnixMillis};
 use memring_protocol::frame::{self, Batch, InPlace};
@@ -30,6 +32,9 @@ const MILLION: i64 = 1_000_000;
 const CONTROL: usize = usize::MAX;
 
 const LIMITS: TextLimits = TextLimits { item_bytes_max: 10_240, get_line_bytes_max: 8 << 20 };
+
+/// Items that are looked at together where nodes are compared.
+const PAGE_ITEMS: usize = 1000;
 
 /// Operations of [`Cluster::ask`] are numbered from here on, apart from those of workloads.
 const ASKED_FROM: u64 = 1 << 62;
@@ -320,6 +325,16 @@ impl Cluster {
         self.wake(node, self.now_us);
     }
 
+    /// Tells a node that it will be stopped: it says so to the others.
+    pub fn stop(&mut self, node: usize) {
+        let life = self.places[node].life;
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.stop(now, effects);
+            }
+        });
+    }
+
     /// Asks a node to leave the ring.
     pub fn drain(&mut self, node: usize) {
         let life = self.places[node].life;
@@ -384,6 +399,32 @@ impl Cluster {
             digests.any(|digest| Some(digest) != first)
         };
         Partition::all().filter(differs).count()
+    }
+
+    /// How many keys have homes, of these nodes, that do not hold the same item.
+    pub fn differing_items(&self, nodes: &[usize]) -> usize {
+        let held: BTreeMap<usize, BTreeMap<Bytes, _>> = nodes.iter().map(|node| (*node, self.items(*node))).collect();
+        let keys: BTreeSet<&Bytes> = held.values().flat_map(BTreeMap::keys).collect();
+        let differs = |key: &&&Bytes| {
+            let name = std::str::from_utf8(key).expect("tests name keys in ASCII");
+            let homes = self.homes(nodes[0], name);
+            let mut copies = homes.iter().filter_map(|home| held.get(home)).map(|items| items.get(**key));
+            let first = copies.next();
+            copies.any(|copy| Some(copy) != first)
+        };
+        keys.iter().filter(differs).count()
+    }
+
+    /// What a node holds of live items: of each its token, its end and its marks.
+    fn items(&self, node: usize) -> BTreeMap<Bytes, (u64, Expiry, Marks)> {
+        let (mut items, mut cursor) = (BTreeMap::new(), Some(DumpCursor::default()));
+        let Some(running) = &self.places[node].running else { return items };
+        while let Some(from) = cursor {
+            let (page, next) = running.workers[0].dump(self.node_now(node), from, PAGE_ITEMS);
+            items.extend(page.into_iter().map(|item| (item.key, (item.cas, item.expiry, item.marks))));
+            cursor = next;
+        }
+        items
     }
 
     /// Resets all links between two nodes: each avoids the other until it has heard from it again.

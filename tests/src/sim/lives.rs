@@ -51,6 +51,25 @@ pub struct Report {
     pub met: Met,
 }
 
+/// A cluster after its last fault, for its checkers.
+pub(super) struct Ending {
+    /// Who is to be a member.
+    pub members: Vec<usize>,
+    /// Whether tombstones count where copies are compared: each home forgets them when it may, ten minutes on.
+    pub with_tombstones: bool,
+    /// What has happened, for who looks for a bug.
+    pub past: String,
+    /// How often what went wrong.
+    pub met: Met,
+}
+
+impl Ending {
+    fn of(troubles: &Troubles) -> Self {
+        let (members, past) = (troubles.members(), format!("{:?}", troubles.past));
+        Self { members, with_tombstones: true, past, met: troubles.met.clone() }
+    }
+}
+
 /// A cluster of a size and with limits that `random` chooses.
 fn begin(random: &mut StdRng, seed: u64) -> (Cluster, Troubles) {
     // A larger one takes longer to simulate.
@@ -79,18 +98,18 @@ pub fn live_through_faults(seed: u64) -> Report {
     let mut clients = Clients::new(seed);
     clients.workload.create_counters(&mut cluster);
     live(&mut cluster, &mut troubles, &mut random, &mut |cluster, time| clients.run(cluster, time));
-    conclude(seed, &mut cluster, &troubles, &mut clients)
+    conclude(seed, &mut cluster, &Ending::of(&troubles), &mut clients)
 }
 
 /// Clients of registers, counters and contested keys.
-struct Clients {
+pub(super) struct Clients {
     random: StdRng,
-    workload: Workload,
+    pub(super) workload: Workload,
     contest: Contest,
 }
 
 impl Clients {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed ^ 0x0061_736b),
             workload: Workload::new(5, 2, seed ^ 0x776f_726b),
@@ -98,7 +117,7 @@ impl Clients {
         }
     }
 
-    fn run(&mut self, cluster: &mut Cluster, time: Duration) {
+    pub(super) fn run(&mut self, cluster: &mut Cluster, time: Duration) {
         let until = cluster.now_us() + time.as_micros() as u64;
         while cluster.now_us() < until {
             if self.random.random_bool(0.7) {
@@ -120,7 +139,7 @@ pub fn lease_through_faults(seed: u64) -> Report {
     let (mut cluster, mut troubles) = begin(&mut random, seed);
     let mut leases = Leases::new(seed ^ 0x776f_726b);
     live(&mut cluster, &mut troubles, &mut random, &mut |cluster, time| leases.run(cluster, time));
-    conclude_leases(seed, &mut cluster, &troubles, &mut leases)
+    conclude_leases(seed, &mut cluster, &Ending::of(&troubles), &mut leases)
 }
 
 /// Lets clients contest keys in a stable cluster, then through the majority's side of a split, then, with clients on both
@@ -188,7 +207,9 @@ fn live(cluster: &mut Cluster, troubles: &mut Troubles, random: &mut StdRng, wor
     }
 }
 
-fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut Clients) -> Report {
+/// What is asked of a cluster in the end: every answer its clients ever got, all they can read now, what each node keeps,
+/// and whether copies are equal.
+pub(super) fn conclude(seed: u64, cluster: &mut Cluster, ending: &Ending, clients: &mut Clients) -> Report {
     let Clients { workload, contest, .. } = clients;
     workload.finish(cluster);
     contest.finish(cluster);
@@ -199,8 +220,8 @@ fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut
     violations.extend(check_monotonic(&workload.history, workload.read_by_quorum()));
     let (disordered, unjudged) = check_keys(&contest.history, contest.keys());
     violations.extend(disordered);
-    violations.extend(check_bounds(cluster, &troubles.members()));
-    violations.extend(check_convergence(cluster, troubles, CONVERGES_WITHIN));
+    violations.extend(check_bounds(cluster, &ending.members));
+    violations.extend(check_convergence(cluster, ending, CONVERGES_WITHIN));
     for operation in &workload.history[before..] {
         match operation.outcome {
             Outcome::Saw(Some(finally)) if operation.key >= workload.registers() => {
@@ -212,48 +233,51 @@ fn conclude(seed: u64, cluster: &mut Cluster, troubles: &Troubles, clients: &mut
     }
     let unanswered = contest.history[contest_before..].iter().filter(|asked| asked.outcome == KeyOutcome::InDoubt);
     violations.extend(unanswered.map(|asked| Violation(format!("a calm cluster did not answer: {asked:?}"))));
-    tell(seed, &violations, troubles);
+    tell(seed, &violations, ending);
     let doubtful = |outcome: Outcome| matches!(outcome, Outcome::InDoubt | Outcome::Unread);
     let failed = workload.history.iter().filter(|operation| doubtful(operation.outcome)).count()
         + contest.history.iter().filter(|operation| operation.outcome == KeyOutcome::InDoubt).count();
     let done = workload.history.len() + contest.history.len() - failed;
-    let (searched, met) = (contest.keys(), met(cluster, troubles));
+    let (searched, met) = (contest.keys(), met(cluster, ending));
     Report { violations, done, failed, searched, unjudged, met }
 }
 
-fn conclude_leases(seed: u64, cluster: &mut Cluster, troubles: &Troubles, leases: &mut Leases) -> Report {
+fn conclude_leases(seed: u64, cluster: &mut Cluster, ending: &Ending, leases: &mut Leases) -> Report {
     leases.finish(cluster);
     // The first readers settle who is serializer, in each other's way: one that may have won meanwhile is not answered.
     leases.read_everything(cluster);
     let before = leases.history.len();
     leases.read_everything(cluster);
     let (mut violations, unjudged) = check_leases(&leases.history, leases.keys());
-    violations.extend(check_bounds(cluster, &troubles.members()));
+    violations.extend(check_bounds(cluster, &ending.members));
     let doubtful = |operation: &&LeaseOperation| operation.outcome == LeaseOutcome::InDoubt;
     for operation in leases.history[before..].iter().filter(doubtful) {
         violations.push(Violation(format!("a calm cluster did not answer: {operation:?}")));
     }
-    tell(seed, &violations, troubles);
+    tell(seed, &violations, ending);
     let failed = leases.history.iter().filter(doubtful).count();
-    let (done, searched, met) = (leases.history.len() - failed, leases.keys(), met(cluster, troubles));
+    let (done, searched, met) = (leases.history.len() - failed, leases.keys(), met(cluster, ending));
     Report { violations, done, failed, searched, unjudged, met }
 }
 
 /// What went wrong, with the hints that found no room on nodes that have not restarted since.
-fn met(cluster: &mut Cluster, troubles: &Troubles) -> Met {
-    let dropped = troubles.members().into_iter().filter_map(|node| cluster.stat(node, "hints_dropped")).sum();
+fn met(cluster: &mut Cluster, ending: &Ending) -> Met {
+    let dropped = ending.members.iter().filter_map(|node| cluster.stat(*node, "hints_dropped")).sum();
     let dropped = [("hints dropped", dropped)];
-    troubles.met.clone().into_iter().chain(cluster.network.met.clone()).chain(dropped).collect()
+    ending.met.clone().into_iter().chain(cluster.network.met.clone()).chain(dropped).collect()
 }
 
 /// Homes hold the same some time after the last fault.
-fn check_convergence(cluster: &mut Cluster, troubles: &Troubles, within: Duration) -> Vec<Violation> {
-    let members = troubles.members();
-    if cluster.run_until(within, |cluster| cluster.differing(&members) == 0) {
+fn check_convergence(cluster: &mut Cluster, ending: &Ending, within: Duration) -> Vec<Violation> {
+    let differing = |cluster: &Cluster| match ending.with_tombstones {
+        true => cluster.differing(&ending.members),
+        false => cluster.differing_items(&ending.members),
+    };
+    if cluster.run_until(within, |cluster| differing(cluster) == 0) {
         return Vec::new();
     }
-    let differing = cluster.differing(&members);
-    vec![Violation(format!("{differing} partitions differ between their homes {within:?} after the last fault"))]
+    let (differing, what) = (differing(cluster), if ending.with_tombstones { "partitions" } else { "items" });
+    vec![Violation(format!("{differing} {what} differ between their homes {within:?} after the last fault"))]
 }
 
 /// After some quiet no node has anything under way, and each keeps within its limits.
@@ -275,9 +299,9 @@ fn check_bounds(cluster: &mut Cluster, members: &[usize]) -> Vec<Violation> {
     violations
 }
 
-fn tell(seed: u64, violations: &[Violation], troubles: &Troubles) {
+fn tell(seed: u64, violations: &[Violation], ending: &Ending) {
     if !violations.is_empty() {
-        eprintln!("seed {seed} met {:?}", troubles.past);
+        eprintln!("seed {seed} met {}", ending.past);
     }
     for violation in violations {
         eprintln!("seed {seed}: {}", violation.0);

@@ -8,15 +8,19 @@
 //! faults    what goes wrong, by seed           lives     runs through it, and what is asked of them
 //! workload  clients and what they saw          contest   clients of keys that all change
 //! leases    clients of keys that go stale      meta      answers to meta commands
+//! events    what operators do and machines suffer, mixed with faults
+//! seeds     many seeds of one story, on all cores
 //! ```
 
 pub mod cluster;
 pub mod contest;
+pub mod events;
 pub mod faults;
 pub mod leases;
 pub mod lives;
 pub mod meta;
 pub mod network;
+pub mod seeds;
 pub mod workload;
 
 pub use self::cluster::{Cluster, ClusterOptions};
