@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ mutants: ## break one rule of the cluster at a time: the simulator must notice (
 
 faults: ## real nodes through kills, cuts, loss and delay, and what their clients saw (WRITES=1000000: long; FAULT_SEED=N; root)
 	scripts/faults.sh
+
+upgrade: ## the release before and this tree in one ring: replaced node by node, both ways, and faults with both (root)
+	scripts/upgrade.sh
 
 shuttle: ## the store under thousands of orders of threads, those of its locks and atomics
 	scripts/shuttle.sh

@@ -1,6 +1,8 @@
-//! Runs real clusters through faults: `faults --binary PATH [--seed N] [--writes N] [--seconds N] [STORY…]`.
+//! Runs real clusters through faults: `faults --binary PATH [--seed N] [--writes N] [--seconds N] [--older PATH --mixed N]
+//! [STORY…]`.
 //!
-//! Stories: calm, weak, kills, minority, partitions, relay; all but `calm` by default. Those with namespaces (minority, partitions) need
+//! With `--older` the first N of the three nodes (one by default) run another release; the story `upgrade` replaces one by
+//! the other. Stories: calm, weak, kills, minority, partitions, relay, upgrade; all but `calm` and `upgrade` by default. Those with namespaces (minority, partitions) need
 //! root, and run in a copy of this program that is started in a namespace of its own. Ends with 1 if a promise was broken.
 
 use std::path::PathBuf;
@@ -10,10 +12,21 @@ use std::time::Duration;
 use memring_tests::real::kills;
 use memring_tests::real::namespaces::{Namespaces, Owned};
 use memring_tests::real::stories::{self, Options};
+use memring_tests::real::upgrade;
 
 /// The stories in their order, and whether each needs namespaces.
-const STORIES: [(&str, bool); 6] =
-    [("calm", false), ("weak", false), ("kills", false), ("minority", true), ("partitions", true), ("relay", false)];
+const STORIES: [(&str, bool); 7] = [
+    ("calm", false),
+    ("weak", false),
+    ("kills", false),
+    ("minority", true),
+    ("partitions", true),
+    ("relay", false),
+    ("upgrade", false),
+];
+
+/// Those that run where none is named.
+const BY_DEFAULT: std::ops::Range<usize> = 1..6;
 
 struct Arguments {
     options: Options,
@@ -37,27 +50,33 @@ fn main() -> ExitCode {
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
     let logs = std::env::temp_dir().join(format!("memring-faults-{}", std::process::id()));
-    let options = Options { binary: String::new(), seed: 1, writes: 100_000, fault: Duration::from_secs(5), logs };
+    let options =
+        Options { binary: String::new(), older: None, seed: 1, writes: 100_000, fault: Duration::from_secs(5), logs };
     let mut found = Arguments { options, stories: Vec::new(), inside: None };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("{word}: {text} is no number"));
         match word.as_str() {
             "--binary" => found.options.binary = value()?,
+            "--older" => found.options.older = Some((value()?, 1)),
+            "--mixed" => match &mut found.options.older {
+                Some((_, count)) => *count = number(value()?)? as usize,
+                None => return Err("--mixed needs --older PATH before it".to_owned()),
+            },
             "--logs" => found.options.logs = PathBuf::from(value()?),
             "--seed" => found.options.seed = number(value()?)?,
             "--writes" => found.options.writes = number(value()?)?,
             "--seconds" => found.options.fault = Duration::from_secs(number(value()?)?),
             "--inside" => found.inside = Some(number(value()?)? as u32),
             story if STORIES.iter().any(|(name, _)| *name == story) => found.stories.push(word),
-            _ => return Err(format!("{word} is no story: calm, weak, kills, minority, partitions or relay")),
+            _ => return Err(format!("{word} is no story: calm, weak, kills, minority, partitions, relay or upgrade")),
         }
     }
     if found.options.binary.is_empty() {
         return Err("--binary PATH names the program memring".to_owned());
     }
     if found.stories.is_empty() {
-        found.stories = STORIES[1..].iter().map(|(name, _)| (*name).to_owned()).collect();
+        found.stories = STORIES[BY_DEFAULT].iter().map(|(name, _)| (*name).to_owned()).collect();
     }
     Ok(found)
 }
@@ -82,7 +101,6 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     }
     if inside.is_none() && wrong == 0 {
         // What is of no use is not left behind.
-        // What is of no use is not left behind.
         let _ = std::fs::remove_dir_all(&options.logs);
         println!("faults: every promise held");
     }
@@ -94,6 +112,7 @@ fn tell(story: &str, options: &Options, namespaces: Option<&Namespaces>) -> Resu
         ("calm", _) => stories::calm(options),
         ("weak", _) => stories::weak(options),
         ("kills", _) => kills::kills(options),
+        ("upgrade", _) => upgrade::upgrade(options),
         ("relay", _) => stories::relayed(options),
         ("minority", Some(namespaces)) => stories::minority(options, namespaces),
         (_, Some(namespaces)) => stories::partitions(options, namespaces),
@@ -114,6 +133,9 @@ fn tell_apart(story: &str, options: &Options) -> Result<(), String> {
     command.arg(own).args(["--binary", &options.binary, "--inside", &std::process::id().to_string(), story]);
     command.args(["--logs", &options.logs.to_string_lossy(), "--seed", &options.seed.to_string()]);
     command.args(["--seconds", &options.fault.as_secs().to_string()]);
+    if let Some((older, count)) = &options.older {
+        command.args(["--older", older, "--mixed", &count.to_string()]);
+    }
     let status = command.status().map_err(|error| format!("ip netns exec: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("ended with {status}")) }
 }

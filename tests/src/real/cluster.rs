@@ -56,9 +56,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Nodes told only where they are and whom to join, and `more`. None runs yet.
+    /// Nodes of these programs, told only where they are and whom to join, and `more`. None runs yet.
     pub fn new(
-        binary: &str,
+        programs: [&str; NODES],
         place: Place<'_>,
         more: &[&str],
         logs: &Path,
@@ -97,7 +97,7 @@ impl Cluster {
                 ("--join", join.join(",")),
                 ("--expect", NODES.to_string()),
             ];
-            command.extend([&ENDS_WITH_US[..], &[binary, "serve"]].concat().into_iter().map(str::to_owned));
+            command.extend([&ENDS_WITH_US[..], &[programs[number], "serve"]].concat().into_iter().map(str::to_owned));
             command.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
             command.extend(more.iter().map(|&word| word.to_owned()));
             let (client, admin) = (SocketAddr::new(client, port), SocketAddr::new(peer, port + 2));

@@ -11,7 +11,7 @@
 //! contest     keys that everyone changes        history   is what they saw what was promised?
 //! copies      are the copies equal?             minority  what a node that is cut off answers
 //! gauges      what nodes show of themselves     kills     the loop of kills
-//! stories     the other runs
+//! upgrade     one release after the other      stories   the other runs
 //! ```
 
 pub mod clock;
@@ -28,4 +28,5 @@ pub mod registers;
 pub mod relay;
 pub mod scene;
 pub mod stories;
+pub mod upgrade;
 pub mod wire;

@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::clock::wait_for;
 use super::wire::Wire;
 
 /// How long an HTTP request to a node may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a node that is told to stop may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(90);
 
 /// A process and where it listens.
 #[derive(Debug)]
@@ -52,6 +56,22 @@ impl Node {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// SIGTERM, and waits until it has stopped: no longer than a node may wait for others, and some.
+    pub fn stop(&mut self) -> Result<(), String> {
+        self.signal("TERM")?;
+        let stopped =
+            wait_for(STOP_PATIENCE, || if self.has_died() { Ok(()) } else { Err("has not stopped".to_owned()) });
+        stopped.map_err(|why| format!("{} {why}", self.name))?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// From its next start on it runs another program.
+    pub fn run_program(&mut self, from: &str, to: &str) {
+        let program = self.command.iter_mut().find(|word| *word == from).expect("it runs the program that is replaced");
+        to.clone_into(program);
     }
 
     /// SIGSTOP: it does nothing until it is told to [`go on`](Self::go_on).

@@ -29,6 +29,8 @@ const CALM_WITHIN: Duration = Duration::from_secs(10);
 pub struct Options {
     /// The program `memring`.
     pub binary: String,
+    /// Another release of it, and how many nodes run that, from the first on.
+    pub older: Option<(String, usize)>,
     /// From which all choices follow; real processes and clocks do not repeat themselves, however.
     pub seed: u64,
     /// Writes to be acknowledged in the loop of kills.
@@ -43,9 +45,17 @@ impl Options {
     pub(super) fn cluster(&self, name: &str, place: Place<'_>, unmet: Unmet) -> Result<Cluster, String> {
         let more: &[&str] = if unmet == Unmet::Error { &["--unmet", "error"] } else { &[] };
         let mut random = StdRng::seed_from_u64(self.seed ^ u64::from(std::process::id()));
-        let mut cluster = Cluster::new(&self.binary, place, more, &self.logs.join(name), &mut random)?;
+        let mut cluster = Cluster::new(self.programs(), place, more, &self.logs.join(name), &mut random)?;
         cluster.start()?;
         Ok(cluster)
+    }
+
+    /// What each node runs.
+    fn programs(&self) -> [&str; NODES] {
+        std::array::from_fn(|node| match &self.older {
+            Some((older, count)) if node < *count => older.as_str(),
+            _ => self.binary.as_str(),
+        })
     }
 
     pub(super) fn random(&self, name: &str) -> StdRng {
@@ -167,7 +177,7 @@ pub fn weak(options: &Options) -> Result<(), String> {
     let mut random = options.random("weak");
     let more = ["--read", "one", "--write", "one", "--unmet", "error"];
     let folder = options.logs.join("weak");
-    let mut cluster = Cluster::new(&options.binary, Place::Loopback, &more, &folder, &mut random)?;
+    let mut cluster = Cluster::new(options.programs(), Place::Loopback, &more, &folder, &mut random)?;
     cluster.start()?;
     let scene = Scene::new(cluster.clients(), Unmet::Error, options.seed);
     create_counters(scene.clients[0])?;
@@ -251,7 +261,7 @@ pub fn relayed(options: &Options) -> Result<(), String> {
     let more = ["--unmet", "error"];
     let folder = options.logs.join("relay");
     let mut ports = StdRng::seed_from_u64(options.seed ^ u64::from(std::process::id()));
-    let mut cluster = Cluster::new(&options.binary, Place::Relayed, &more, &folder, &mut ports)?;
+    let mut cluster = Cluster::new(options.programs(), Place::Relayed, &more, &folder, &mut ports)?;
     let (switch, is_over, is_ready) = (Arc::new(Switch::new(NODES)), AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (peer_ports, seed, ready, over) = (cluster.peer_ports.clone(), options.seed, &is_ready, &is_over);
