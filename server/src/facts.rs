@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use memring_engine::node::{ProcessFacts, Shared};
 
+use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::gauges::{Connections, Traffic};
 use crate::large::LargeValues;
@@ -22,6 +23,7 @@ pub(crate) struct FactSources {
     /// One a worker.
     pub(crate) traffic: Vec<Arc<Traffic>>,
     pub(crate) large: Arc<LargeValues>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) conn_limit: usize,
 }
 
@@ -69,6 +71,7 @@ impl FactSources {
             bytes_written: written,
             slow_senders_closed: connections.slow_senders.value(),
             slow_readers_closed: connections.slow_readers.value(),
+            unsent_reply_bytes: self.backlog.bytes() as u64,
             large_bytes_in: self.large.received_bytes() as u64,
             large_bytes_out: self.large.sent_bytes() as u64,
             large_reads_missed: self.large.missed.value(),

@@ -10,6 +10,7 @@
 //!   control      one thread: gossip, joining               link/        peers, both directions
 //!   event_loop   what both threads share: call the machine, perform its effects, turn its timers
 //!   front_door   what connections share: logins, shutdown  registry     who is connected
+//!   backlog      replies that wait for all clients         large        room for large values
 //!   watch        who is told what happens
 //!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
 //!                                                          process, gauges, facts, log, pid_file
@@ -19,6 +20,7 @@
 mod acceptor;
 mod admin;
 mod arrival;
+mod backlog;
 mod bell;
 mod cgroup;
 mod client_socket;

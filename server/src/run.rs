@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle as JoinTask, LocalSet};
 
 use crate::acceptor::{self, Dealer};
 use crate::admin::{self, Admin};
+use crate::backlog::Backlog;
 use crate::client_socket::ClientListener;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -148,6 +149,7 @@ impl Process {
             connections: Arc::clone(&connections),
             traffic: traffic.clone(),
             large: LargeValues::new(shared.settings().item_bytes_max, shared.settings().memory_limit_bytes),
+            backlog: Backlog::new(shared.settings().memory_limit_bytes),
             conn_limit: config.conn_limit,
         };
         let room = Arc::new(Room::new(config.item_bytes_max, config.memory_limit_bytes));

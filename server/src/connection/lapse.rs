@@ -8,6 +8,7 @@ use std::time::Duration;
 use memring_engine::now::Mono;
 
 use super::Connection;
+use crate::backlog::CROWDED_PATIENCE;
 use crate::watch::CloseReason;
 
 /// How long a client may send nothing within a large data block, or take nothing of much that waits for it: meanwhile it
@@ -24,8 +25,10 @@ pub(super) enum Lapse {
     Idle,
     /// It sent nothing of a large data block.
     Block,
-    /// It took nothing of what waits for it.
+    /// It took nothing of much that waits for it.
     Reading,
+    /// It took nothing of what waits for it, while others may be short of room for that.
+    Crowding,
 }
 
 impl Connection {
@@ -35,17 +38,23 @@ impl Connection {
         let idle = self.thread.surroundings.door.idle_timeout.filter(|_| may_idle);
         let block = (may_read && self.input.has_block()).then_some(STALL_PATIENCE);
         let reading = self.taken.filter(|_| unsent > MUCH_UNSENT_BYTES);
+        let crowding = (unsent > 0).then(|| self.thread.clock.now().mono.after(CROWDED_PATIENCE));
         let lapses = [
             idle.map(|patience| (self.heard.after(patience), Lapse::Idle)),
             block.map(|patience| (self.heard.after(patience), Lapse::Block)),
             reading.map(|taken| (taken.after(STALL_PATIENCE), Lapse::Reading)),
+            crowding.map(|at| (at, Lapse::Crowding)),
         ];
         lapses.into_iter().flatten().min()
     }
 
     /// Ends the connection for it. A client that does not read is owed nothing more.
     pub(super) fn end_for(&mut self, lapse: Lapse) -> io::Result<()> {
-        if lapse == Lapse::Reading && self.is_taken()? {
+        let facts = &self.thread.surroundings.door.facts;
+        if lapse == Lapse::Crowding && !facts.backlog.is_over() {
+            return Ok(());
+        }
+        if matches!(lapse, Lapse::Reading | Lapse::Crowding) && self.is_taken()? {
             return Ok(());
         }
         let connections = &self.thread.surroundings.door.facts.connections;
@@ -57,7 +66,7 @@ impl Connection {
                 connections.slow_senders.increment();
                 self.input.drop_block();
             }
-            Lapse::Reading => {
+            Lapse::Reading | Lapse::Crowding => {
                 connections.slow_readers.increment();
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"));
             }

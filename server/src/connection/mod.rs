@@ -37,8 +37,10 @@ use memring_protocol::text::{Command, LineScanner, MetaKey, WatchKinds};
 use self::dumping::{DUMP_AHEAD_BYTES, Dump};
 use self::input::Input;
 use self::long_get::LongGet;
+use self::replies::OUTPUT_BYTES_MAX;
 pub(crate) use self::table::Clients;
 use self::table::Shelf;
+use crate::backlog::Owed;
 use crate::client_socket::ClientStream;
 use crate::event_loop::EventLoop;
 use crate::gauges::Admission;
@@ -77,6 +79,8 @@ struct Connection {
     heard: Mono,
     /// When it last took bytes that were waiting for it, if some are.
     taken: Option<Mono>,
+    /// What waits for it, as a part of what waits for all clients.
+    owed: Owed,
     /// What the process is told once the connection is closed.
     farewell: Option<Stop>,
 }
@@ -147,6 +151,7 @@ pub(crate) async fn serve(thread: Rc<WorkerLoop>, stream: ClientStream, admissio
         logged_in,
         heard,
         taken: None,
+        owed: Owed::none(&thread.surroundings.door.facts.backlog),
         farewell: None,
     };
     let watchers = &thread.surroundings.door.watchers;
@@ -211,6 +216,8 @@ impl Connection {
     /// Runs every whole command that may start.
     fn advance(&mut self) -> Stall {
         let now = self.thread.clock.now();
+        let allowance = self.thread.surroundings.door.facts.backlog.allowance(OUTPUT_BYTES_MAX);
+        self.shelf.replies.borrow_mut().allow(allowance);
         loop {
             if self.shelf.replies.borrow().is_full() {
                 return Stall::Output;

@@ -58,6 +58,8 @@ pub(super) struct Replies {
     large: Arc<LargeValues>,
     /// Room of large values that were received, until the requests of these numbers are answered.
     rooms: Vec<(u64, Receiving)>,
+    /// How many bytes the client may owe us before no more requests are taken.
+    allowance: usize,
     /// A part of a long get failed: its error was the whole answer, and the parts behind it are dropped.
     skipping: bool,
 }
@@ -80,6 +82,7 @@ impl Replies {
             spare,
             large,
             rooms: Vec::new(),
+            allowance: OUTPUT_BYTES_MAX,
             skipping: false,
         }
     }
@@ -96,7 +99,12 @@ impl Replies {
 
     /// Whether the client owes us reading.
     pub(super) fn is_full(&self) -> bool {
-        self.unsent() + self.pipeline.waiting_bytes() >= OUTPUT_BYTES_MAX
+        self.unsent() + self.pipeline.waiting_bytes() >= self.allowance
+    }
+
+    /// Says from how many bytes on it does.
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.allowance = bytes;
     }
 
     pub(super) fn may_start(&self, footprint: &Footprint) -> bool {

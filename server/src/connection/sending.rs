@@ -72,6 +72,7 @@ impl Connection {
 
     /// Notes that the client has taken bytes, or that it is to take some from now on.
     fn note_taken(&mut self, sent: usize, unsent: usize) {
+        self.owed.is_now(unsent);
         if unsent == 0 {
             self.taken = None;
         } else if sent > 0 || self.taken.is_none() {

@@ -84,6 +84,7 @@ pub(super) const SUMMABLE: &[&str] = &[
     "large_reads_missed",
     "slow_senders_closed",
     "slow_readers_closed",
+    "unsent_reply_bytes",
 ];
 
 pub(super) fn lines(shared: &Shared, now: UnixMillis) -> Lines {
@@ -278,4 +279,5 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "large_reads_missed", process.large_reads_missed.saturating_sub(before.large_reads_missed));
     put(lines, "slow_senders_closed", process.slow_senders_closed.saturating_sub(before.slow_senders_closed));
     put(lines, "slow_readers_closed", process.slow_readers_closed.saturating_sub(before.slow_readers_closed));
+    put(lines, "unsent_reply_bytes", process.unsent_reply_bytes);
 }

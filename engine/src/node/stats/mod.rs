@@ -67,6 +67,8 @@ pub struct ProcessFacts {
     pub slow_senders_closed: u64,
     /// Clients closed because they took nothing of what waited for them.
     pub slow_readers_closed: u64,
+    /// Bytes of replies that wait for clients to take them.
+    pub unsent_reply_bytes: u64,
     /// Bytes of large values that are being received.
     pub large_bytes_in: u64,
     /// Bytes of large values that are being sent.
