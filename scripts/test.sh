@@ -7,8 +7,8 @@ passed=0 failed=0 began=$SECONDS
 
 # Hostile bytes that each decoder is given.
 cases=${MEMRING_CASES:-1000000}
-fuzz_seconds=${FUZZ_SECONDS:-30}
-seeds=${SEEDS:-300}
+fuzz_seconds=${FUZZ_SECONDS:-15}
+seeds=${SEEDS:-120}
 
 # step NAME COMMAND…: runs, times, counts; lines that start with a part's name are figures for people and shown; the rest only on failure.
 step() {
