@@ -1,7 +1,5 @@
 //! Many clients that do not read what they ask for: what waits for them is bounded, and others are served.
 
-#![expect(clippy::disallowed_methods, reason = "real sockets on a real thread")]
-
 mod node;
 
 use std::io::{ErrorKind, Write};
