@@ -35,12 +35,12 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def free_base_port():
-    """A port P such that P .. P+2, P+10 .. P+12 and P+20 .. P+22 are free, below the ephemeral range."""
+def free_base_port(nodes=NODES):
+    """A port P such that P .. P+2, P+10 .. P+12 and so on for all nodes are free, below the ephemeral range."""
     rng = random.Random(os.getpid())
     for _ in range(200):
         base = rng.randrange(12000, 30000, 10)
-        if all(is_free(base + 10 * node + port) for node in range(NODES) for port in range(3)):
+        if all(is_free(base + 10 * node + port) for node in range(nodes) for port in range(3)):
             return base
     raise ClusterError("no free ports found")
 
@@ -106,10 +106,10 @@ class Node:
                     return int(line.split()[1]) / 1024
         return 0.0
 
-    def admin(self, path):
-        """(HTTP status, body) of the admin port; status 0 when nobody answers."""
+    def admin(self, path, body=None):
+        """(HTTP status, body) of the admin port, asked by GET, or by POST with a body; status 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.admin_port}{path}", timeout=2) as reply:
+            with urllib.request.urlopen(f"http://{HOST}:{self.admin_port}{path}", body, timeout=2) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -126,21 +126,22 @@ class Cluster:
 
     is_standin = False
 
-    def __init__(self, binary, memory="512m", nodes=NODES, more=()):
+    def __init__(self, binary, memory="512m", nodes=NODES, more=(), base=None):
         self.logs = tempfile.mkdtemp(prefix="memring-e2e-")
-        self.binary, self.more = binary, more
-        base = free_base_port()
+        self.binary, self.memory, self.more = binary, memory, more
+        base = base or free_base_port(nodes)
         ports = [base + 10 * node for node in range(nodes)]
         join = ",".join(f"{HOST}:{port + 1}" for port in ports)
-        self.nodes = []
-        for number, port in enumerate(ports, start=1):
-            name = f"n{number}"
-            command = [
-                binary, "serve", "--name", name, "-l", HOST, "-p", str(port), "--peer-port", str(port + 1),
-                "--admin-port", str(port + 2), "--advertise", HOST, "--join", join, "--expect", str(nodes), "-m", memory,
-                *more,
-            ]  # fmt: skip
-            self.nodes.append(Node(name, port, command, os.path.join(self.logs, f"{name}.log")))
+        expect = ("--expect", str(nodes))
+        self.nodes = [self.node_at(f"n{number}", port, join, expect) for number, port in enumerate(ports, start=1)]
+
+    def node_at(self, name, port, join, more=()):
+        """A node of this cluster, not yet started."""
+        command = [
+            self.binary, "serve", "--name", name, "-l", HOST, "-p", str(port), "--peer-port", str(port + 1),
+            "--admin-port", str(port + 2), "--advertise", HOST, "--join", join, "-m", self.memory, *more, *self.more,
+        ]  # fmt: skip
+        return Node(name, port, command, os.path.join(self.logs, f"{name}.log"))
 
     def alike(self, nodes, more=()):
         """Another cluster, of so many nodes that are told the same and `more`."""
