@@ -132,7 +132,7 @@ mutant read_repair_skipped rule_1_a_value_that_was_read engine/src/cluster/read.
 mutant read_repair_reversed sim engine/src/node/serializer.rs \
   'if version(&other) > version(&one) { other } else { one }' \
   'if one.is_none() || (other.is_some() && version(&other) < version(&one)) { other } else { one }'
-mutant hints_not_kept repair/what_hints_bring engine/src/cluster/hints.rs \
+mutant hints_not_kept repair/what_hints_bring engine/src/cluster/hints/mod.rs \
   'let cost = cost(key);' \
   'let cost = cost(key); if cost > 0 { return true; }'
 
@@ -255,6 +255,13 @@ mutant flush_not_told rule_9_what_was_flushed engine/src/node/control/liveness.r
 mutant forgotten_hint_agrees a_hint_whose_value engine/src/node/replay.rs \
   'version.stamp.0.saturating_sub(1)' \
   'version.stamp.0.saturating_sub(0)'
+
+mutant inherited_hint_forgets hint_disk/a_hint_of_a_write engine/src/node/replay.rs \
+  'if missed.inherited || promised > missed.version.ballot' \
+  'if promised > missed.version.ballot'
+mutant disk_hints_not_read hint_disk/a_holder_that_was_stopped engine/src/cluster/hints/log.rs \
+  'self.unscanned = segments.iter()' \
+  'self.unscanned = segments.iter().skip(1)'
 
 # A hint is no copy, and who has another ring config has no say.
 mutant hints_count_as_copies rule_1_a_hint engine/src/node/spread.rs \

@@ -267,6 +267,7 @@ impl Ring {
                 Effect::Time(_) => {}
                 Effect::Packet(to, bytes) => parcels.push_back(Parcel::Packet { from, to: node_at(to), bytes }),
                 Effect::Event(event) => panic!("nobody watches: {event:?}"),
+                Effect::HintDisk(call) => panic!("nobody has a disk: {call:?}"),
             }
         }
     }

@@ -132,6 +132,11 @@ impl Quorum {
         self.sets().any(|set| set.held & set.bit(slot) != 0)
     }
 
+    /// Whether this home refused or was lost, or did not count.
+    pub fn is_refused_by(&self, slot: Slot) -> bool {
+        self.sets().any(|set| set.no & set.bit(slot) != 0)
+    }
+
     /// Whether every home said yes, counted or not.
     pub fn is_held_by_all(&self) -> bool {
         self.sets().all(|set| set.held.count_ones() as usize == set.homes.len())

@@ -7,6 +7,7 @@ use memring_protocol::text::Response;
 use smallvec::SmallVec;
 
 use super::events::Event;
+use crate::cluster::hints::DiskCall;
 use crate::now::ClusterTime;
 
 /// A client's request on this thread: which connection, and its place in that connection's order.
@@ -43,6 +44,8 @@ pub enum Effect {
     Replicate(Receivers, Replicate),
     /// Send a gossip packet by UDP from the peer port. Control thread only.
     Packet(SocketAddr, Vec<u8>),
+    /// Do something with the files of hints, in the order of these effects, and report what came of it. Control thread only.
+    HintDisk(DiskCall),
     /// From now on cluster time, on all threads, is this. Control thread only.
     Time(ClusterTime),
     /// Tell those who watch. Given only for kinds that [`Shared::set_watched`](super::Shared::set_watched) names.

@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Timer};
-use crate::cluster::hints::Hints;
+use crate::cluster::hints::{Hint, Hints};
 
 /// How often targets are looked at.
 pub(crate) const REPLAY_EVERY: Duration = Duration::from_millis(50);
@@ -71,6 +71,8 @@ pub(crate) struct Missed {
     pub(crate) target: Slot,
     pub(crate) key: Key,
     pub(crate) version: Version,
+    /// See [`Hint::inherited`].
+    pub(crate) inherited: bool,
 }
 
 /// What is under way to one target.
@@ -110,21 +112,33 @@ impl Node {
             // From the front again: those that were lost.
             replaying.after = None;
         }
-        for (key, version) in batch {
+        for Hint { key, version, inherited } in batch {
             let replaying = self.replaying.entry((errand, target)).or_default();
             if replaying.bytes > REPLAY_BYTES_IN_FLIGHT || (errand == Errand::Repair && self.repair_room <= 0) {
                 return;
             }
             replaying.after = Some(key.clone());
             if replaying.keys.insert(key.clone()) {
-                self.replay(turn, Missed { errand, target, key, version });
+                self.replay(turn, Missed { errand, target, key, version, inherited });
             }
         }
     }
 
     fn replay(&mut self, turn: &mut Turn<'_>, mut missed: Missed) {
+        let partition = missed.key.partition();
+        let layout = turn.topology.layout();
+        let is_home = |slot| layout.is_some_and(|layout| layout.all_homes(partition).contains(&slot));
+        if missed.errand == Errand::Hint && !is_home(missed.target) {
+            // A home no more: it misses nothing.
+            return self.end_replay(&missed, true);
+        }
+        let is_mine = turn.topology.me().is_some_and(is_home);
+        if missed.inherited && is_mine && !self.shared.standings.is_synced(partition) {
+            // What it holds by then says more.
+            return self.end_replay(&missed, false);
+        }
         let held = self.shared.store.peek(turn.cluster(), &missed.key);
-        let promised = self.shared.store.promised(missed.key.partition());
+        let promised = self.shared.store.promised(partition);
         let entry = match (held.filter(|entry| entry.version >= missed.version), missed.errand) {
             (Some(entry), _) if promised > entry.version.ballot => {
                 missed.version = entry.version;
@@ -134,8 +148,11 @@ impl Node {
                 missed.version = entry.version;
                 entry
             }
-            // Others may hold it, so it is not said in a later term.
-            (None, Errand::Hint) if promised > missed.version.ballot => return self.confirm_missed(turn, missed),
+            // Others may hold it, so it is not said in a later term. Nor where this node was restarted since: if no other home
+            // had the write, it has never been, and what was before it is true.
+            (None, Errand::Hint) if missed.inherited || promised > missed.version.ballot => {
+                return self.confirm_missed(turn, missed);
+            }
             (None, Errand::Hint) => forgotten(missed.version),
             (None, Errand::Repair) => return self.end_replay(&missed, true),
         };

@@ -69,6 +69,8 @@ pub struct Settings {
     pub remove_after: Option<Duration>,
     /// The most memory for hints.
     pub hint_memory_bytes: usize,
+    /// The most bytes of disk for hints that memory has no room for; 0 where there is no disk.
+    pub hint_disk_bytes: u64,
     /// Whether flush_all is allowed (not `-F`).
     pub flush_enabled: bool,
     /// Whether keys may be listed (not `-X`).
@@ -127,6 +129,7 @@ impl Settings {
             refound_after: Duration::from_secs(30),
             remove_after: Some(Duration::from_secs(15 * 60)),
             hint_memory_bytes: 1 << 20,
+            hint_disk_bytes: 0,
             flush_enabled: true,
             dump_enabled: true,
             watch_enabled: true,

@@ -199,7 +199,10 @@ impl Shared {
             clock: HybridClock::default(),
             standings: Standings::new(),
             touch: Touch::new(),
-            hints: Mutex::new(Hints::new(settings.hint_memory_bytes)),
+            hints: Mutex::new(match settings.hint_disk_bytes {
+                0 => Hints::new(settings.hint_memory_bytes),
+                disk_bytes => Hints::with_disk(settings.hint_memory_bytes, disk_bytes),
+            }),
             repairs: Mutex::new(Hints::new(REPAIR_QUEUE_BYTES_MAX)),
             suspects: Mutex::default(),
             agreements: Mutex::default(),
@@ -279,6 +282,11 @@ impl Shared {
         if !kept {
             self.suspects.lock().insert((target, key.partition()));
         }
+    }
+
+    /// Whether hints are only in memory that a disk has room for: see [`Control::save_hints`](super::Control::save_hints).
+    pub fn has_unsaved_hints(&self) -> bool {
+        self.hints.lock().is_unsaved()
     }
 
     /// Another home of a partition is known to hold what this one does up to a stamp.

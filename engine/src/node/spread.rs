@@ -37,6 +37,8 @@ pub(crate) struct Spread {
     answered: bool,
     /// A home has another ring config: spread again as soon as this node knows it too.
     outdated: bool,
+    /// A home has promised a later term, and was not kept a hint for.
+    fenced: bool,
 }
 
 impl Node {
@@ -80,7 +82,8 @@ impl Node {
         let homes = quorum.homes();
         let answered = fence.is_none();
         let replicate = Replicate { epoch: turn.topology.epoch(), fence, key, entry: entry.clone() };
-        order.stage = Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false });
+        order.stage =
+            Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false, fenced: false });
         let hint_at = turn.mono().after(HINT_AFTER);
         let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
         self.set_timer(timer, id);
@@ -140,6 +143,7 @@ impl Node {
             Acknowledgement::Fenced(ballot) => {
                 // The lead ends by itself: the store refuses it from now on.
                 spread.quorum.no(from);
+                spread.fenced = true;
                 self.shared.store.raise_promised(partition, ballot);
             }
         }
@@ -206,7 +210,10 @@ impl Node {
             return self.set_timer(hint_at, id);
         }
         if let Some(entry) = &spread.entry {
-            for slot in spread.quorum.homes().into_iter().filter(|slot| !spread.quorum.is_held_by(*slot)) {
+            let Spread { quorum, fenced, .. } = spread;
+            // Those that were lost have one: a second would be a second one on disk.
+            let has_none = |slot: &Slot| !quorum.is_held_by(*slot) && (*fenced || !quorum.is_refused_by(*slot));
+            for slot in quorum.homes().into_iter().filter(has_none) {
                 self.shared.keep_hint(slot, &order.request.key, entry.version);
             }
         }

@@ -247,6 +247,7 @@ impl Config {
             refound_after: self.refound_after,
             remove_after: Some(self.remove_after).filter(|wait| !wait.is_zero()),
             hint_memory_bytes: self.hint_memory_bytes,
+            hint_disk_bytes: 0,
             flush_enabled: !self.disable_flush_all,
             dump_enabled: !self.disable_dumping,
             watch_enabled: !self.disable_watch,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use memring_engine::cluster::hints::DiskAnswer;
 use memring_engine::node::{
     ClusterView, Control, DumpCursor, Effect, LinkId, Namespace, Node, Settings, Shared, Ticket, Unmet,
 };
@@ -21,6 +22,7 @@ use memring_protocol::version::{Slot, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::disk::Disk;
 use super::network::{Fate, Network};
 
 /// The wall clock when a simulation begins: 2026-01-01.
@@ -54,6 +56,8 @@ pub struct ClusterOptions {
     pub memory_limit_bytes: usize,
     /// `--hint-memory`, in bytes.
     pub hint_memory_bytes: usize,
+    /// `--hint-disk` in bytes, for nodes that have a disk; none has one if 0.
+    pub hint_disk_bytes: u64,
     /// What else they are told.
     pub adjust: fn(&mut Settings),
 }
@@ -67,6 +71,7 @@ impl Default for ClusterOptions {
             expect: Some(3),
             memory_limit_bytes: 4 << 20,
             hint_memory_bytes: 1 << 20,
+            hint_disk_bytes: 0,
             adjust: |_| {},
         }
     }
@@ -120,6 +125,7 @@ enum Event {
     Packet { from: usize, to: usize, bytes: Vec<u8> },
     Lost { to: Thread, peer: usize },
     Join { node: usize, life: u64 },
+    HintDisk { node: usize, life: u64, answer: DiskAnswer },
 }
 
 /// An answer to a client.
@@ -158,6 +164,8 @@ pub struct Cluster {
     pub drift_ppm: Vec<i64>,
     /// Each node's share of the ring in hundredths, from when it next joins on.
     pub weights: Vec<u32>,
+    /// What nodes keep from one life to the next; without one a node is told of none, from its next start on.
+    pub disks: Vec<Option<Disk>>,
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -193,6 +201,7 @@ impl Cluster {
             skew_ms: vec![0; options.nodes],
             drift_ppm: vec![0; options.nodes],
             weights: vec![100; options.nodes],
+            disks: (0..options.nodes as u64).map(|node| disk(&options, seed, node)).collect(),
             options,
         }
     }
@@ -266,6 +275,7 @@ impl Cluster {
             joining: true,
             expect: self.options.expect,
             hint_memory_bytes: self.options.hint_memory_bytes,
+            hint_disk_bytes: self.disks[node].as_ref().map_or(0, |_| self.options.hint_disk_bytes),
             listen: "127.0.0.1".to_owned(),
             peer: address(node),
             generation: (WALL_MS + self.now_us / 1000).saturating_add_signed(self.skew_ms[node]),
@@ -280,6 +290,26 @@ impl Cluster {
 
     /// Kills a node: its memory is gone, and its peers' links are reset if they hear it.
     pub fn crash(&mut self, node: usize) {
+        if let Some(disk) = &mut self.disks[node] {
+            disk.crash();
+        }
+        self.end(node);
+    }
+
+    /// Ends a node that was told to stop: what it would lose goes to its disk first, if it has one.
+    pub fn shut_down(&mut self, node: usize) {
+        let life = self.places[node].life;
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.save_hints(now, effects);
+            }
+        });
+        let saved = |cluster: &Self| cluster.shared(node).is_none_or(|shared| !shared.has_unsaved_hints());
+        self.run_until(Duration::from_secs(5), saved);
+        self.end(node);
+    }
+
+    fn end(&mut self, node: usize) {
         self.places[node].running = None;
         self.reset_links_to(node);
     }
@@ -600,7 +630,7 @@ impl Cluster {
 
     fn happen(&mut self, event: Event) {
         let receiver = match &event {
-            Event::Wake { node, .. } | Event::Join { node, .. } => *node,
+            Event::Wake { node, .. } | Event::Join { node, .. } | Event::HintDisk { node, .. } => *node,
             Event::Frame { to, .. } | Event::Packet { to, .. } => *to,
             Event::Answer { to, .. } | Event::Lost { to, .. } => to.node,
         };
@@ -613,6 +643,13 @@ impl Cluster {
         match event {
             Event::Wake { node, life } => self.on_wake(node, life),
             Event::Join { node, life } => self.on_join(node, life),
+            Event::HintDisk { node, life, answer } => {
+                self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+                    if let Machine::Control(control) = machine {
+                        control.on_hint_disk(now, answer, effects);
+                    }
+                });
+            }
             Event::Frame { link, from, to, to_life, bytes } => self.on_frame(link, from, to, to_life, bytes),
             Event::Answer { to, from, bytes } => self.on_answer(to, from, bytes),
             Event::Packet { from, to, bytes } => {
@@ -750,6 +787,11 @@ impl Cluster {
                     batch.end(&mut bytes);
                     self.answer(node, link, &bytes);
                 }
+                Effect::HintDisk(call) => {
+                    let disk = self.disks[node].as_mut().expect("a node that was told of no disk asks nothing of it");
+                    let (takes, answer) = disk.perform(call);
+                    self.push(takes, Event::HintDisk { node, life, answer });
+                }
                 Effect::Time(time) => {
                     if let Some(running) = &mut self.places[node].running {
                         running.time = time;
@@ -877,6 +919,10 @@ fn values_of(mut blocks: Bytes) -> Response {
         blocks.advance(consumed);
     }
     Response::Values { with_cas, values }
+}
+
+fn disk(options: &ClusterOptions, seed: u64, node: u64) -> Option<Disk> {
+    (options.hint_disk_bytes > 0).then(|| Disk::new(seed ^ 0x6469_736b ^ node << 48))
 }
 
 enum Machine<'a> {

@@ -181,9 +181,17 @@ impl Scene {
         let replicas = if nodes == SIX && random.random_bool(0.2) { 5 } else { 3 };
         let adjust: fn(&mut Settings) = if events.contains(&Event::Gone) { removed_soon } else { |_| {} };
         let members: BTreeSet<usize> = (0..nodes - joiners).collect();
-        let options =
-            ClusterOptions { nodes, replicas, expect: Some(members.len()), adjust, ..ClusterOptions::default() };
+        let options = ClusterOptions {
+            nodes,
+            replicas,
+            expect: Some(members.len()),
+            hint_disk_bytes: 1 << 20,
+            adjust,
+            ..ClusterOptions::default()
+        };
         let mut cluster = Cluster::new(options, seed);
+        // Every other node has a disk.
+        cluster.disks.iter_mut().skip(seed as usize % 2).step_by(2).for_each(|disk| *disk = None);
         members.iter().for_each(|node| cluster.start(*node));
         let mut scene = Self {
             cluster,
@@ -360,7 +368,7 @@ impl Scene {
             self.told("stop", node);
             self.cluster.stop(node);
             self.pass(GOODBYE);
-            self.cluster.crash(node);
+            self.cluster.shut_down(node);
             let away = self.random.random_range(STARTS_WITHIN_MS);
             self.pass(Duration::from_millis(away));
             self.start(node);

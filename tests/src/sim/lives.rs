@@ -25,6 +25,9 @@ const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
 /// A hint memory that a short fault fills.
 const FEW_HINTS_BYTES: usize = 600;
 
+/// A disk that such a memory's overflow fills.
+const SMALL_DISK_BYTES: u64 = 2_000;
+
 /// Clocks do not differ more in speed, in millionths.
 const DRIFT_PPM_MAX: i64 = 500;
 
@@ -77,9 +80,21 @@ fn begin(random: &mut StdRng, seed: u64) -> (Cluster, Troubles) {
     let hint_memory_bytes = if random.random_bool(0.3) { FEW_HINTS_BYTES } else { 1 << 20 };
     // One may be there to join later.
     let members = nodes - usize::from(nodes > usize::from(replicas) && random.random_bool(0.5));
-    let options =
-        ClusterOptions { nodes, replicas, expect: Some(members), hint_memory_bytes, ..ClusterOptions::default() };
+    // Drawn apart, so that a seed tells the same story with a disk as without.
+    let mut disks = StdRng::seed_from_u64(seed ^ 0x6469_736b);
+    let hint_disk_bytes = if disks.random_bool(0.3) { SMALL_DISK_BYTES } else { 1 << 20 };
+    let options = ClusterOptions {
+        nodes,
+        replicas,
+        expect: Some(members),
+        hint_memory_bytes,
+        hint_disk_bytes,
+        ..ClusterOptions::default()
+    };
     let mut cluster = Cluster::new(options, seed);
+    for disk in &mut cluster.disks {
+        disk.take_if(|_| disks.random_bool(0.5));
+    }
     for node in 0..members {
         cluster.drift_ppm[node] = random.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX);
         cluster.skew_ms[node] = random.random_range(-50..=50);
@@ -290,6 +305,10 @@ fn check_bounds(cluster: &mut Cluster, members: &[usize]) -> Vec<Violation> {
     }
     for node in members.iter().copied() {
         let (hints, most) = (cluster.stat(node, "hint_bytes"), cluster.options().hint_memory_bytes as u64);
+        let (disk, disk_most) = (cluster.stat(node, "hint_disk_bytes"), cluster.options().hint_disk_bytes);
+        if disk.is_none_or(|bytes| bytes > disk_most) {
+            violations.push(Violation(format!("node {node} keeps {disk:?} bytes of hints on a disk of {disk_most}")));
+        }
         let (bytes, limit) = (cluster.stat(node, "bytes"), cluster.stat(node, "limit_maxbytes"));
         if hints.is_none_or(|hints| hints > most) || bytes.zip(limit).is_none_or(|(bytes, limit)| bytes > limit) {
             let text = format!("node {node} keeps {hints:?} bytes of hints of {most}, {bytes:?} of items of {limit:?}");

@@ -10,10 +10,12 @@
 //! leases    clients of keys that go stale      meta      answers to meta commands
 //! events    what operators do and machines suffer, mixed with faults
 //! seeds     many seeds of one story, on all cores
+//! disk      what of a node outlives it
 //! ```
 
 pub mod cluster;
 pub mod contest;
+pub mod disk;
 pub mod events;
 pub mod faults;
 pub mod leases;

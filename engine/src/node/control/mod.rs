@@ -10,6 +10,7 @@
 //! ```
 
 mod clocks;
+mod hinting;
 mod layout;
 mod liveness;
 mod recovering;
@@ -103,6 +104,8 @@ pub struct Control {
     synced_told: Epoch,
     members_changed: bool,
     started: bool,
+    /// Whether all hints are to be on disk, for this node stops.
+    saves_hints: bool,
 }
 
 impl Control {
@@ -152,6 +155,7 @@ impl Control {
             synced_told: Epoch(0),
             members_changed: true,
             started: false,
+            saves_hints: false,
             shared,
         }
     }
@@ -282,6 +286,7 @@ impl Control {
             self.fetch(now, effects);
             self.settle_recovery(now, effects);
             self.repair(now, effects);
+            self.tend_hints(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
             if self.shared.crawler_enabled.load(Ordering::Relaxed) {
                 self.shared.store.tidy(now.cluster, TIDY_BYTES);

@@ -72,6 +72,9 @@ pub(super) const SUMMABLE: &[&str] = &[
     "hint_bytes",
     "hints_dropped",
     "hints_replayed",
+    "hints_on_disk",
+    "hint_disk_bytes",
+    "hint_segments_bad",
     "partitions_compared",
     "partitions_differing",
     "partitions_emptied",
@@ -265,6 +268,9 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "hint_bytes", hints.bytes());
     put(lines, "hints_dropped", hints.dropped());
     put(lines, "hints_replayed", counters.hints_replayed.value());
+    put(lines, "hints_on_disk", hints.on_disk_len());
+    put(lines, "hint_disk_bytes", hints.disk_bytes());
+    put(lines, "hint_segments_bad", hints.bad_segments());
     drop(hints);
     put(lines, "partitions_compared", counters.partitions_compared.value());
     put(lines, "partitions_differing", counters.partitions_differing.value());
