@@ -3,6 +3,7 @@
 //! Must not know how nodes find each other: it starts `memring serve` with flags that anyone could give.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -97,6 +98,8 @@ struct Plan {
     peer_host: String,
     /// The path of their Unix sockets, to which each adds its name.
     socket: Option<String>,
+    /// The folder in which each has one of its own.
+    data_dir: Option<PathBuf>,
     /// The user's flags for each node.
     flags: Vec<String>,
 }
@@ -121,12 +124,13 @@ impl Plan {
         let host = reachable(listen.first().map_or("127.0.0.1", String::as_str));
         let peer_listen = config.peer_host().to_owned();
         let peer_host = reachable(&peer_listen);
-        let given = given.into_iter().filter(|(name, _)| *name != "socket");
+        let given = given.into_iter().filter(|(name, _)| !["socket", "data-dir"].contains(name));
         let mut flags: Vec<String> = given.flat_map(|(_, words)| words).collect();
         if let Some(file) = config::config_file_argument(matches) {
             flags.extend(["--config".to_owned(), file.to_owned()]);
         }
-        Ok(Self { nodes, base_port, listen, host, peer_listen, peer_host, socket: config.socket, flags })
+        let (socket, data_dir) = (config.socket, config.data_dir);
+        Ok(Self { nodes, base_port, listen, host, peer_listen, peer_host, socket, data_dir, flags })
     }
 
     /// Node i's port for clients.
@@ -197,6 +201,9 @@ impl Plan {
         }
         if let Some(path) = &self.socket {
             process.args(["--socket", &format!("{path}.n{}", node + 1)]);
+        }
+        if let Some(path) = &self.data_dir {
+            process.arg("--data-dir").arg(path.join(format!("n{}", node + 1)));
         }
         // A group of its own: Ctrl-C reaches this process, which then stops the nodes. The stdin pipe stops them even if
         // this process is killed.

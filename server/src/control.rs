@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::config::JoinTarget;
 use crate::event_loop::{EventLoop, Surroundings};
+use crate::hint_disk::HintDisk;
 
 /// The control thread's event loop.
 pub(crate) type ControlLoop = EventLoop<Control, Outside>;
@@ -35,11 +36,12 @@ const JOIN_ADDRESSES_MAX: usize = 1024;
 /// Performs the effects that only the control thread has.
 pub(crate) struct Outside {
     udp: Rc<UdpSocket>,
+    hint_disk: Option<HintDisk>,
 }
 
 impl Outside {
-    pub(crate) fn new(udp: Rc<UdpSocket>) -> Self {
-        Self { udp }
+    pub(crate) fn new(udp: Rc<UdpSocket>, hint_disk: Option<HintDisk>) -> Self {
+        Self { udp, hint_disk }
     }
 }
 
@@ -50,6 +52,11 @@ impl Surroundings for Outside {
                 // Gossip expects losses: a socket that is full loses this one.
                 if let Err(error) = self.udp.try_send_to(&packet, to) {
                     tracing::debug!(%to, %error, "a packet is lost");
+                }
+            }
+            Effect::HintDisk(call) => {
+                if let Some(disk) = &self.hint_disk {
+                    disk.call(call);
                 }
             }
             // Not shown: effects can hold values.

@@ -12,6 +12,7 @@
 //!   front_door   what connections share: logins, shutdown  registry     who is connected
 //!   backlog      replies that wait for all clients         large        room for large values
 //!   watch        who is told what happens
+//!   hint_disk    one thread: files of hints               data_dir     the folder they are in
 //!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
 //!                                                          process, gauges, facts, log, pid_file
 //! config/        what the node is told, checked once
@@ -28,10 +29,12 @@ mod clock;
 pub mod config;
 mod connection;
 mod control;
+mod data_dir;
 mod event_loop;
 mod facts;
 mod front_door;
 mod gauges;
+mod hint_disk;
 mod large;
 mod link;
 mod log;

@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,10 +27,12 @@ use crate::client_socket::ClientListener;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, ControlLoop, Outside};
+use crate::data_dir::DataDir;
 use crate::event_loop::{EventLoop, Wiring};
 use crate::facts::FactSources;
 use crate::front_door::{Auth, FrontDoor};
 use crate::gauges::{Connections, Traffic};
+use crate::hint_disk::{self, HintDisk};
 use crate::large::LargeValues;
 use crate::link::{CONTROL_LINK, Links, Room};
 use crate::pid_file::PidFile;
@@ -50,6 +53,9 @@ const READY_POLL: Duration = Duration::from_millis(2);
 /// How often the others are looked at meanwhile.
 const STOP_WAIT_POLL: Duration = Duration::from_millis(200);
 
+/// Exit code when an option cannot be used, as of a wrong command line.
+const BAD_OPTION: u8 = 2;
+
 /// How often a thread that ended by itself is looked for.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,9 +64,16 @@ const STOPS_MAX: usize = 4;
 
 /// Runs a node until it is told to stop, on this thread and as many workers as the config says.
 pub fn serve(config: &Config) -> ExitCode {
+    let data_dir = match config.data_dir.as_deref().map(DataDir::open).transpose() {
+        Ok(data_dir) => data_dir,
+        Err(error) => {
+            eprintln!("memring: --data-dir {}: {error}", config.data_dir.as_deref().unwrap_or(Path::new("")).display());
+            return ExitCode::from(BAD_OPTION);
+        }
+    };
     log::start(config);
     let outcome = threads::runtime().map_err(|error| format!("cannot start: {error}")).and_then(|runtime| {
-        let outcome = LocalSet::new().block_on(&runtime, run(config));
+        let outcome = LocalSet::new().block_on(&runtime, run(config, data_dir));
         // A name that is being looked up must not hold the process.
         runtime.shutdown_background();
         outcome
@@ -87,7 +100,7 @@ struct Process {
     stopping: Arc<AtomicBool>,
 }
 
-async fn run(config: &Config) -> Result<(), String> {
+async fn run(config: &Config, data_dir: Option<DataDir>) -> Result<(), String> {
     let (stops, told) = mpsc::channel(STOPS_MAX);
     let mut signals =
         Signals::new(config.until_stdin_closes, told).map_err(|error| format!("cannot watch signals: {error}"))?;
@@ -103,7 +116,12 @@ async fn run(config: &Config) -> Result<(), String> {
     let process = Process::new(config, clock, Shared::new(settings), stops);
     let (senders, handles) = start_workers(&process).map_err(|error| format!("cannot start a worker: {error}"))?;
 
-    let control = control_loop(&process, Rc::new(sockets.gossip));
+    let disk = data_dir.as_ref().map(HintDisk::start).transpose();
+    let (disk, told) = disk.map_err(|error| format!("cannot use the data folder: {error}"))?.unzip();
+    let control = control_loop(&process, Outside::new(Rc::new(sockets.gossip), disk));
+    if let Some(told) = told {
+        tokio::task::spawn_local(hint_disk::receive_answers(Rc::clone(&control), told));
+    }
     let dealer = Rc::new(Dealer::new(senders));
     let drain = Arc::new(Notify::new());
     let accepting = process.accept_clients(sockets.clients, &dealer);
@@ -123,18 +141,22 @@ async fn run(config: &Config) -> Result<(), String> {
         tokio::task::spawn_local(joining);
     }
 
+    let mut is_planned = false;
     let outcome = tokio::select! {
         stop = signals.next() => {
             tracing::info!("{stop}");
             if stop.is_gentle() && process.others_are_synced(config.stop_wait, &mut signals).await {
                 accepting.iter().for_each(JoinTask::abort);
-                process.stop_gently(&control, &mut signals).await;
+                is_planned = process.stop_gently(&control, &mut signals).await;
             }
             Ok(())
         }
         () = until_one_ends(&handles) => Err("a worker thread has ended".to_owned()),
     };
     process.end(handles).await;
+    if is_planned {
+        hint_disk::save(&control, &process.shared).await;
+    }
     outcome
 }
 
@@ -227,8 +249,8 @@ impl Process {
         }
     }
 
-    /// Announces the stop, lets requests in flight finish and their replies leave; ends early at a second signal.
-    async fn stop_gently(&self, control: &Rc<ControlLoop>, signals: &mut Signals) {
+    /// Announces the stop, lets requests in flight finish and their replies leave; ends early, and says false, at a second signal.
+    async fn stop_gently(&self, control: &Rc<ControlLoop>, signals: &mut Signals) -> bool {
         control.call(Control::stop);
         self.phase.send_replace(Phase::Finishing);
         let finished = async {
@@ -238,8 +260,11 @@ impl Process {
             }
         };
         tokio::select! {
-            _ = tokio::time::timeout(STOP_GRACE, finished) => {}
-            stop = signals.next() => tracing::info!("{stop}"),
+            _ = tokio::time::timeout(STOP_GRACE, finished) => true,
+            stop = signals.next() => {
+                tracing::info!("{stop}");
+                false
+            }
         }
     }
 
@@ -302,13 +327,13 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
     Ok((senders, handles))
 }
 
-fn control_loop(process: &Process, udp: Rc<tokio::net::UdpSocket>) -> Rc<ControlLoop> {
+fn control_loop(process: &Process, outside: Outside) -> Rc<ControlLoop> {
     let wiring = Wiring {
         clock: process.clock,
         links: Links::new(process.preamble(CONTROL_LINK), Arc::clone(&process.room)),
         heartbeat: Arc::clone(process.heartbeats.last().expect("one for each worker, then the control thread's")),
     };
-    EventLoop::new(Control::new(Arc::clone(&process.shared)), Outside::new(udp), wiring)
+    EventLoop::new(Control::new(Arc::clone(&process.shared)), outside, wiring)
 }
 
 fn node_name(config: &Config) -> Result<NodeName, String> {

@@ -107,6 +107,10 @@ pub struct Config {
     pub stop_wait: Duration,
     /// Memory for hints.
     pub hint_memory_bytes: usize,
+    /// The folder for what outlives the process.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes of it for hints that memory has no room for.
+    pub hint_disk_bytes: u64,
     /// Whether to drop everything when a different ring is met.
     pub rejoin_empty: bool,
     /// The cluster's name.
@@ -195,6 +199,8 @@ impl Default for Config {
             remove_after: Duration::from_secs(15 * 60),
             stop_wait: Duration::from_secs(60),
             hint_memory_bytes: 64 * 1024 * 1024,
+            data_dir: None,
+            hint_disk_bytes: 1024 * 1024 * 1024,
             rejoin_empty: false,
             cluster_name: "memring".to_owned(),
             namespaces: Vec::new(),
@@ -247,7 +253,7 @@ impl Config {
             refound_after: self.refound_after,
             remove_after: Some(self.remove_after).filter(|wait| !wait.is_zero()),
             hint_memory_bytes: self.hint_memory_bytes,
-            hint_disk_bytes: 0,
+            hint_disk_bytes: self.data_dir.as_ref().map_or(0, |_| self.hint_disk_bytes),
             flush_enabled: !self.disable_flush_all,
             dump_enabled: !self.disable_dumping,
             watch_enabled: !self.disable_watch,

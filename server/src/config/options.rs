@@ -2,12 +2,15 @@
 //!
 //! Must not know where a value came from; what values mean together is `check`'s business.
 
+use std::path::{Path, PathBuf};
+
 use memring_engine::node::Unmet;
 use memring_protocol::ring::NodeName;
 
 use super::accounts::Accounts;
 use super::units::{bytes, duration, truth, weight};
 use super::{AuthFile, Config, LogFormat, join, listen};
+use crate::data_dir::DataDir;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -84,6 +87,8 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("remove-after", None, Value("TIME"), "15m", "Remove a member that has failed for so long from the ring; 0s for never", |c, t| put(&mut c.remove_after, duration(t))),
     choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits for the other copies", |c, t| put(&mut c.stop_wait, duration(t))),
     choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
+    choice("data-dir", None, Value("DIR"), "", "Folder for what outlives the process: hints; for one process", |c, t| put(&mut c.data_dir, data_dir(t).map(Some))),
+    choice("hint-disk", None, Value("SIZE"), "1g", "Disk below --data-dir for hints that memory has no room for; megabytes if bare", |c, t| put(&mut c.hint_disk_bytes, size(t, MIB, MIB, u64::MAX).map(|size| size as u64))),
     choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),
     choice("cluster-name", None, Value("NAME"), "memring", "Nodes of different names never meet", |c, t| put(&mut c.cluster_name, word(t))),
     choice("verbose", Some('v'), Count, "", "Log more; twice: much more", |c, t| put(&mut c.verbosity, number(t, 0, 255))),
@@ -159,6 +164,12 @@ fn socket_path(text: &str) -> Result<String, String> {
         return Err(format!("expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"));
     }
     Ok(text.to_owned())
+}
+
+/// Made, and tried, so that a node does not find out later.
+fn data_dir(text: &str) -> Result<PathBuf, String> {
+    DataDir::check(Path::new(text)).map_err(|error| error.to_string())?;
+    Ok(PathBuf::from(text))
 }
 
 fn mode(text: &str) -> Result<u32, String> {
