@@ -3,8 +3,9 @@
 //! One thread of a process does it. What is sent is the replicate that was missed, fenced by the entry's own term; so it
 //! does what that one would have done, had it come late. Where a later term is promised, its serializer is given the entry
 //! instead, fenced by the later term: that one alone may take what is older than its term, for it orders by what it holds.
-//! Then the key is confirmed through it, which brings the entry to all homes in that term. Must not know why a home lacks
-//! something.
+//! Then the key is confirmed through it, which brings the entry to all homes in that term.
+//!
+//! Hints go at `--hint-rate` a target: as answers come, the next are sent. Must not know why a home lacks something.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,19 +23,23 @@ use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Timer};
 use crate::cluster::hints::{Hint, Hints};
+use crate::now::Mono;
 
 /// How often targets are looked at.
 pub(crate) const REPLAY_EVERY: Duration = Duration::from_millis(50);
 
-/// Hints in flight to one target: small enough to leave room for clients, and with 10 KB values and a
-/// round of [`REPLAY_EVERY`] at worst, still 25 MB/s.
-const HINTS_IN_FLIGHT: usize = 128;
+/// Hints in flight to one target: with 1 KB values, 40 MB/s where each takes 50 ms to be answered.
+const HINTS_IN_FLIGHT: usize = 2048;
 
 /// Repairs in flight to one target: 10,000 small ones a second; what holds back large ones is [`REPAIR_BYTES_A_SECOND`].
 const REPAIRS_IN_FLIGHT: usize = 512;
 
-/// Bytes of values in flight to one target, behind which no other replay begins; one may pass it.
-const REPLAY_BYTES_IN_FLIGHT: usize = 4 * 1024 * 1024;
+/// Bytes of values in flight to one target, behind which no other replay begins; one may pass it. Clients' writes to the same
+/// target wait behind them: some ten milliseconds of a gigabit's line.
+const REPLAY_BYTES_IN_FLIGHT: usize = 1024 * 1024;
+
+/// A target that was given nothing for a while is given at most so much at once: two rounds' worth, for rounds come late.
+const BURST: Duration = REPLAY_EVERY.saturating_mul(2);
 
 /// Bytes of entries that a node sends in a second to mend others' copies, about: an eighth of a gigabit's line.
 const REPAIR_BYTES_A_SECOND: u64 = 16 << 20;
@@ -81,6 +86,28 @@ pub(crate) struct Replaying {
     bytes: usize,
     after: Option<Key>,
     keys: BTreeSet<Key>,
+    pace: Pace,
+}
+
+/// A token bucket of bytes that may be sent; below nothing while the last has not been paid for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    room: i64,
+    filled_at: Option<Mono>,
+}
+
+impl Pace {
+    /// Fills it up to `now`, at so many bytes a second.
+    fn fill(&mut self, now: Mono, bytes_a_second: u64) {
+        let worth = |time: Duration| (u128::from(bytes_a_second) * time.as_micros() / 1_000_000) as i64;
+        let since = self.filled_at.map_or(BURST, |at| now.since(at).min(BURST));
+        let more = worth(since);
+        // At a low rate a moment is worth nothing, and is not passed over for that.
+        if more > 0 {
+            self.filled_at = Some(now);
+            self.room = (self.room + more).min(worth(BURST));
+        }
+    }
 }
 
 impl Node {
@@ -94,34 +121,46 @@ impl Node {
                 let known = turn.topology.layout().is_some_and(|layout| layout.config.member(target).is_some());
                 if !known {
                     errand.queue(&self.shared).lock().forget(target);
-                } else if self.shared.is_usable(turn.topology, target) {
-                    self.replay_to(turn, errand, target);
+                } else if self.shared.is_usable(turn.topology, target) && self.replay_to(turn, errand, target) == 0 {
+                    // From the front again: those that were lost, and those that came meanwhile.
+                    if let Some(replaying) = self.replaying.get_mut(&(errand, target)) {
+                        replaying.after = None;
+                    }
                 }
             }
         }
     }
 
-    fn replay_to(&mut self, turn: &mut Turn<'_>, errand: Errand, target: Slot) {
+    /// Sends what may be on its way now, and returns how much there was to be sent.
+    fn replay_to(&mut self, turn: &mut Turn<'_>, errand: Errand, target: Slot) -> usize {
         let replaying = self.replaying.entry((errand, target)).or_default();
+        let rate = self.shared.settings().hint_rate_bytes;
+        replaying.pace.fill(turn.mono(), rate);
         let room = errand.in_flight_max().saturating_sub(replaying.keys.len());
-        if room == 0 {
-            return;
+        if room == 0 || self.must_wait(errand, target) {
+            return room.max(1);
         }
-        let batch = errand.queue(&self.shared).lock().batch(target, replaying.after.as_ref(), room);
-        if batch.is_empty() {
-            // From the front again: those that were lost.
-            replaying.after = None;
-        }
+        let after = self.replaying.get(&(errand, target)).and_then(|replaying| replaying.after.as_ref());
+        let batch = errand.queue(&self.shared).lock().batch(target, after, room);
+        let found = batch.len();
         for Hint { key, version, inherited } in batch {
-            let replaying = self.replaying.entry((errand, target)).or_default();
-            if replaying.bytes > REPLAY_BYTES_IN_FLIGHT || (errand == Errand::Repair && self.repair_room <= 0) {
-                return;
+            if self.must_wait(errand, target) {
+                break;
             }
+            let replaying = self.replaying.entry((errand, target)).or_default();
             replaying.after = Some(key.clone());
             if replaying.keys.insert(key.clone()) {
                 self.replay(turn, Missed { errand, target, key, version, inherited });
             }
         }
+        found
+    }
+
+    /// Whether there is as much on its way as may be, or as has been paid for.
+    fn must_wait(&self, errand: Errand, target: Slot) -> bool {
+        let Some(replaying) = self.replaying.get(&(errand, target)) else { return false };
+        let room = if errand == Errand::Hint { replaying.pace.room } else { self.repair_room };
+        replaying.bytes > REPLAY_BYTES_IN_FLIGHT || room <= 0
     }
 
     fn replay(&mut self, turn: &mut Turn<'_>, mut missed: Missed) {
@@ -138,6 +177,9 @@ impl Node {
             return self.end_replay(&missed, false);
         }
         let held = self.shared.store.peek(turn.cluster(), &missed.key);
+        // Whichever way it goes: where the key is confirmed, its value goes to all homes.
+        let bytes = missed.key.len() + held.as_ref().map_or(0, Entry::value_len);
+        self.replaying.entry((missed.errand, missed.target)).or_default().pace.room -= bytes as i64;
         let promised = self.shared.store.promised(partition);
         let entry = match (held.filter(|entry| entry.version >= missed.version), missed.errand) {
             (Some(entry), _) if promised > entry.version.ballot => {
@@ -169,7 +211,8 @@ impl Node {
         if !self.call(turn, to, purpose, Request::Replicate(request)) {
             return self.end_replay(&missed, false);
         }
-        self.replaying.entry((missed.errand, missed.target)).or_default().bytes += value_bytes;
+        let replaying = self.replaying.entry((missed.errand, missed.target)).or_default();
+        replaying.bytes += value_bytes;
         if missed.errand == Errand::Repair {
             self.repair_room -= bytes as i64;
             self.counters.repairs_sent.increment();
@@ -200,10 +243,22 @@ impl Node {
         self.end_replay(missed, is_done && held != Some(missed.version));
     }
 
-    /// The answer to what was sent; `None` when it is lost, and it is sent again.
+    /// The answer to what was sent; `None` when it is lost, and it is sent again. Hints go on when half of what may be on its
+    /// way has arrived; the rest goes round by round.
     pub(crate) fn on_replay_reply(&mut self, turn: &mut Turn<'_>, missed: Missed, bytes: usize, reply: Option<Reply>) {
-        let replaying = self.replaying.entry((missed.errand, missed.target)).or_default();
+        let (errand, target, is_answered) = (missed.errand, missed.target, reply.is_some());
+        let replaying = self.replaying.entry((errand, target)).or_default();
         replaying.bytes = replaying.bytes.saturating_sub(bytes);
+        self.judge_replay(turn, missed, reply);
+        let is_half_free = self.replaying.get(&(errand, target)).is_some_and(|replaying| {
+            replaying.bytes < REPLAY_BYTES_IN_FLIGHT / 2 && replaying.keys.len() < HINTS_IN_FLIGHT / 2
+        });
+        if errand == Errand::Hint && is_answered && is_half_free && self.shared.is_usable(turn.topology, target) {
+            self.replay_to(turn, errand, target);
+        }
+    }
+
+    fn judge_replay(&mut self, turn: &mut Turn<'_>, missed: Missed, reply: Option<Reply>) {
         let Some(Reply::Replicate(said)) = reply else { return self.end_replay(&missed, false) };
         let partition = missed.key.partition();
         match said {
@@ -248,4 +303,27 @@ impl Node {
 fn forgotten(version: Version) -> Entry {
     let before = Version { stamp: Stamp(version.stamp.0.saturating_sub(1)), ..version };
     Entry { version: before, body: Body::Tombstone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_lets_through_what_its_rate_says_however_often_it_is_asked() {
+        for (every_us, rate) in [(100, 50_000_000_u64), (1_000, 64 << 20), (50_000, 1 << 20), (7, 10_000)] {
+            let (mut pace, mut sent) = (Pace::default(), 0_u64);
+            let mut now = Mono(0);
+            while now < Mono(5_000_000) {
+                pace.fill(now, rate);
+                while pace.room > 0 {
+                    pace.room -= 1_000;
+                    sent += 1_000;
+                }
+                now = Mono(now.0 + every_us);
+            }
+            let (least, most) = (rate * 5 * 98 / 100, rate * 5 * 104 / 100 + 1_000);
+            assert!((least..=most).contains(&sent), "{sent} bytes in 5 s at {rate} every {every_us} us");
+        }
+    }
 }

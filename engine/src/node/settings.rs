@@ -71,6 +71,8 @@ pub struct Settings {
     pub hint_memory_bytes: usize,
     /// The most bytes of disk for hints that memory has no room for; 0 where there is no disk.
     pub hint_disk_bytes: u64,
+    /// How many bytes of values a second each home is given of what it has missed.
+    pub hint_rate_bytes: u64,
     /// Whether flush_all is allowed (not `-F`).
     pub flush_enabled: bool,
     /// Whether keys may be listed (not `-X`).
@@ -130,6 +132,7 @@ impl Settings {
             remove_after: Some(Duration::from_secs(15 * 60)),
             hint_memory_bytes: 1 << 20,
             hint_disk_bytes: 0,
+            hint_rate_bytes: 64 << 20,
             flush_enabled: true,
             dump_enabled: true,
             watch_enabled: true,

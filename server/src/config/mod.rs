@@ -111,6 +111,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Bytes of it for hints that memory has no room for.
     pub hint_disk_bytes: u64,
+    /// Bytes a second that each home is given of what it has missed.
+    pub hint_rate_bytes: u64,
     /// Whether to drop everything when a different ring is met.
     pub rejoin_empty: bool,
     /// The cluster's name.
@@ -201,6 +203,7 @@ impl Default for Config {
             hint_memory_bytes: 64 * 1024 * 1024,
             data_dir: None,
             hint_disk_bytes: 1024 * 1024 * 1024,
+            hint_rate_bytes: 64 * 1024 * 1024,
             rejoin_empty: false,
             cluster_name: "memring".to_owned(),
             namespaces: Vec::new(),
@@ -254,6 +257,7 @@ impl Config {
             remove_after: Some(self.remove_after).filter(|wait| !wait.is_zero()),
             hint_memory_bytes: self.hint_memory_bytes,
             hint_disk_bytes: self.data_dir.as_ref().map_or(0, |_| self.hint_disk_bytes),
+            hint_rate_bytes: self.hint_rate_bytes,
             flush_enabled: !self.disable_flush_all,
             dump_enabled: !self.disable_dumping,
             watch_enabled: !self.disable_watch,

@@ -89,6 +89,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
     choice("data-dir", None, Value("DIR"), "", "Folder for what outlives the process: hints; for one process", |c, t| put(&mut c.data_dir, data_dir(t).map(Some))),
     choice("hint-disk", None, Value("SIZE"), "1g", "Disk below --data-dir for hints that memory has no room for; megabytes if bare", |c, t| put(&mut c.hint_disk_bytes, size(t, MIB, MIB, u64::MAX).map(|size| size as u64))),
+    choice("hint-rate", None, Value("SIZE"), "64m", "Bytes a second that each node is given of what it has missed; megabytes if bare", |c, t| put(&mut c.hint_rate_bytes, size(t, MIB, HINT_RATE_MIN, HINT_RATE_MAX).map(|size| size as u64))),
     choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),
     choice("cluster-name", None, Value("NAME"), "memring", "Nodes of different names never meet", |c, t| put(&mut c.cluster_name, word(t))),
     choice("verbose", Some('v'), Count, "", "Log more; twice: much more", |c, t| put(&mut c.verbosity, number(t, 0, 255))),
@@ -137,6 +138,12 @@ const ITEM_MAX: u64 = 1024 * MIB;
 
 /// Thirty years: more is a slip of the keyboard.
 const IDLE_TIMEOUT_MAX_S: u64 = 1_000_000_000;
+
+/// Slower than this, a home would hardly ever catch up …
+const HINT_RATE_MIN: u64 = 64 * 1024;
+
+/// … and no line is faster than this.
+const HINT_RATE_MAX: u64 = 1 << 40;
 
 /// The longest path of a Unix socket: `sun_path` of unix(7), with its NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
