@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # End-to-end tests with foreign clients and against memcached:
-# scripts/e2e.sh [files|kill|leases|large|semantics|text|random|clients|charts]… [--standin]
+# scripts/e2e.sh [files|kill|leases|large|semantics|text|random|clients|charts|hints]… [--standin]
 # All parts by default. Builds what it needs; MEMRING_BIN names another binary. See tests/e2e/__main__.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."

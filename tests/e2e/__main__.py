@@ -1,6 +1,6 @@
 """End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
 
-Parts: files, kill, leases, large, semantics, text, random, clients, charts.
+Parts: files, kill, leases, large, semantics, text, random, clients, charts, hints.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -20,6 +20,7 @@ import clients
 import duel
 import files
 import foreign
+import hints
 import kill
 import large
 import leases
@@ -42,7 +43,7 @@ PARTS = {
 MEMCACHED_LIMIT = ("-I", "1m")
 MORE = {"large": ("-I", f"{large.ITEM_MEGABYTES}m"), "text": MEMCACHED_LIMIT, "random": MEMCACHED_LIMIT, "clients": MEMCACHED_LIMIT}
 # Parts that start what they need themselves.
-ALONE = {"charts": charts.run}
+ALONE = {"charts": charts.run, "hints": hints.run}
 
 
 def main(arguments):
