@@ -91,8 +91,8 @@ mutant own_deposition_ignored sim engine/src/node/apply.rs \
   'if held.promised() != lead.ballot {' \
   'if held.promised() < lead.ballot {'
 mutant unchanged_not_confirmed sim engine/src/node/spread.rs \
-  'let answered = fence.is_none();' \
-  'let answered = fence.is_none(); if !changed { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
+  'let (answered, outdated, again) = (false, false, 0);' \
+  'let (answered, outdated, again) = (false, false, 0); let me = turn.topology.me().expect("a home"); let mut alone = Quorum::of_writes(&[me], None, 1); alone.yes(me, true); let quorum = if changed { quorum } else { alone };'
 
 # A new term that does not look.
 mutant never_looks rule_1_a_new_serializer engine/src/node/apply.rs \
@@ -174,8 +174,8 @@ mutant lease_not_marked rule_10_of_many_readers engine/src/cluster/mutation.rs \
   'let marks = if won { item.marks.with(Marks::WON) } else { item.marks };' \
   'let marks = item.marks;'
 mutant lease_answered_at_once leases engine/src/node/spread.rs \
-  'let answered = fence.is_none();' \
-  'let answered = fence.is_none(); if matches!(outcome, Outcome::Item(_)) { quorum = Quorum::of_writes(&[me], None, 1); quorum.yes(me, true); }'
+  'let (answered, outdated, again) = (false, false, 0);' \
+  'let (answered, outdated, again) = (false, false, 0); let me = turn.topology.me().expect("a home"); let mut alone = Quorum::of_writes(&[me], None, 1); alone.yes(me, true); let quorum = if matches!(outcome, Outcome::Item(_)) { alone } else { quorum };'
 mutant stale_lost_on_copy leases engine/src/node/replica.rs \
   'match shared.store.apply(now, replicate.key, replicate.fence, *entry) {' \
   'let mut entry = *entry; if let memring_protocol::entry::BodyRef::Item(item) = &mut entry.body { item.marks = item.marks.without(memring_protocol::entry::Marks::STALE); } match shared.store.apply(now, replicate.key, replicate.fence, entry) {'
@@ -215,8 +215,8 @@ mutant all_is_as_many_as_there_were rule_5_all_homes engine/src/node/writes.rs \
   'if level == Level::All && copies > 1 { COPIES_ALL }' \
   'if false && level == Level::All && copies > 1 { COPIES_ALL }'
 mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
-  'let (homes, next) = (layout.homes(partition), layout.next_homes(partition));' \
-  'let (homes, next) = (layout.homes(partition), None);'
+  'Some(Quorum::of_writes(layout.homes(partition), layout.next_homes(partition), request.copies))' \
+  'Some(Quorum::of_writes(layout.homes(partition), None, request.copies))'
 mutant reads_pass_over_new_homes rule_5_no_read engine/src/node/reads.rs \
   'let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));' \
   'let next = None;'

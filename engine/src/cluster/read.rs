@@ -62,6 +62,10 @@ pub struct ReadOp {
     /// While a move is under way: the candidates that are homes after it too, and how many of them must have answered.
     stay: u64,
     stay_needed: u32,
+    /// A home places the key differently: one of the two does not know the newest ring config.
+    is_disputed: bool,
+    /// Who may be asked where the only home cannot: those that it leaves the key to.
+    heirs: Slots,
 }
 
 impl ReadOp {
@@ -87,7 +91,18 @@ impl ReadOp {
             finished: false,
             stay: 0,
             stay_needed: 0,
+            is_disputed: false,
+            heirs: Slots::new(),
         }
+    }
+
+    /// The same of a key whose only home leaves it to these. It orders no write that they do not take, and nothing comes
+    /// after such a move but its end: so a complete copy of theirs is as good as its own, where it cannot answer.
+    pub fn with_heirs(mut self, heirs: &[Slot]) -> Self {
+        if self.candidates.len() == 1 {
+            self.heirs = heirs.iter().copied().filter(|slot| !self.candidates.contains(slot)).take(1).collect();
+        }
+        self
     }
 
     /// The same while a move is under way, after which these are the homes. Who asks, and the homes it asks, may not have
@@ -111,7 +126,11 @@ impl ReadOp {
         if self.answers + self.pending >= self.needed {
             return None;
         }
-        let Some(place) = self.next_candidate() else { return Some(self.finish(ReadStep::Unmet)) };
+        let Some(place) = self.next_candidate().or_else(|| self.next_heir()) else {
+            // Whoever is behind hears of the newest config in a moment: the serializer is asked by it then.
+            let step = if self.is_disputed { ReadStep::Confirm } else { ReadStep::Unmet };
+            return Some(self.finish(step));
+        };
         let value_is_coming = self.waiting_for_value != 0 || !matches!(self.newest, Newest::Unknown);
         Some(self.ask(place, if value_is_coming { Want::Digest } else { Want::Value }))
     }
@@ -128,8 +147,12 @@ impl ReadOp {
         self.pending -= 1;
         self.waiting_for_value &= !bit;
         let version = match result {
+            ReadResult::Refused(refusal) => {
+                self.is_disputed |= matches!(refusal, Refusal::Epoch(_) | Refusal::NotHome);
+                return;
+            }
             // Whoever carries messages asks again for what comes later.
-            ReadResult::Refused(_) | ReadResult::Later => return,
+            ReadResult::Later => return,
             ReadResult::Absent => None,
             ReadResult::Digest(version) => Some(version),
             ReadResult::Found(entry, seen) => {
@@ -178,6 +201,13 @@ impl ReadOp {
         let place = self.asked;
         self.asked += usize::from(place < self.candidates.len());
         (place < self.candidates.len()).then_some(place)
+    }
+
+    fn next_heir(&mut self) -> Option<usize> {
+        let heir = self.heirs.pop().filter(|_| !self.is_disputed)?;
+        self.candidates.push(heir);
+        (self.stay, self.stay_needed) = (0, 0);
+        self.next_candidate()
     }
 
     fn ask(&mut self, place: usize, want: Want) -> ReadStep {
@@ -274,6 +304,37 @@ mod tests {
         let refused = || ReadResult::Refused(Refusal::Recovering);
         assert_eq!(answer(&mut op, 0, refused()), [ReadStep::Ask(slot(2), Want::Value)]);
         assert_eq!(answer(&mut op, 1, refused()), [ReadStep::Unmet]);
+    }
+
+    #[test]
+    fn homes_that_place_the_key_differently_are_no_miss() {
+        let (mut op, _) = read(2);
+        let refused = |refusal| ReadResult::Refused(refusal);
+        answer(&mut op, 0, refused(Refusal::Epoch(memring_protocol::ring::Epoch(2))));
+        assert_eq!(
+            answer(&mut op, 1, refused(Refusal::Busy)),
+            [ReadStep::Confirm],
+            "the one that is left is not enough"
+        );
+    }
+
+    #[test]
+    fn an_only_home_that_is_lost_on_its_way_out_is_stood_in_for_by_its_heir() {
+        for (heir, expected) in [
+            (found(5), ReadStep::Answer(Some((entry(5), Seen::default())))),
+            (ReadResult::Refused(Refusal::Recovering), ReadStep::Unmet),
+        ] {
+            let op = ReadOp::new([slot(0)].into_iter().collect(), 1).through_move(&[slot(1)]);
+            let mut op = op.with_heirs(&[slot(1)]);
+            assert_eq!(steps(&mut op), [ReadStep::Ask(slot(0), Want::Value)]);
+            op.on_lost(slot(0));
+            assert_eq!(steps(&mut op), [ReadStep::Ask(slot(1), Want::Value)]);
+            assert_eq!(answer(&mut op, 1, heir), [expected]);
+        }
+        let op = ReadOp::new([slot(0)].into_iter().collect(), 1).through_move(&[slot(1)]);
+        let mut op = op.with_heirs(&[slot(1)]);
+        steps(&mut op);
+        assert_eq!(answer(&mut op, 0, found(5)), [ReadStep::Confirm], "while it answers it is asked as ever");
     }
 
     #[test]

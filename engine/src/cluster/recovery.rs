@@ -60,6 +60,8 @@ struct Progress {
     needed: usize,
     /// What is held of it is from before this node was away.
     is_old: bool,
+    /// This node is no home yet: what is true without a complete copy is for those who are to say, and it waits for them.
+    is_to_come: bool,
     sources: SmallVec<[Source; 4]>,
 }
 
@@ -101,8 +103,8 @@ impl Recovery {
     }
 
     /// Starts, or goes on with other sources: `sources` are the current homes without this node. What was copied from a
-    /// home that stays is kept.
-    pub fn begin(&mut self, partition: Partition, sources: &[Slot], needed: usize) {
+    /// home that stays is kept. `is_to_come`: this node is a home after the move under way only.
+    pub fn begin(&mut self, partition: Partition, sources: &[Slot], needed: usize, is_to_come: bool) {
         let before = self.pending.remove(&partition);
         let is_old = before.as_ref().is_some_and(|progress| progress.is_old);
         let known =
@@ -111,7 +113,7 @@ impl Recovery {
             .iter()
             .map(|slot| known(*slot).cloned().unwrap_or(Source { slot: *slot, given: Given::Upto(0), ask_at: Mono(0) }))
             .collect();
-        self.pending.insert(partition, Progress { needed, is_old, sources });
+        self.pending.insert(partition, Progress { needed, is_old, is_to_come, sources });
     }
 
     /// What is held of a pending partition is from before this node was away: the others may have forgotten what they
@@ -221,7 +223,12 @@ impl Recovery {
         self.pending.retain(|partition, progress| {
             let complete = progress.sources.iter().filter(|source| source.given == Given::All).count();
             let none_to_come = progress.sources.iter().all(|source| {
-                matches!(source.given, Given::All | Given::Nothing) || standing(source.slot) == SourceStanding::Gone
+                let has_answered = match source.given {
+                    Given::All => true,
+                    Given::Nothing => !progress.is_to_come,
+                    Given::Upto(_) => false,
+                };
+                has_answered || standing(source.slot) == SourceStanding::Gone
             });
             let done = complete >= progress.needed || none_to_come;
             if done {
@@ -259,7 +266,7 @@ mod tests {
 
     fn recovery_of_three() -> Recovery {
         let mut recovery = Recovery::default();
-        recovery.begin(partition(), &[slot(1), slot(2)], Recovery::needed(3));
+        recovery.begin(partition(), &[slot(1), slot(2)], Recovery::needed(3), false);
         recovery
     }
 
@@ -294,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn a_home_to_come_takes_nothing_for_the_truth_that_a_home_has_not_said() {
+        let mut recovery = Recovery::default();
+        recovery.begin(partition(), &[slot(1)], 1, true);
+        page(&mut recovery, 1, Err(Refusal::Recovering), None);
+        assert_eq!(recovery.settle(reachable), [], "the only home is about to know what it has");
+        assert_eq!(recovery.fetches(Mono(2).after(RETRY_AFTER), [slot(1)]).len(), 1, "it is asked again");
+        page(&mut recovery, 1, Ok(()), None);
+        assert_eq!(recovery.settle(reachable), [Recovered { partition: partition(), refounded: false, sources: 1 }]);
+        recovery.begin(partition(), &[slot(1)], 1, true);
+        page(&mut recovery, 1, Err(Refusal::Recovering), None);
+        assert_eq!(recovery.settle(|_| SourceStanding::Gone).len(), 1, "it is gone for good");
+    }
+
+    #[test]
     fn a_home_that_is_away_is_waited_for_until_it_is_gone() {
         let mut recovery = recovery_of_three();
         page(&mut recovery, 1, Ok(()), None);
@@ -320,7 +341,7 @@ mod tests {
         let mut recovery = Recovery::default();
         let partitions = |range: std::ops::Range<u16>| range.filter_map(Partition::new);
         let all = 0..FETCH_PARTITIONS_MAX as u16 + 2;
-        partitions(all.clone()).for_each(|partition| recovery.begin(partition, &[slot(1)], 1));
+        partitions(all.clone()).for_each(|partition| recovery.begin(partition, &[slot(1)], 1, false));
         let asked = |recovery: &mut Recovery, now| {
             let fetches = recovery.fetches(now, [slot(1)]);
             fetches.into_iter().flat_map(|(_, wants)| wants).map(|(partition, _)| partition).collect::<Vec<_>>()

@@ -97,6 +97,13 @@ impl Node {
         })
     }
 
+    /// As [`Node::answer_together`] for one command, by a view that may be old.
+    #[cfg(test)]
+    pub(super) fn answers_by(&self, topology: &Topology, now: Now, command: &Command<'_>, out: &mut BytesMut) -> bool {
+        let moment = Moment { topology, now: now.cluster, reply_bytes_max: usize::MAX };
+        self.answer_one(&moment, command, only_key(command), out)
+    }
+
     fn answer_all(&self, moment: &Moment<'_>, commands: &[Command<'_>], out: &mut BytesMut) -> usize {
         let keys: SmallVec<[Option<KeyRef<'_>>; WARMED_MAX]> = commands.iter().map(only_key).collect();
         if commands.len() > 1 {
@@ -326,6 +333,10 @@ impl Node {
             let item = ItemRef { value: ValueRef::Part(value), flags, cas: stamp.0, expiry, marks: Marks::NONE };
             (store::Change::Write(EntryRef { version, body: BodyRef::Item(item) }), stamp.0)
         });
+        if !self.shared.is_current(topology) {
+            // A home to come may have copied the partition before this: the long way brings it there.
+            return Err(Unset::Declined);
+        }
         self.count_store(key.len(), new.value.len());
         match updated {
             Updated::Put | Updated::Kept => Ok(token),

@@ -103,7 +103,10 @@ impl Reader<'_> {
 
     fn ask(&mut self, asker: Asker, key: &Key, op: &mut ReadOp, slot: Slot, want: Want) {
         let how = How { epoch: self.topology.epoch(), want, noticed: self.noticed };
-        if Some(slot) == self.topology.me() {
+        if !self.topology.is_up(slot) {
+            // Gossip has given it up: whoever waited for its answer would wait in vain.
+            op.on_lost(slot);
+        } else if Some(slot) == self.topology.me() {
             op.on_result(slot, replica::read_key(self.shared, self.topology, self.now, how, key));
         } else {
             self.asks.push(slot, how, asker, key);
@@ -126,7 +129,9 @@ impl Reader<'_> {
         let mut candidates = self.candidates(homes);
         let Some(next) = next else { return ReadOp::new(candidates, needed) };
         candidates.sort_by_key(|slot| (!self.shared.is_usable(self.topology, *slot), !next.contains(slot)));
-        ReadOp::new(candidates, needed).through_move(next)
+        let op = ReadOp::new(candidates, needed).through_move(next);
+        let is_leave = self.topology.layout().is_some_and(|layout| layout.is_leave());
+        if is_leave { op.with_heirs(next) } else { op }
     }
 
     /// The homes of a key, best first: this node, then those that are usable, then the rest.

@@ -290,7 +290,12 @@ impl Node {
     }
 
     fn on_local_reply(&mut self, turn: &mut Turn<'_>, attempt: Attempt, reply: WriteReply) {
-        if let Some(me) = turn.topology.me() {
+        // By the slot that it had when it was asked: it may have left the ring since.
+        let asked = match self.ops.get(&attempt.write) {
+            Some(Op::Write(write)) => write.asked,
+            _ => None,
+        };
+        if let Some(me) = asked {
             self.on_write_reply(turn, attempt, me, reply);
         }
     }

@@ -79,6 +79,7 @@ impl Node {
         let Self { ops, asks, shared, counters, .. } = self;
         let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
         let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
+        let mut disputed = Vec::new();
         for index in 0..gather.reads.len() {
             if index % WARMED_MAX == 0 {
                 warm(&shared.store, gather.reads[index..].iter().map(|read| &read.key));
@@ -102,8 +103,9 @@ impl Node {
                 reader.go_on(Asker { gather: id, index: index as u32 }, read)
             };
             match next {
-                // Nobody else has answered yet whom this node could differ from.
-                Next::Wait | Next::Confirm => {}
+                Next::Wait => {}
+                // The only home of a key that moves has answered itself: whether it still is one, its serializer tells.
+                Next::Confirm => disputed.push(Asker { gather: id, index: index as u32 }),
                 Next::Done => gather.waiting -= 1,
                 Next::Unmet => {
                     gather.waiting -= 1;
@@ -113,9 +115,11 @@ impl Node {
             }
         }
         if gather.waiting == 0 {
-            self.finish_gather(turn, id);
-        } else {
-            self.set_timer(hedge_at, id);
+            return self.finish_gather(turn, id);
+        }
+        self.set_timer(hedge_at, id);
+        for asker in disputed {
+            self.after_steps(turn, asker, Next::Confirm);
         }
     }
 

@@ -170,6 +170,10 @@ pub(crate) fn keep(
     };
     shared.clock.observe(entry.version.stamp);
     match shared.store.apply(now, replicate.key, replicate.fence, *entry) {
+        // Whoever has copied from here since the view was taken may have missed it.
+        Applied::Stored | Applied::Superseded if !shared.is_current(topology) => {
+            Acknowledgement::Refused(Refusal::Epoch(shared.epoch()))
+        }
         Applied::Stored | Applied::Superseded => held,
         Applied::Fenced(ballot) => Acknowledgement::Fenced(ballot),
         // A node with less room keeps what it can: for it the entry is evicted at once.

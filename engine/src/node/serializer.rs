@@ -183,10 +183,17 @@ impl Node {
     fn order_at_one(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Order(order)) = self.ops.get(&id) else { return };
         let (outcome, entry) = self.apply_unordered(turn, &order.request);
-        let origin = order.origin;
-        self.answer_order(turn, origin, WriteReply::Done(outcome.clone()));
+        let (origin, partition) = (order.origin, order.request.key.partition());
+        // One copy is not enough where the only home is about to be another, or has become one since the view was taken.
+        let stays = turn.topology.layout().is_some_and(|layout| {
+            layout.homes(partition).len() > 1
+                || (layout.next_homes(partition).is_none() && self.shared.is_current(turn.topology))
+        });
+        if stays || entry.is_none() {
+            self.answer_order(turn, origin, WriteReply::Done(outcome.clone()));
+        }
         match entry {
-            Some(entry) => self.spread(turn, id, None, outcome, Some(entry), true),
+            Some(entry) => self.spread_unordered(turn, id, outcome, entry, stays),
             None => self.discard(id),
         }
     }

@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
 use memring_protocol::key::{Key, KeyRef, PARTITIONS, Partition};
 use memring_protocol::level::Level;
+use memring_protocol::ring::Epoch;
 use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
@@ -160,6 +161,8 @@ pub struct Shared {
     pub(crate) repairs_pending: AtomicUsize,
     pub(crate) counters: CounterSets,
     topology: Arc<ArcSwap<Topology>>,
+    /// The ring config's number in it, for those who work from a view that they took before.
+    epoch: AtomicU64,
     /// Peers that this node's own traffic finds best avoided.
     avoided: SharedMap<SocketAddr, ()>,
     /// How many they are, so that nobody looks for one among none: a look takes a lock that all threads share.
@@ -209,6 +212,7 @@ impl Shared {
             repairs_pending: AtomicUsize::new(0),
             counters: CounterSets::default(),
             topology: Arc::default(),
+            epoch: AtomicU64::new(0),
             avoided: SharedMap::default(),
             avoided_count: AtomicUsize::new(0),
             heard: SharedMap::default(),
@@ -242,7 +246,21 @@ impl Shared {
     }
 
     pub(crate) fn set_topology(&self, topology: Topology) {
+        // First: whoever is given a copy by the new view must be seen by those who write by an older one.
+        self.epoch.store(topology.epoch().0, Ordering::Release);
         self.topology.store(Arc::new(topology));
+    }
+
+    /// Whether placement is still that of this view. To be asked after an entry was stored by it: a new home may have
+    /// copied the partition before that, and then the entry must reach it by the new view. The shard's lock orders the two.
+    #[inline]
+    pub(crate) fn is_current(&self, topology: &Topology) -> bool {
+        self.epoch.load(Ordering::Acquire) == topology.epoch().0
+    }
+
+    /// The number of the ring config.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// What the server measures of the process, for `stats`.

@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use memring_protocol::entry::Entry;
-use memring_protocol::message::{Acknowledgement, Outcome, Refusal, Replicate, Reply, RequestId, WriteReply};
+use memring_protocol::message::{
+    Acknowledgement, Outcome, Refusal, Replicate, Reply, RequestId, WriteReply, WriteRequest,
+};
 use memring_protocol::version::{Ballot, Slot};
 
 use super::calls::{Call, Purpose};
 use super::effect::{Effect, Receivers};
 use super::plausible::is_plausible_acknowledgement;
 use super::serializer::{Order, Stage};
+use super::topology::Topology;
 use super::turn::Turn;
 use super::{Node, Op, OpId};
 use crate::cluster::mutation::is_repeatable;
@@ -26,8 +29,12 @@ const HINT_AFTER: Duration = Duration::from_millis(1000);
 /// How long to wait before spreading again to homes whose ring config differs.
 const SPREAD_AGAIN_AFTER: Duration = Duration::from_millis(15);
 
+/// So often what nobody waits for any more is spread anew before the homes that lack it get hints: about as long as
+/// [`HINT_AFTER`]. A hint alone would be worth little where this node is about to forget its copy.
+const SPREAD_AGAIN_MAX: u8 = 60;
+
 /// An ordered write on its way to the other homes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Spread {
     quorum: Quorum,
     fence: Option<Ballot>,
@@ -35,10 +42,12 @@ pub(crate) struct Spread {
     entry: Option<Entry>,
     changed: bool,
     answered: bool,
-    /// A home has another ring config: spread again as soon as this node knows it too.
+    /// A home has another ring config, or this node has by now: spread again as soon as both know the same.
     outdated: bool,
     /// A home has promised a later term, and was not kept a hint for.
     fenced: bool,
+    /// How often it was spread anew.
+    again: u8,
 }
 
 impl Node {
@@ -73,22 +82,51 @@ impl Node {
         entry: Option<Entry>,
         changed: bool,
     ) {
-        let (Some(layout), Some(me)) = (turn.topology.layout(), turn.topology.me()) else { return };
+        let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+        let Some(quorum) = quorum_of(turn.topology, &order.request) else { return };
+        let (answered, outdated, fenced, again) = (false, false, false, 0);
+        self.send_spread(turn, id, Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again });
+    }
+
+    /// The same of what was written at level one, outside any order; whoever asked is told by then, or is not.
+    pub(crate) fn spread_unordered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: OpId,
+        outcome: Outcome,
+        entry: Entry,
+        answered: bool,
+    ) {
+        let Some(Op::Order(order)) = self.ops.get(&id) else { return };
+        let Some(quorum) = quorum_of(turn.topology, &order.request) else { return };
+        let (fence, entry, changed) = (None, Some(entry), true);
+        let (outdated, fenced, again) = (false, false, 0);
+        self.send_spread(turn, id, Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again });
+    }
+
+    /// Sends it to all other homes there are by this view. This node may be none any more.
+    fn send_spread(&mut self, turn: &mut Turn<'_>, id: OpId, mut spread: Spread) {
         let Some(Op::Order(order)) = self.ops.get_mut(&id) else { return };
-        let (key, partition) = (order.request.key.clone(), order.request.key.partition());
-        let (homes, next) = (layout.homes(partition), layout.next_homes(partition));
-        let mut quorum = Quorum::of_writes(homes, next, order.request.copies);
-        quorum.yes(me, true);
-        let homes = quorum.homes();
-        let answered = fence.is_none();
-        let replicate = Replicate { epoch: turn.topology.epoch(), fence, key, entry: entry.clone() };
-        order.stage =
-            Stage::Spread(Spread { quorum, fence, outcome, entry, changed, answered, outdated: false, fenced: false });
-        let hint_at = turn.mono().after(HINT_AFTER);
-        let timer = if answered { hint_at } else { hint_at.min(order.deadline) };
+        let key = order.request.key.clone();
+        let me = turn.topology.me();
+        if let Some(me) = me {
+            spread.quorum.yes(me, true);
+        }
+        // The entry was stored before this look: if placement is still the same, a home to come copies it.
+        spread.outdated = !self.shared.is_current(turn.topology);
+        let (homes, answered, outdated) = (spread.quorum.homes(), spread.answered, spread.outdated);
+        let epoch = turn.topology.epoch();
+        let replicate = Replicate { epoch, fence: spread.fence, key, entry: spread.entry.clone() };
+        order.stage = Stage::Spread(spread);
+        let wait = if outdated { SPREAD_AGAIN_AFTER } else { HINT_AFTER };
+        let at = turn.mono().after(wait);
+        let timer = if answered { at } else { at.min(order.deadline) };
         self.set_timer(timer, id);
+        if outdated {
+            return;
+        }
         let (mut receivers, mut avoided) = (Receivers::new(), Slots::new());
-        for slot in homes.into_iter().filter(|slot| *slot != me) {
+        for slot in homes.into_iter().filter(|slot| Some(*slot) != me) {
             if self.shared.is_usable(turn.topology, slot) {
                 self.replicate_to(turn, id, slot, &mut receivers);
             } else {
@@ -133,9 +171,10 @@ impl Node {
         let Stage::Spread(spread) = &mut order.stage else { return };
         match ack {
             Acknowledgement::Held { synced } => spread.quorum.yes(from, synced),
-            Acknowledgement::Refused(Refusal::Epoch(_)) if !spread.answered => {
+            Acknowledgement::Refused(Refusal::Epoch(_)) if !spread.answered || spread.again < SPREAD_AGAIN_MAX => {
                 spread.outdated = true;
-                let again = turn.mono().after(SPREAD_AGAIN_AFTER).min(order.deadline);
+                let again = turn.mono().after(SPREAD_AGAIN_AFTER);
+                let again = if spread.answered { again } else { again.min(order.deadline) };
                 self.set_timer(again, id);
                 return;
             }
@@ -201,10 +240,11 @@ impl Node {
         let (origin, deadline) = (order.origin, order.deadline);
         let hint_at = order.moved_at.map(|at| at.after(HINT_AFTER)).filter(|at| *at > turn.mono());
         let Stage::Spread(spread) = &mut order.stage else { return };
-        if spread.outdated && !spread.answered && !overdue {
-            let (fence, outcome, changed) = (spread.fence, spread.outcome.clone(), spread.changed);
-            let entry = spread.entry.take();
-            return self.spread(turn, id, fence, outcome, entry, changed);
+        let goes_on = if spread.answered { spread.again < SPREAD_AGAIN_MAX } else { !overdue };
+        if spread.outdated && goes_on {
+            let Some(quorum) = quorum_of(turn.topology, &order.request) else { return };
+            let spread = Spread { quorum, again: spread.again.saturating_add(1), ..spread.clone() };
+            return self.send_spread(turn, id, spread);
         }
         if let Some(hint_at) = hint_at {
             return self.set_timer(hint_at, id);
@@ -227,6 +267,12 @@ impl Node {
             self.set_timer(deadline, id);
         }
     }
+}
+
+/// Who must hold a write, by this view.
+fn quorum_of(topology: &Topology, request: &WriteRequest) -> Option<Quorum> {
+    let (layout, partition) = (topology.layout()?, request.key.partition());
+    Some(Quorum::of_writes(layout.homes(partition), layout.next_homes(partition), request.copies))
 }
 
 fn in_doubt(quorum: &Quorum) -> WriteReply {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::Partition;
-use memring_protocol::message::{ControlReply, ControlRequest, PromiseReply, Reply, Request};
+use memring_protocol::message::{ControlReply, ControlRequest, PromiseReply, Reply, Request, WriteReply};
 use memring_protocol::version::{Ballot, STAMP_EPOCH_UNIX_MS, Slot};
 
 use super::calls::Purpose;
 use super::shared::Lead;
 use super::turn::Turn;
-use super::{Node, OpId, Timer};
+use super::{Node, Op, OpId, Timer};
 use crate::cluster::quorum::{Quorum, Verdict};
 
 /// After this a takeover that too few homes have promised is given up; whoever needs it tries again.
@@ -126,7 +126,20 @@ impl Node {
                 self.counters.takeovers.increment();
                 self.end_takeover(turn, partition, Duration::ZERO);
             }
+            Verdict::Impossible if !outbid && is_hopeless(turn, partition) => self.give_up_takeover(turn, partition),
             _ => self.end_takeover(turn, partition, self.backoff()),
+        }
+    }
+
+    /// So many homes are down that nobody can take the partition over: those who wait are told at once.
+    fn give_up_takeover(&mut self, turn: &mut Turn<'_>, partition: Partition) {
+        let Some(takeover) = self.takeovers.remove(&partition) else { return };
+        self.shared.standings.end_takeover(partition);
+        for waiting in takeover.waiting {
+            if let Some(Op::Order(order)) = self.close(waiting) {
+                let needed = takeover.quorum.needed().min(usize::from(u8::MAX)) as u8;
+                self.answer_order(turn, order.origin, WriteReply::InDoubt { acknowledged: 0, needed });
+            }
         }
     }
 
@@ -155,4 +168,14 @@ impl Node {
         let spread = memring_protocol::key::Token::of(name.as_bytes()).0 % 20;
         Duration::from_millis(5 + spread + u64::from(self.worker) % 3)
     }
+}
+
+/// Whether a majority cannot be had by gossip's word, however the homes that are up answer.
+fn is_hopeless(turn: &Turn<'_>, partition: Partition) -> bool {
+    let Some(layout) = turn.topology.layout() else { return false };
+    let mut quorum = Quorum::of_promises(layout.homes(partition), layout.next_homes(partition));
+    for slot in quorum.homes() {
+        if turn.topology.is_up(slot) { quorum.yes(slot, true) } else { quorum.no(slot) }
+    }
+    quorum.verdict() == Verdict::Impossible
 }

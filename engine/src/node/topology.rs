@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use memring_protocol::key::Partition;
-use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingMember};
+use memring_protocol::ring::{Epoch, NodeName, Placement, RingConfig, RingMember, Standing};
 use memring_protocol::version::Slot;
 
 use crate::cluster::quorum::Slots;
@@ -74,6 +74,11 @@ impl Layout {
     pub fn next_homes(&self, partition: Partition) -> Option<&[Slot]> {
         let next = self.next.as_ref()?.homes(partition);
         (next != self.homes(partition)).then_some(next)
+    }
+
+    /// Whether the move under way is a member's leave: the one move that is never taken back.
+    pub fn is_leave(&self) -> bool {
+        self.config.members.iter().any(|member| member.standing == Standing::Leaving)
     }
 
     /// Current and next homes, each once.
@@ -152,6 +157,14 @@ impl Topology {
     pub fn is_up(&self, slot: Slot) -> bool {
         Some(slot) == self.me
             || self.peer(slot).is_some_and(|peer| matches!(peer.liveness, Liveness::Alive | Liveness::Suspect))
+    }
+
+    /// Whether gossip has given up all homes of a partition, and no move is under way that gives it others: nobody can order
+    /// a write of it before one of them is back.
+    pub fn has_lost(&self, partition: Partition) -> bool {
+        self.layout.as_ref().is_some_and(|layout| {
+            layout.next_homes(partition).is_none() && !layout.homes(partition).iter().any(|slot| self.is_up(*slot))
+        })
     }
 
     /// Whether some members are of this node's failure domain and others are not.

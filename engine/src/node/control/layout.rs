@@ -78,7 +78,8 @@ impl Control {
             let sources: Slots = homes.iter().copied().filter(|slot| Some(*slot) != me).collect();
             // A copy that is complete is one of those that are needed; so a leaver that dies on its way out is not waited for.
             let needed = (Recovery::needed(homes.len()) - usize::from(whole)).max(1);
-            self.recovery.begin(partition, &sources, needed);
+            let is_to_come = !me.is_some_and(|me| homes.contains(&me));
+            self.recovery.begin(partition, &sources, needed, is_to_come);
         } else {
             self.recovery.forget(partition);
         }
