@@ -91,9 +91,15 @@ pub struct Recovered {
 #[derive(Debug, Default)]
 pub struct Recovery {
     pending: BTreeMap<Partition, Progress>,
+    /// How much each partition is wanted, by its number; nothing is known at first.
+    wanted: Vec<u32>,
+    /// The order in which partitions are asked for: those that are wanted most first.
+    order: Vec<Partition>,
+    /// Others have come since it was made.
+    order_is_old: bool,
     busy_until: BTreeMap<Slot, Mono>,
-    /// Where each home was asked last: what is before has been looked through.
-    asked_from: BTreeMap<Slot, Partition>,
+    /// Where in that order each home was asked last: what is before has been looked through.
+    asked_from: BTreeMap<Slot, usize>,
 }
 
 impl Recovery {
@@ -113,6 +119,7 @@ impl Recovery {
             .iter()
             .map(|slot| known(*slot).cloned().unwrap_or(Source { slot: *slot, given: Given::Upto(0), ask_at: Mono(0) }))
             .collect();
+        self.order_is_old |= before.is_none();
         self.pending.insert(partition, Progress { needed, is_old, is_to_come, sources });
     }
 
@@ -152,31 +159,52 @@ impl Recovery {
         self.pending.is_empty()
     }
 
+    /// Asks from now on for the partitions with the highest count first, which are given by number.
+    pub fn prefer(&mut self, counts: Vec<u32>) {
+        self.wanted = counts;
+        self.put_in_order();
+    }
+
+    fn put_in_order(&mut self) {
+        let wanted = |partition: &Partition| self.wanted.get(partition.index()).copied().unwrap_or(0);
+        self.order.clear();
+        self.order.extend(self.pending.keys());
+        self.order.sort_by_cached_key(|partition| (std::cmp::Reverse(wanted(partition)), *partition));
+        self.order_is_old = false;
+        self.asked_from.clear();
+    }
+
     /// What to fetch now from these homes, which can be asked: at most one request a home at a time.
     pub fn fetches(
         &mut self,
         now: Mono,
         reachable: impl IntoIterator<Item = Slot>,
     ) -> Vec<(Slot, Vec<(Partition, u64)>)> {
+        if self.order_is_old {
+            self.put_in_order();
+        }
         let mut fetches = Vec::new();
         for slot in reachable {
             if self.busy_until.get(&slot).is_some_and(|until| *until > now) {
                 continue;
             }
             // Thousands of partitions that were asked for already are not looked through for every page.
-            let first = self.asked_from.get(&slot).or_else(|| self.pending.keys().next()).copied();
-            let Some(first) = first else { break };
-            let round = self.pending.range(first..).chain(self.pending.range(..first));
-            let missing = round.filter_map(|(partition, progress)| {
-                let source = progress.sources.iter().find(|source| source.slot == slot)?;
+            if self.pending.is_empty() {
+                break;
+            }
+            let first = self.asked_from.get(&slot).copied().filter(|first| *first < self.order.len()).unwrap_or(0);
+            let round = (first..self.order.len()).chain(0..first);
+            let missing = round.filter_map(|place| {
+                let partition = self.order[place];
+                let source = self.pending.get(&partition)?.sources.iter().find(|source| source.slot == slot)?;
                 let cursor = source.wanted_from()?;
-                (source.ask_at <= now).then_some((*partition, cursor))
+                (source.ask_at <= now).then_some((place, (partition, cursor)))
             });
-            let batch: Vec<_> = missing.take(FETCH_PARTITIONS_MAX).collect();
+            let (places, batch): (Vec<usize>, Vec<_>) = missing.take(FETCH_PARTITIONS_MAX).unzip();
             // Looking through thousands of partitions in vain is not to be repeated at once.
             let wait = if batch.is_empty() { LOOK_AGAIN_AFTER } else { FETCH_PATIENCE };
             self.busy_until.insert(slot, now.after(wait));
-            if let Some((first, _)) = batch.first() {
+            if let Some(first) = places.first() {
                 self.asked_from.insert(slot, *first);
             }
             if !batch.is_empty() {
@@ -312,6 +340,17 @@ mod tests {
         recovery.begin(partition(), &[slot(1)], 1, true);
         page(&mut recovery, 1, Err(Refusal::Recovering), None);
         assert_eq!(recovery.settle(|_| SourceStanding::Gone).len(), 1, "it is gone for good");
+    }
+
+    #[test]
+    fn what_is_wanted_most_is_asked_for_first() {
+        let mut recovery = Recovery::default();
+        let partitions: Vec<Partition> = (0..5).filter_map(Partition::new).collect();
+        partitions.iter().for_each(|partition| recovery.begin(*partition, &[slot(1)], 1, false));
+        recovery.prefer(vec![0, 7, 0, 9, 7]);
+        let fetches = recovery.fetches(Mono(0), [slot(1)]);
+        let order: Vec<usize> = fetches[0].1.iter().map(|(partition, _)| partition.index()).collect();
+        assert_eq!(order, [3, 1, 4, 0, 2]);
     }
 
     #[test]

@@ -53,6 +53,7 @@ mod topology;
 mod touch;
 mod turn;
 mod view;
+mod wanted;
 mod writes;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -98,6 +98,7 @@ impl Node {
                 read.progress = Progress::Done(None);
                 Next::Unmet
             } else {
+                shared.wanted.note(read.key.partition());
                 let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));
                 read.progress = Progress::Asking(reader.read_op(homes, next, needed));
                 reader.go_on(Asker { gather: id, index: index as u32 }, read)

@@ -22,6 +22,7 @@ use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
 use super::touch::Touch;
 use super::turn::TopologyView;
+use super::wanted::Wanted;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
 use crate::cluster::repair::Agreements;
@@ -150,6 +151,7 @@ pub struct Shared {
     pub(crate) clock: HybridClock,
     pub(crate) standings: Standings,
     pub(crate) touch: Touch,
+    pub(crate) wanted: Wanted,
     pub(crate) hints: Mutex<Hints>,
     /// What other homes were found to lack: kept and sent as hints are, but paced, and of no use once it is evicted.
     pub(crate) repairs: Mutex<Hints>,
@@ -202,6 +204,7 @@ impl Shared {
             clock: HybridClock::default(),
             standings: Standings::new(),
             touch: Touch::new(),
+            wanted: Wanted::new(),
             hints: Mutex::new(match settings.hint_disk_bytes {
                 0 => Hints::new(settings.hint_memory_bytes),
                 disk_bytes => Hints::with_disk(settings.hint_memory_bytes, disk_bytes),

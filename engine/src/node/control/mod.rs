@@ -31,6 +31,7 @@ use memring_protocol::ring::{Epoch, NodeName, Share};
 use memring_protocol::version::Slot;
 
 use self::clocks::Timekeeping;
+use self::recovering::Fetching;
 use self::repairing::Surveying;
 use super::effect::{Effect, LinkId};
 use super::plausible::{is_plausible_reply, is_plausible_request};
@@ -78,6 +79,7 @@ pub struct Control {
     membership: Membership,
     keeper: RingKeeper,
     recovery: Recovery,
+    fetching: Fetching,
     /// Whether anything has come since the copies were last looked through.
     recovery_moved: bool,
     /// How the sources stood then.
@@ -138,6 +140,7 @@ impl Control {
             membership: Membership::new(id, &settings.cluster, MembershipConfig::default(), settings.seed),
             keeper,
             recovery: Recovery::default(),
+            fetching: Fetching::default(),
             recovery_moved: false,
             judged_standings: BTreeMap::new(),
             repair: Repair::default(),

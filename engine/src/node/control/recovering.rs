@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use memring_protocol::message::{FetchReply, FetchRequest, FetchWant, FetchedPartition, Request};
 use memring_protocol::ring::Epoch;
@@ -10,12 +11,48 @@ use memring_protocol::version::{Slot, Stamp};
 use super::super::effect::Effect;
 use super::{Asked, Control};
 use crate::cluster::recovery::SourceStanding;
-use crate::now::Now;
+use crate::now::{Mono, Now};
+
+/// Bytes of entries that a node fetches in a second, about, while it takes its share: half a gigabit's line, and a small part
+/// of what one core copies, so that clients come first.
+const FETCH_BYTES_A_SECOND: u64 = 64 << 20;
+
+/// No more is saved up than for so long: as often as the control thread looks.
+const FETCH_BURST: Duration = Duration::from_millis(100);
+
+/// How often it is looked which partitions are wanted most.
+const PREFER_EVERY: Duration = Duration::from_secs(1);
+
+/// How fast copies are fetched, and in which order.
+#[derive(Debug, Default)]
+pub(super) struct Fetching {
+    /// Bytes that may be fetched now; below zero once a page has taken more.
+    room: i64,
+    paced_at: Mono,
+    prefer_at: Mono,
+}
 
 impl Control {
+    /// Makes room for what time allows, and puts what clients want most in front.
+    fn pace_fetches(&mut self, now: Now) {
+        let Fetching { room, paced_at, prefer_at } = &mut self.fetching;
+        let elapsed = now.mono.since(*paced_at).min(FETCH_BURST);
+        *paced_at = now.mono;
+        let allowed = |time: Duration| (u128::from(FETCH_BYTES_A_SECOND) * time.as_micros() / 1_000_000) as i64;
+        *room = (*room + allowed(elapsed)).min(allowed(FETCH_BURST));
+        if *prefer_at <= now.mono {
+            *prefer_at = now.mono.after(PREFER_EVERY);
+            self.recovery.prefer(self.shared.wanted.look());
+        }
+    }
+
     /// Asks the homes for what is missing.
     pub(super) fn fetch(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.recovery.is_empty() {
+            return;
+        }
+        self.pace_fetches(now);
+        if self.fetching.room <= 0 {
             return;
         }
         let topology = std::sync::Arc::clone(&self.shared.topology());
@@ -36,6 +73,8 @@ impl Control {
     /// Applies a page, entries by version alone, for this copy is not counted yet; and asks for the next.
     pub(super) fn on_page(&mut self, now: Now, from: Slot, page: FetchReply, effects: &mut Vec<Effect>) {
         self.shared.take_flush(page.flush);
+        let bytes: usize = page.entries.iter().map(|(key, entry)| key.len() + entry.value_len()).sum();
+        self.fetching.room -= bytes as i64;
         for (key, entry) in &page.entries {
             if self.owned[key.partition().index()] {
                 self.shared.clock.observe(entry.version.stamp);
@@ -107,6 +146,7 @@ impl Control {
     pub(super) fn count_synced(&mut self) {
         let owned = self.owned.iter().filter(|owned| **owned).count();
         let copied = owned - self.recovery.len().min(owned);
+        self.shared.wanted.set_counting(copied < owned);
         let permille = (copied * 1000).checked_div(owned).unwrap_or(1000);
         self.shared.synced_permille.store(permille as u16, Ordering::Relaxed);
     }
