@@ -2,6 +2,7 @@
 # Real nodes through faults, and what their clients saw: scripts/faults.sh [STORY]…, all of them by default.
 #   weak        level one, where the checkers must find something
 #   kills       kill -9, restart, SIGSTOP, at the defaults, until WRITES writes are acknowledged (100000)
+#   restarts    SIGTERM and restart, node by node, with one copy: how much of the cache is kept
 #   minority    one node cut off: every command on both sides, and how soon the copies are equal afterwards
 #   partitions  a one-way cut, a bridge, 10 % loss
 #   relay       delay, jitter, reordered and doubled datagrams, silence towards one node

@@ -217,6 +217,13 @@ mutant all_is_as_many_as_there_were rule_5_all_homes engine/src/node/writes.rs \
 mutant writes_pass_over_new_homes rule_5_a_write engine/src/node/spread.rs \
   'Some(Quorum::of_writes(layout.homes(partition), layout.next_homes(partition), request.copies))' \
   'Some(Quorum::of_writes(layout.homes(partition), None, request.copies))'
+# Planned stops that lend nothing, or wait for nobody.
+mutant stops_without_lending restarts/one_copy engine/src/node/control/departing.rs \
+  'let lends = departing.is_leaving || (layout.replicas() == 1 && !staying.is_empty());' \
+  'let lends = departing.is_leaving;'
+mutant stops_without_copies restarts/a_stop_waits_until engine/src/cluster/departure.rs \
+  'let needed = majority(homes).min(others.len());' \
+  'let needed = 0;'
 mutant reads_pass_over_new_homes rule_5_no_read engine/src/node/reads.rs \
   'let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));' \
   'let next = None;'

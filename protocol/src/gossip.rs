@@ -33,6 +33,9 @@ const MAGIC_AND_VERSION: u8 = 0xd1;
 /// What a sender can do beyond version 1. Unknown bits are ignored, so old and new nodes mix during an upgrade.
 const FEATURES: u8 = 0;
 
+/// Feature: the sender was told to stop. It serves until the copies are safe, and then says goodbye.
+const STOPPING: u8 = 1;
+
 /// A life of a node: its name, when that life began, and where it is reached. foca's identity.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct NodeId {
@@ -232,18 +235,29 @@ const KIND_DOUBT: u8 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
     cluster: u64,
+    features: u8,
 }
 
 impl Envelope {
     /// For the cluster of this name. Keeps neighbours apart by mistake, not by force: it is not a secret.
     pub fn new(cluster: &str) -> Self {
-        Self { cluster: Token::of(cluster.as_bytes()).0 }
+        Self { cluster: Token::of(cluster.as_bytes()).0, features: FEATURES }
+    }
+
+    /// Packets that are sealed from now on say that their sender was told to stop.
+    pub fn set_stopping(&mut self) {
+        self.features |= STOPPING;
+    }
+
+    /// Whether the sender of a packet that opens was told to stop.
+    pub fn is_from_stopping(bytes: &[u8]) -> bool {
+        bytes.get(1).is_some_and(|features| features & STOPPING != 0)
     }
 
     /// The bytes to send.
     pub fn seal(&self, packet: &Packet<'_>) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + 64);
-        bytes.put_slice(&[MAGIC_AND_VERSION, FEATURES]);
+        bytes.put_slice(&[MAGIC_AND_VERSION, self.features]);
         let body = match packet {
             Packet::Gossip(body) => {
                 debug_assert!(body.len() <= GOSSIP_BYTES_MAX, "foca's max_packet_size is set to this");
@@ -324,6 +338,18 @@ mod tests {
             client_port: 11211,
             admin_port: 8080,
         }
+    }
+
+    #[test]
+    fn a_sender_that_is_to_stop_says_so_in_one_bit() {
+        let mut envelope = Envelope::new("c");
+        let hello = Packet::Hello(id("a", 1));
+        let before = envelope.seal(&hello);
+        envelope.set_stopping();
+        let stopping = envelope.seal(&hello);
+        assert_eq!([&before, &stopping].map(|bytes| Envelope::is_from_stopping(bytes)), [false, true]);
+        assert_eq!([&before, &stopping].map(|bytes| envelope.open(bytes)), [Ok(hello.clone()), Ok(hello)]);
+        assert_eq!((before[1], stopping[1], &before[2..]), (0, 1, &stopping[2..]), "an earlier release reads the same");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
-use memring_engine::node::Shared;
+use memring_engine::node::{DrainState, DrainView, Shared};
 use memring_engine::now::Mono;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/api/cluster", get(cluster))
-        .route("/api/drain", post(drain))
+        .route("/api/drain", post(drain).get(drain_progress))
         .with_state(Arc::new(admin));
     let listener = Bounded { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
     if let Err(error) = axum::serve(listener, routes).await {
@@ -77,21 +77,34 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     if admin.stopping.load(Ordering::Relaxed) {
         return verdict(false, "stopping");
     }
-    verdict(admin.shared.is_ready(), "no ring yet")
+    let is_out = admin.shared.drain_view().state == DrainState::Drained;
+    verdict(admin.shared.is_ready(), if is_out { "drained" } else { "no ring yet" })
 }
 
 async fn startupz(State(admin): State<Arc<Admin>>) -> Response {
     let waited_enough = admin.clock.now().mono.since(Mono(0)) >= STARTUP_MAX;
-    verdict(admin.shared.is_synced() || waited_enough, "not synced yet")
+    verdict(admin.shared.is_settled() || waited_enough, "not synced yet")
 }
 
 async fn cluster(State(admin): State<Arc<Admin>>) -> Response {
     Json(admin.shared.cluster_view()).into_response()
 }
 
+/// Begins to leave the ring; asked again, it says how far that is.
 async fn drain(State(admin): State<Arc<Admin>>) -> Response {
+    let view = admin.shared.drain_view();
+    if let Some(refusal) = admin.shared.drain_refusal() {
+        return (StatusCode::CONFLICT, Json(DrainView { error: Some(refusal), ..view })).into_response();
+    }
+    if view.state != DrainState::None {
+        return (StatusCode::ACCEPTED, Json(view)).into_response();
+    }
     admin.drain.notify_one();
-    (StatusCode::ACCEPTED, "leaving; watch /api/cluster\n").into_response()
+    (StatusCode::ACCEPTED, Json(DrainView { state: DrainState::Draining, ..view })).into_response()
+}
+
+async fn drain_progress(State(admin): State<Arc<Admin>>) -> Response {
+    Json(admin.shared.drain_view()).into_response()
 }
 
 fn verdict(good: bool, otherwise: &str) -> Response {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use memring_engine::node::{ClusterView, Control, Settings, Shared};
+use memring_engine::node::{Control, Settings, Shared};
 use memring_protocol::frame::{Preamble, encode_preamble};
 use memring_protocol::ring::NodeName;
 use tokio::sync::{Notify, mpsc, watch};
@@ -50,8 +50,8 @@ const ACCEPT_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether there is one.
 const READY_POLL: Duration = Duration::from_millis(2);
 
-/// How often the others are looked at meanwhile.
-const STOP_WAIT_POLL: Duration = Duration::from_millis(200);
+/// How often a node that is to stop looks whether it may.
+const STOP_WAIT_POLL: Duration = Duration::from_millis(20);
 
 /// Exit code when an option cannot be used, as of a wrong command line.
 const BAD_OPTION: u8 = 2;
@@ -145,7 +145,7 @@ async fn run(config: &Config, data_dir: Option<DataDir>) -> Result<(), String> {
     let outcome = tokio::select! {
         stop = signals.next() => {
             tracing::info!("{stop}");
-            if stop.is_gentle() && process.others_are_synced(config.stop_wait, &mut signals).await {
+            if stop.is_gentle() && process.copies_are_safe(&control, config.stop_wait, &mut signals).await {
                 accepting.iter().for_each(JoinTask::abort);
                 is_planned = process.stop_gently(&control, &mut signals).await;
             }
@@ -225,23 +225,18 @@ impl Process {
         listeners.into_iter().map(accept).collect()
     }
 
-    /// Goes on serving until the nodes that stay have whole copies, or for `stop_wait`: in a rolling restart, stopping
-    /// while the node before is still copying would leave partitions with one copy. False at a second signal.
-    async fn others_are_synced(&self, stop_wait: Duration, signals: &mut Signals) -> bool {
+    /// Goes on serving until enough others hold what this node holds, or for `stop_wait`: in a rolling restart, stopping
+    /// while the node before is still copying would leave partitions with one copy, or none. False at a second signal.
+    async fn copies_are_safe(&self, control: &Rc<ControlLoop>, stop_wait: Duration, signals: &mut Signals) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
-        let synced = async {
-            while let Some(name) = unsynced(&self.shared.cluster_view()) {
-                tracing::debug!("waiting for {name}");
+        control.call(|control, now, fx| control.depart(now, stop_wait, fx));
+        let safe = async {
+            while !self.shared.may_stop() {
                 tokio::time::sleep(STOP_WAIT_POLL).await;
             }
         };
         tokio::select! {
-            waited = tokio::time::timeout(stop_wait, synced) => {
-                if waited.is_err() {
-                    tracing::warn!("other nodes are not synced after {stop_wait:?}: stopping all the same");
-                }
-                true
-            }
+            () = safe => true,
             stop = signals.next() => {
                 tracing::info!("{stop}");
                 false
@@ -293,13 +288,6 @@ async fn until_answering(shared: &Shared) {
     while !(shared.is_ready() && (shared.settings().joining || shared.is_synced())) {
         tokio::time::sleep(READY_POLL).await;
     }
-}
-
-/// A node that stays, and whose copies are not whole. Those that are gone or going are not waited for.
-fn unsynced(view: &ClusterView) -> Option<&str> {
-    let stays = |state: &str| matches!(state, "alive" | "suspect" | "joining");
-    let mut others = view.members.iter().filter(|member| member.name != view.node && stays(member.state));
-    others.find(|member| member.synced < 1.0).map(|member| member.name.as_str())
 }
 
 type Workers = (Vec<mpsc::Sender<crate::worker::Handoff>>, Vec<JoinHandle<io::Result<()>>>);
@@ -382,49 +370,5 @@ fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
     let files = config.conn_limit as u64 + 256;
     if let Some(limit) = process::open_files_max().filter(|&limit| limit < files) {
         tracing::warn!("--conn-limit {}: only {limit} files may be open (ulimit -n)", config.conn_limit);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use memring_engine::node::MemberRow;
-
-    use super::*;
-
-    #[test]
-    fn a_stop_waits_for_those_that_stay() {
-        let view = |members: &[(&str, &'static str, f64)]| {
-            let row = |&(name, state, synced): &(&str, &'static str, f64)| MemberRow {
-                name: name.to_owned(),
-                state,
-                zone: String::new(),
-                weight: 1.0,
-                client: String::new(),
-                peer: String::new(),
-                admin: String::new(),
-                synced,
-            };
-            ClusterView {
-                cluster: "memring".to_owned(),
-                ring_id: "1".to_owned(),
-                epoch: 1,
-                partitions: 16_384,
-                replicas: 3,
-                levels: memring_engine::node::LevelsView::default(),
-                node: "me".to_owned(),
-                members: members.iter().map(row).collect(),
-            }
-        };
-        for (others, waits_for) in [
-            (&[][..], None),
-            (&[("n2", "alive", 1.0), ("n3", "alive", 0.9)][..], Some("n3")),
-            (&[("n2", "joining", 0.0)][..], Some("n2")),
-            (&[("n2", "suspect", 0.5)][..], Some("n2")),
-            (&[("n2", "alive", 1.0), ("n3", "failed", 0.0)][..], None),
-            (&[("n2", "restarting", 0.2), ("n3", "leaving", 0.5)][..], None),
-        ] {
-            let members = [&[("me", "alive", 0.3)][..], others].concat();
-            assert_eq!(unsynced(&view(&members)), waits_for, "{others:?}");
-        }
     }
 }

@@ -32,6 +32,12 @@ fn real_nodes_that_are_killed_and_stopped_lose_nothing_and_serve_nothing_stale()
 }
 
 #[test]
+#[ignore = "real processes: scripts/faults.sh"]
+fn a_rolling_restart_of_real_nodes_with_one_copy_keeps_the_cache() {
+    tell("restarts");
+}
+
+#[test]
 #[ignore = "real processes in network namespaces, root: scripts/faults.sh"]
 fn a_real_node_that_is_cut_off_answers_nothing_falsely_and_is_equal_within_ten_seconds() {
     tell("minority");

@@ -4,6 +4,7 @@
 //! know the store, the wire or the node that carries its decisions out.
 
 pub mod clocks;
+pub mod departure;
 pub mod health;
 pub mod hints;
 pub mod membership;

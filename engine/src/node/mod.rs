@@ -79,7 +79,7 @@ pub use self::settings::{Namespace, Settings, Unmet};
 pub use self::shared::Shared;
 pub use self::stats::ProcessFacts;
 pub use self::topology::{Liveness, Topology};
-pub use self::view::{ClusterView, MemberRow};
+pub use self::view::{ClusterView, DrainState, DrainView, MemberRow};
 
 use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Cache, Guard};
 use dashmap::DashMap;
 use memring_protocol::key::{Key, KeyRef, PARTITIONS, Partition};
 use memring_protocol::level::Level;
-use memring_protocol::ring::Epoch;
+use memring_protocol::ring::{Epoch, Standing};
 use memring_protocol::text::WatchKinds;
 use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
 use super::touch::Touch;
 use super::turn::TopologyView;
+use super::view::{DrainState, DrainView};
 use super::wanted::Wanted;
 use crate::clock::HybridClock;
 use crate::cluster::hints::Hints;
@@ -139,6 +140,8 @@ impl Standings {
 /// What the control thread has heard of a node in pings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
+    /// The ring config that it says so about.
+    pub(crate) epoch: Epoch,
     pub(crate) synced_permille: u16,
     pub(crate) client_port: u16,
     pub(crate) admin_port: u16,
@@ -182,6 +185,7 @@ pub struct Shared {
     /// Crawls that clients have asked for.
     pub(crate) crawls: AtomicU64,
     pub(crate) stopping: AtomicBool,
+    departure: Mutex<(DrainView, bool)>,
     /// By how much cluster time is ahead of this node's own clock.
     pub(crate) clock_offset_ms: AtomicI64,
     pub(crate) synced_permille: AtomicU16,
@@ -226,6 +230,7 @@ impl Shared {
             crawling: AtomicBool::new(false),
             crawls: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            departure: Mutex::default(),
             clock_offset_ms: AtomicI64::new(0),
             synced_permille: AtomicU16::new(0),
             watched: AtomicU8::new(WatchKinds::NONE.bits()),
@@ -292,9 +297,30 @@ impl Shared {
         self.topology().me().is_some() && !self.stopping.load(Ordering::Relaxed)
     }
 
+    /// How far this node is in leaving the ring.
+    pub fn drain_view(&self) -> DrainView {
+        self.departure.lock().0.clone()
+    }
+
+    /// Whether a node that was told to stop may end now: see [`super::Control::depart`].
+    pub fn may_stop(&self) -> bool {
+        self.departure.lock().1
+    }
+
+    pub(crate) fn note_departure(&self, state: DrainState, (left, total): (usize, usize), may_stop: bool) {
+        *self.departure.lock() = (DrainView::of(state, left, total), may_stop);
+    }
+
     /// Whether all its partitions are synced.
     pub fn is_synced(&self) -> bool {
         self.topology().me().is_some() && self.synced_permille.load(Ordering::Relaxed) == 1000
+    }
+
+    /// Whether it holds all that it should, as a full member of the ring: what it takes over is its own.
+    pub fn is_settled(&self) -> bool {
+        let topology = self.topology();
+        let member = topology.layout().zip(topology.me()).and_then(|(layout, me)| layout.config.member(me));
+        member.is_some_and(|member| member.standing == Standing::Active) && self.is_synced()
     }
 
     /// Notes that a home has missed a write: by a hint, or, where that finds no room, by comparing the partition.

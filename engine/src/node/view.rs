@@ -3,6 +3,7 @@
 //! Field names are a contract that scripts rely on: later fields are added, none is renamed.
 
 use memring_protocol::key::PARTITIONS;
+use memring_protocol::level::majority;
 use memring_protocol::ring::Standing;
 use memring_protocol::text::Response;
 use serde::Serialize;
@@ -53,7 +54,65 @@ pub struct MemberRow {
     pub synced: f64,
 }
 
+/// How far a node is in leaving the ring: the JSON of `/api/drain`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct DrainView {
+    /// Whether it leaves.
+    pub state: DrainState,
+    /// How many partitions it had to hand over.
+    pub partitions_total: usize,
+    /// How many of them their new homes do not hold in full yet.
+    pub partitions_left: usize,
+    /// Why nothing comes of it, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether a node leaves the ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrainState {
+    /// It does not.
+    #[default]
+    None,
+    /// It does: its share is on its way to the others.
+    Draining,
+    /// It has: it holds nothing any more, and forwards clients.
+    Drained,
+}
+
+impl DrainView {
+    pub(crate) fn of(state: DrainState, left: usize, total: usize) -> Self {
+        Self { state, partitions_total: total, partitions_left: left, error: None }
+    }
+}
+
 impl Shared {
+    /// Why this node cannot leave the ring now; `None` if it can.
+    pub fn drain_refusal(&self) -> Option<String> {
+        let topology = self.topology();
+        if self.drain_view().state != DrainState::None {
+            return None;
+        }
+        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else {
+            return Some("this node is in no ring".to_owned());
+        };
+        let members = &layout.config.members;
+        if members.len() == 1 {
+            return Some("this is the last node of its ring: nobody can take over what it holds".to_owned());
+        }
+        let voters: Vec<_> = layout.config.voters().map(|member| member.slot).collect();
+        let here = voters.iter().filter(|slot| self.is_usable(&topology, **slot)).count();
+        if here < majority(voters.len()) {
+            return Some(format!(
+                "{here} of {} members can be reached: only a majority changes the ring",
+                voters.len()
+            ));
+        }
+        let takers = members.iter().filter(|member| member.slot != me && topology.is_up(member.slot)).count();
+        (takers == 0).then(|| "no other member is up: nobody can take over what this node holds".to_owned())
+    }
+
     /// What `/api/cluster` shows.
     pub fn cluster_view(&self) -> ClusterView {
         let topology = self.topology();
@@ -109,7 +168,12 @@ impl Shared {
         let liveness = if mine { Liveness::Alive } else { peer.map_or(Liveness::Unknown, |peer| peer.liveness) };
         let heard = if mine {
             let synced_permille = self.synced_permille.load(std::sync::atomic::Ordering::Relaxed);
-            Heard { synced_permille, client_port: settings.client_port, admin_port: settings.admin_port }
+            Heard {
+                epoch: topology.epoch(),
+                synced_permille,
+                client_port: settings.client_port,
+                admin_port: settings.admin_port,
+            }
         } else {
             self.heard.get(member.name.as_str()).map(|heard| heard.clone()).unwrap_or_default()
         };

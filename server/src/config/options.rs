@@ -85,7 +85,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("sloppy", None, Nothing, "", "Count hints as copies where a set or delete finds too few nodes", |c, t| put(&mut c.sloppy, truth(t))),
     choice("refound-after", None, Value("TIME"), "30s", "How long a failed node's copies are waited for", |c, t| put(&mut c.refound_after, duration(t))),
     choice("remove-after", None, Value("TIME"), "15m", "Remove a member that has failed for so long from the ring; 0s for never", |c, t| put(&mut c.remove_after, duration(t))),
-    choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits for the other copies", |c, t| put(&mut c.stop_wait, duration(t))),
+    choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits until other nodes hold enough copies", |c, t| put(&mut c.stop_wait, duration(t))),
     choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
     choice("data-dir", None, Value("DIR"), "", "Folder for what outlives the process: hints; for one process", |c, t| put(&mut c.data_dir, data_dir(t).map(Some))),
     choice("hint-disk", None, Value("SIZE"), "1g", "Disk below --data-dir for hints that memory has no room for; megabytes if bare", |c, t| put(&mut c.hint_disk_bytes, size(t, MIB, MIB, u64::MAX).map(|size| size as u64))),

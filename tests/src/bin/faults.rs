@@ -2,7 +2,8 @@
 //! [STORY…]`.
 //!
 //! With `--older` the first N of the three nodes (one by default) run another release; the story `upgrade` replaces one by
-//! the other. Stories: calm, weak, kills, minority, partitions, relay, upgrade; all but `calm` and `upgrade` by default. Those with namespaces (minority, partitions) need
+//! the other. Stories: calm, weak, kills, restarts, minority, partitions, relay, upgrade; all but `calm` and `upgrade` by
+//! default. Those with namespaces (minority, partitions) need
 //! root, and run in a copy of this program that is started in a namespace of its own. Ends with 1 if a promise was broken.
 
 use std::path::PathBuf;
@@ -11,14 +12,16 @@ use std::time::Duration;
 
 use memring_tests::real::kills;
 use memring_tests::real::namespaces::{Namespaces, Owned};
+use memring_tests::real::restarts;
 use memring_tests::real::stories::{self, Options};
 use memring_tests::real::upgrade;
 
 /// The stories in their order, and whether each needs namespaces.
-const STORIES: [(&str, bool); 7] = [
+const STORIES: [(&str, bool); 8] = [
     ("calm", false),
     ("weak", false),
     ("kills", false),
+    ("restarts", false),
     ("minority", true),
     ("partitions", true),
     ("relay", false),
@@ -26,7 +29,7 @@ const STORIES: [(&str, bool); 7] = [
 ];
 
 /// Those that run where none is named.
-const BY_DEFAULT: std::ops::Range<usize> = 1..6;
+const BY_DEFAULT: std::ops::Range<usize> = 1..7;
 
 struct Arguments {
     options: Options,
@@ -69,7 +72,10 @@ fn arguments() -> Result<Arguments, String> {
             "--seconds" => found.options.fault = Duration::from_secs(number(value()?)?),
             "--inside" => found.inside = Some(number(value()?)? as u32),
             story if STORIES.iter().any(|(name, _)| *name == story) => found.stories.push(word),
-            _ => return Err(format!("{word} is no story: calm, weak, kills, minority, partitions, relay or upgrade")),
+            _ => {
+                let known = "calm, weak, kills, restarts, minority, partitions, relay or upgrade";
+                return Err(format!("{word} is no story: {known}"));
+            }
         }
     }
     if found.options.binary.is_empty() {
@@ -113,6 +119,7 @@ fn tell(story: &str, options: &Options, namespaces: Option<&Namespaces>) -> Resu
         ("weak", _) => stories::weak(options),
         ("kills", _) => kills::kills(options),
         ("upgrade", _) => upgrade::upgrade(options),
+        ("restarts", _) => restarts::restarts(options),
         ("relay", _) => stories::relayed(options),
         ("minority", Some(namespaces)) => stories::minority(options, namespaces),
         (_, Some(namespaces)) => stories::partitions(options, namespaces),

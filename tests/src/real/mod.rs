@@ -11,7 +11,8 @@
 //! contest     keys that everyone changes        history   is what they saw what was promised?
 //! copies      are the copies equal?             minority  what a node that is cut off answers
 //! gauges      what nodes show of themselves     kills     the loop of kills
-//! upgrade     one release after the other      stories   the other runs
+//! upgrade     one release after the other       stories   the other runs
+//! restarts    planned ones, of an only copy
 //! ```
 
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod namespaces;
 pub mod node;
 pub mod registers;
 pub mod relay;
+pub mod restarts;
 pub mod scene;
 pub mod stories;
 pub mod upgrade;

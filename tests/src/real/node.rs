@@ -74,6 +74,11 @@ impl Node {
         to.clone_into(program);
     }
 
+    /// SIGTERM: it stops when it may.
+    pub fn tell_to_stop(&self) -> Result<(), String> {
+        self.signal("TERM")
+    }
+
     /// SIGSTOP: it does nothing until it is told to [`go on`](Self::go_on).
     pub fn freeze(&self) -> Result<(), String> {
         self.signal("STOP")

@@ -38,6 +38,10 @@ const LIMITS: TextLimits = TextLimits { item_bytes_max: 10_240, get_line_bytes_m
 /// Items that are looked at together where nodes are compared.
 const PAGE_ITEMS: usize = 1000;
 
+/// How often a node that is to stop looks whether it may, in microseconds; and how long it serves once it has said goodbye.
+const STOP_POLL_US: u64 = 20_000;
+const FAREWELL_US: u64 = 100_000;
+
 /// Operations of [`Cluster::ask`] are numbered from here on, apart from those of workloads.
 const ASKED_FROM: u64 = 1 << 62;
 
@@ -126,6 +130,8 @@ enum Event {
     Lost { to: Thread, peer: usize },
     Join { node: usize, life: u64 },
     HintDisk { node: usize, life: u64, answer: DiskAnswer },
+    Depart { node: usize, life: u64 },
+    End { node: usize, life: u64 },
 }
 
 /// An answer to a client.
@@ -363,6 +369,33 @@ impl Cluster {
                 control.stop(now, effects);
             }
         });
+    }
+
+    /// Tells a node to stop as SIGTERM does: it goes on until its copies are safe, for so long at most, says goodbye, and
+    /// ends.
+    pub fn terminate(&mut self, node: usize, wait: Duration) {
+        let life = self.places[node].life;
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.depart(now, wait, effects);
+            }
+        });
+        self.push(0, Event::Depart { node, life });
+    }
+
+    fn on_depart(&mut self, node: usize, life: u64) {
+        if self.places[node].life != life || !self.is_running(node) {
+            return;
+        }
+        if !self.shared(node).is_some_and(|shared| shared.may_stop()) {
+            return self.push(STOP_POLL_US, Event::Depart { node, life });
+        }
+        self.on_thread(Thread { node, life, thread: CONTROL }, |machine, now, effects| {
+            if let Machine::Control(control) = machine {
+                control.stop(now, effects);
+            }
+        });
+        self.push(FAREWELL_US, Event::End { node, life });
     }
 
     /// Asks a node to leave the ring.
@@ -630,7 +663,11 @@ impl Cluster {
 
     fn happen(&mut self, event: Event) {
         let receiver = match &event {
-            Event::Wake { node, .. } | Event::Join { node, .. } | Event::HintDisk { node, .. } => *node,
+            Event::Wake { node, .. }
+            | Event::Join { node, .. }
+            | Event::HintDisk { node, .. }
+            | Event::Depart { node, .. }
+            | Event::End { node, .. } => *node,
             Event::Frame { to, .. } | Event::Packet { to, .. } => *to,
             Event::Answer { to, .. } | Event::Lost { to, .. } => to.node,
         };
@@ -650,6 +687,9 @@ impl Cluster {
                     }
                 });
             }
+            Event::Depart { node, life } => self.on_depart(node, life),
+            Event::End { node, life } if self.places[node].life == life => self.crash(node),
+            Event::End { .. } => {}
             Event::Frame { link, from, to, to_life, bytes } => self.on_frame(link, from, to, to_life, bytes),
             Event::Answer { to, from, bytes } => self.on_answer(to, from, bytes),
             Event::Packet { from, to, bytes } => {

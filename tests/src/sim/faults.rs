@@ -22,6 +22,9 @@ const BEGINS_MAX_MS: u64 = 6_000;
 /// … and each ends within this time: well before a missing home is given up after 30 s.
 const LASTS_MS: std::ops::Range<u64> = 300..9_000;
 
+/// How long a node that is told to stop may wait: longer than some of those that tell it do.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
 /// A wall clock that jumps, jumps so far: farther than tombstones are kept.
 const JUMP_MS: i64 = 60 * 60_000;
 
@@ -38,6 +41,8 @@ pub enum Fault {
     Crash(usize, i64),
     /// A node is killed, and starts again empty with so much weight: its share of the ring changes.
     Reweigh(usize, u32),
+    /// A node is told to stop, as for a restart, and starts again empty.
+    Restart(usize),
     /// A node is stopped for a while.
     Pause(usize),
     /// A node's machine is stopped for a while: it keeps its memory, and its links are reset.
@@ -59,11 +64,12 @@ pub enum Fault {
 }
 
 /// What a long run of seeds has met, each at least once: the faults here, and what networks and full hint logs did.
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 20] = [
     "crash",
     "crash, clock behind",
     "crash, clock ahead",
     "weight change",
+    "planned restart",
     "pause",
     "freeze",
     "isolation",
@@ -88,6 +94,7 @@ impl Fault {
             Self::Crash(_, skew_ms) if skew_ms < 0 => "crash, clock behind",
             Self::Crash(..) => "crash, clock ahead",
             Self::Reweigh(..) => "weight change",
+            Self::Restart(_) => "planned restart",
             Self::Pause(_) => "pause",
             Self::Freeze(_) => "freeze",
             Self::Isolate(_) => "isolation",
@@ -105,7 +112,7 @@ impl Fault {
     fn process(self) -> Option<usize> {
         match self {
             Self::Crash(node, _) | Self::Reweigh(node, _) | Self::Join(node, _) => Some(node),
-            Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) => Some(node),
+            Self::Restart(node) | Self::Pause(node) | Self::Freeze(node) | Self::Leave(node) => Some(node),
             _ => None,
         }
     }
@@ -200,7 +207,8 @@ impl Troubles {
         match random.random_range(0..20) {
             4 => Fault::Reweigh(victim, weight),
             0..=3 => Fault::Crash(victim, [0, -JUMP_MS, JUMP_MS][random.random_range(0..3)]),
-            5 | 6 => Fault::Pause(node),
+            5 => Fault::Restart(victim),
+            6 => Fault::Pause(node),
             7 | 8 => Fault::Freeze(node),
             9 => Fault::Isolate(node),
             10 => Fault::OneWay(node, other),
@@ -225,15 +233,25 @@ impl Troubles {
         match fault {
             Fault::Join(node, _) if self.members.contains(&node) => return,
             Fault::Leave(_) if self.members.len() <= 3 || self.is_too_much(&[], self.members.len() - 1) => return,
-            Fault::Crash(node, _) | Fault::Reweigh(node, _) if self.is_too_much(&[node], self.members.len()) => return,
+            Fault::Crash(node, _) | Fault::Reweigh(node, _) | Fault::Restart(node)
+                if self.is_too_much(&[node], self.members.len()) =>
+            {
+                return;
+            }
             Fault::Reweigh(node, weight) if cluster.weights[node] == weight => return,
-            Fault::Leave(node) | Fault::Crash(node, _) | Fault::Reweigh(node, _) if !self.members.contains(&node) => {
+            Fault::Leave(node) | Fault::Crash(node, _) | Fault::Reweigh(node, _) | Fault::Restart(node)
+                if !self.members.contains(&node) =>
+            {
                 return;
             }
             Fault::Pause(node) | Fault::Freeze(node) if !cluster.is_up(node) => return,
             Fault::Crash(node, _) | Fault::Reweigh(node, _) => {
                 self.emptied.insert(node);
                 cluster.crash(node);
+            }
+            Fault::Restart(node) => {
+                self.emptied.insert(node);
+                cluster.terminate(node, STOP_WAIT);
             }
             Fault::Pause(node) => cluster.pause(node),
             Fault::Freeze(node) => cluster.freeze(node),
@@ -274,6 +292,14 @@ impl Troubles {
             }
             Fault::Reweigh(node, weight) => {
                 cluster.weights[node] = weight;
+                self.given_up_at_first[node] = 0;
+                cluster.start(node);
+            }
+            Fault::Restart(node) => {
+                // One that still waits has waited for as long as whoever told it to stop does.
+                if cluster.is_running(node) {
+                    cluster.crash(node);
+                }
                 self.given_up_at_first[node] = 0;
                 cluster.start(node);
             }

@@ -66,6 +66,8 @@ pub struct MemberView {
     pub id: NodeId,
     /// Its health.
     pub state: MemberState,
+    /// Whether it was told to stop, and goes on for as long as copies depend on it.
+    pub is_stopping: bool,
 }
 
 /// What the machine wants done, or known.
@@ -162,7 +164,11 @@ impl Membership {
         if self.farewell.is_some() {
             return;
         }
-        let taken = match self.envelope.open(bytes) {
+        let packet = self.envelope.open(bytes);
+        if let (Ok(packet), true) = (&packet, Envelope::is_from_stopping(bytes)) {
+            self.note_stopping(packet, out);
+        }
+        let taken = match packet {
             Ok(Packet::Gossip(body)) => self.on_gossip(now, body, out),
             Ok(Packet::Hello(asker)) => self.on_hello(from, &asker, out),
             Ok(Packet::Welcome { from, yours }) => self.on_welcome(now, from, yours, out),
@@ -182,6 +188,29 @@ impl Membership {
                 _ => self.tell_foca(now, due, out),
             }
         }
+    }
+
+    /// Says to everyone, in this packet and all that follow, that this node was told to stop. Nobody counts on it from then
+    /// on for what is to last. Called again, it repeats that, for a network that lost it.
+    pub fn say_stopping(&mut self, out: &mut Vec<MembershipEffect>) {
+        if self.farewell.is_some() {
+            return;
+        }
+        self.envelope.set_stopping();
+        let others: Vec<SocketAddr> = self.roster.lock().active().map(|id| id.peer).collect();
+        for other in others {
+            self.send(other, &Packet::Hello(self.me.clone()), out);
+        }
+    }
+
+    fn note_stopping(&self, packet: &Packet<'_>, out: &mut Vec<MembershipEffect>) {
+        let sender = match packet {
+            Packet::Gossip(body) => GossipSummary::read(body).ok().map(|summary| summary.sender),
+            Packet::Hello(from) | Packet::Welcome { from, .. } => Some(from.clone()),
+            Packet::Doubt { .. } => None,
+        };
+        let changed = sender.and_then(|sender| self.roster.lock().note_stopping(&sender));
+        out.extend(changed.map(|(id, state)| MembershipEffect::Changed(id, state)));
     }
 
     /// Says goodbye to everyone: the others see a restart, not a failure. The machine is deaf and silent afterwards;

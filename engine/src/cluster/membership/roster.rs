@@ -34,6 +34,8 @@ struct Known {
     reports: Reports,
     /// The life it ended by its own will.
     farewell: Option<u64>,
+    /// The life that was told to stop, by its own word.
+    stopping: Option<u64>,
 }
 
 /// Who probed a member in vain, in one incarnation.
@@ -91,6 +93,7 @@ impl Roster {
                 told: MemberState::Alive,
                 reports: Reports::default(),
                 farewell: None,
+                stopping: None,
             }
         });
         if known.liveness != liveness && liveness == Liveness::Down {
@@ -166,6 +169,13 @@ impl Roster {
         }
     }
 
+    /// A member says that it was told to stop; the change, if that is news.
+    pub(super) fn note_stopping(&mut self, id: &NodeId) -> Option<(NodeId, MemberState)> {
+        let known = self.members.get_mut(&id.name).filter(|known| known.id.generation == id.generation)?;
+        let is_news = known.stopping.replace(id.generation) != Some(id.generation);
+        is_news.then(|| (known.id.clone(), known.state()))
+    }
+
     /// Whether enough members report this incarnation of a suspect: `wanted`, or all that could if those are fewer.
     pub(super) fn is_confirmed(&self, suspect: &NodeId, incarnation: u16, wanted: usize) -> bool {
         let Some(known) = self.members.get(&suspect.name) else {
@@ -204,7 +214,12 @@ impl Roster {
 
     /// Everyone, in the order of names.
     pub(super) fn views(&self) -> Vec<MemberView> {
-        self.members.values().map(|known| MemberView { id: known.id.clone(), state: known.state() }).collect()
+        let view = |known: &Known| MemberView {
+            id: known.id.clone(),
+            state: known.state(),
+            is_stopping: known.stopping == Some(known.id.generation),
+        };
+        self.members.values().map(view).collect()
     }
 
     /// Those who are down, and since when.

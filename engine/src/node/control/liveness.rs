@@ -37,7 +37,7 @@ impl Control {
                 heard.admin_port = member.id.admin_port;
             } else {
                 let (client_port, admin_port) = (member.id.client_port, member.id.admin_port);
-                let heard = Heard { synced_permille: 0, client_port, admin_port };
+                let heard = Heard { client_port, admin_port, ..Heard::default() };
                 self.shared.heard.insert(member.id.name.to_string(), heard);
             }
             let Some(slot) = topology.layout().and_then(|layout| layout.config.member_named(&member.id.name)) else {
@@ -135,7 +135,7 @@ impl Control {
     /// What a peer tells of itself, asked or not.
     pub(super) fn hear(&mut self, status: &NodeStatus) {
         if let Some(mut heard) = self.shared.heard.get_mut(status.name.as_str()) {
-            heard.synced_permille = status.synced_permille;
+            (heard.epoch, heard.synced_permille) = (status.epoch, status.synced_permille);
         }
         // A flush to come must not come by a clock that may be off.
         if self.time.settled {

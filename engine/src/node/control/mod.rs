@@ -10,6 +10,7 @@
 //! ```
 
 mod clocks;
+mod departing;
 mod hinting;
 mod layout;
 mod liveness;
@@ -31,6 +32,7 @@ use memring_protocol::ring::{Epoch, NodeName, Share};
 use memring_protocol::version::Slot;
 
 use self::clocks::Timekeeping;
+use self::departing::{CopiesAsked, Departing};
 use self::recovering::Fetching;
 use self::repairing::Surveying;
 use super::effect::{Effect, LinkId};
@@ -62,6 +64,7 @@ enum Asked {
     Ping { sent: Mono },
     Fetch(Slot),
     Survey(Slot),
+    Copies(Slot),
     Start,
     Ring,
 }
@@ -105,6 +108,9 @@ pub struct Control {
     /// The config for which the keeper was told that everything is copied.
     synced_told: Epoch,
     members_changed: bool,
+    /// This node was told to go.
+    departing: Option<Departing>,
+    copies_asked: CopiesAsked,
     started: bool,
     /// Whether all hints are to be on disk, for this node stops.
     saves_hints: bool,
@@ -157,6 +163,8 @@ impl Control {
             in_touch_at: Mono(0),
             synced_told: Epoch(0),
             members_changed: true,
+            departing: None,
+            copies_asked: CopiesAsked::new(),
             started: false,
             saves_hints: false,
             shared,
@@ -232,6 +240,8 @@ impl Control {
             }
             (Asked::Fetch(slot), Some(Reply::Fetch(page))) => self.on_page(now, slot, page, effects),
             (Asked::Fetch(slot), _) => self.recovery.on_lost(now.mono, slot),
+            (Asked::Copies(slot), Some(Reply::Survey(reply))) => self.on_copies(now, slot, Some(reply), effects),
+            (Asked::Copies(slot), _) => self.on_copies(now, slot, None, effects),
             (Asked::Survey(slot), Some(Reply::Survey(reply))) => self.on_surveyed(now, slot, Some(reply), effects),
             (Asked::Survey(slot), Some(_)) => self.on_surveyed(now, slot, None, effects),
             (Asked::Survey(slot), None) => self.on_survey_lost(now, slot),
@@ -257,6 +267,7 @@ impl Control {
             match call.asked {
                 Asked::Fetch(slot) => self.recovery.on_lost(now.mono, slot),
                 Asked::Survey(slot) => self.on_survey_lost(now, slot),
+                Asked::Copies(slot) => self.on_copies(now, slot, None, effects),
                 Asked::Ping { .. } | Asked::Start | Asked::Ring => {}
             }
         }
@@ -290,6 +301,7 @@ impl Control {
             self.settle_recovery(now, effects);
             self.repair(now, effects);
             self.tend_hints(now, effects);
+            self.go_on_departing(now, effects);
             self.calls.retain(|_, call| call.expires > now.mono);
             if self.shared.crawler_enabled.load(Ordering::Relaxed) {
                 self.shared.store.tidy(now.cluster, TIDY_BYTES);
@@ -310,14 +322,6 @@ impl Control {
         let mut out = Vec::new();
         self.membership.leave(now.mono, &mut out);
         self.take_membership(out, effects);
-    }
-
-    /// Leaves the ring: the others take over this node's share, then it is no member any more.
-    pub fn drain(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let mut out = Vec::new();
-        self.keeper.leave(now.mono, &mut out);
-        self.take_ring(now, out, effects);
-        self.settle(now, effects);
     }
 
     /// What this node tells of itself.
