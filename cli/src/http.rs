@@ -16,30 +16,40 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of `path` at `address`, if the answer is 200.
 pub(crate) async fn get(address: &str, path: &str) -> io::Result<Vec<u8>> {
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(address, path))
-        .await
-        .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
-    body(answer)
+    match ask(address, "GET", path).await? {
+        (200, body) => Ok(body),
+        (status, _) => Err(io::Error::other(format!("HTTP status {status}"))),
+    }
 }
 
-async fn exchange(address: &str, path: &str) -> io::Result<Vec<u8>> {
+/// Posts nothing to `path`: status and body of the answer.
+pub(crate) async fn post(address: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    ask(address, "POST", path).await
+}
+
+async fn ask(address: &str, method: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(address, method, path))
+        .await
+        .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+    status_and_body(answer)
+}
+
+async fn exchange(address: &str, method: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
     Ok(answer)
 }
 
-fn body(mut answer: Vec<u8>) -> io::Result<Vec<u8>> {
+fn status_and_body(mut answer: Vec<u8>) -> io::Result<(u16, Vec<u8>)> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer");
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(malformed)?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| malformed())?;
-    let status = head.lines().next().and_then(|line| line.split(' ').nth(1)).ok_or_else(malformed)?;
-    if status != "200" {
-        return Err(io::Error::other(format!("HTTP status {status}")));
-    }
-    Ok(answer.split_off(end + 4))
+    let line = head.lines().next().and_then(|line| line.strip_prefix("HTTP/")).ok_or_else(malformed)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
+    Ok((status, answer.split_off(end + 4)))
 }
 
 #[cfg(test)]
@@ -47,17 +57,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_good_answer_has_a_body() {
+    fn an_answer_has_a_status_and_a_body() {
         for (answer, expected) in [
-            ("HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody", Some("body")),
-            ("HTTP/1.1 200 OK\r\n\r\n", Some("")),
-            ("HTTP/1.0 503 No\r\n\r\nbody", None),
+            ("HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody", Some((200, "body"))),
+            ("HTTP/1.1 200 OK\r\n\r\n", Some((200, ""))),
+            ("HTTP/1.0 503 No\r\n\r\nbody", Some((503, "body"))),
+            ("HTTP/1.0 no\r\n\r\nbody", None),
             ("HTTP/1.0 200 OK\r\n", None),
             ("VERSION 1\r\n\r\n", None),
             ("", None),
         ] {
-            let body = body(answer.as_bytes().to_vec()).ok();
-            assert_eq!(body, expected.map(|body| body.as_bytes().to_vec()), "{answer:?}");
+            let read = status_and_body(answer.as_bytes().to_vec()).ok();
+            assert_eq!(read, expected.map(|(status, body)| (status, body.as_bytes().to_vec())), "{answer:?}");
         }
     }
 }

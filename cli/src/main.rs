@@ -3,6 +3,7 @@
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
 mod cluster;
+mod drain;
 mod flush;
 mod http;
 mod members;
@@ -25,6 +26,7 @@ Examples:
   memring memcached -m 1024 -I 2m               one node in memcached's place, with its options and defaults
   memring status                                how the cluster on this host is
   memring flush --over 10m                      empty it bit by bit
+  memring drain --server host2                  have a node leave, with all it holds
 
 Any memcached client works:
   printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Some(("cluster", matches)) => cluster::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("flush", matches)) => flush::run(matches),
+        Some(("drain", matches)) => drain::run(matches),
         _ => ExitCode::from(USAGE),
     }
 }
@@ -82,6 +85,7 @@ fn command() -> Command {
         .subcommand(cluster::command())
         .subcommand(status::command())
         .subcommand(flush::command())
+        .subcommand(drain::command())
 }
 
 fn serve(matches: &ArgMatches) -> ExitCode {

@@ -2,7 +2,13 @@
 //!
 //! Must not know what is asked.
 
+use std::time::Duration;
+
 use clap::Arg;
+use memring_client::Connection;
+
+/// How long one server may take to answer on its client port.
+const STATS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The `--server` flag.
 pub(crate) fn argument() -> Arg {
@@ -27,6 +33,23 @@ pub(crate) async fn first<T>(servers: &str, ask: impl AsyncFn(&str) -> Result<T,
         return Err("--server: no server is named".to_owned());
     }
     Err(failures.join("; "))
+}
+
+/// Where a server's admin HTTP is. Nodes tell the port to anyone on the client port, so that people need to know one port
+/// only.
+pub(crate) async fn admin_address(server: &str) -> Result<String, String> {
+    let port = tokio::time::timeout(STATS_TIMEOUT, admin_port(server))
+        .await
+        .map_err(|_elapsed| "no answer in time".to_owned())??;
+    let host = server.rsplit_once(':').map_or(server, |(host, _port)| host);
+    Ok(format!("{host}:{port}"))
+}
+
+async fn admin_port(server: &str) -> Result<u16, String> {
+    let mut connection = Connection::connect(server).await.map_err(told)?;
+    let settings = connection.stats("settings").await.map_err(told)?;
+    let port = settings.iter().find(|(name, _)| name == "admin_port").map(|(_, value)| value.as_str());
+    port.and_then(|port| port.parse().ok()).ok_or_else(|| "it does not say its admin port: not memring?".to_owned())
 }
 
 /// An error with what caused it.

@@ -3,17 +3,12 @@
 //! Must not know how nodes find out.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use memring_client::Connection;
 
 use crate::http;
 use crate::members::ClusterState;
 use crate::{say, servers};
-
-/// How long one server may take to answer on its client port.
-const STATS_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn command() -> Command {
     Command::new("status")
@@ -57,19 +52,6 @@ fn show(body: &[u8], as_json: bool) -> ExitCode {
 }
 
 async fn ask(server: &str) -> Result<Vec<u8>, String> {
-    let admin_port = tokio::time::timeout(STATS_TIMEOUT, admin_port(server))
-        .await
-        .map_err(|_elapsed| "no answer in time".to_owned())??;
-    let host = server.rsplit_once(':').map_or(server, |(host, _port)| host);
-    http::get(&format!("{host}:{admin_port}"), "/api/cluster")
-        .await
-        .map_err(|error| format!("admin port {admin_port}: {error}"))
-}
-
-/// Nodes tell it to anyone on the client port, so that people need to know one port only.
-async fn admin_port(server: &str) -> Result<u16, String> {
-    let mut connection = Connection::connect(server).await.map_err(servers::told)?;
-    let settings = connection.stats("settings").await.map_err(servers::told)?;
-    let port = settings.iter().find(|(name, _)| name == "admin_port").map(|(_, value)| value.as_str());
-    port.and_then(|port| port.parse().ok()).ok_or_else(|| "it does not say its admin port: not memring?".to_owned())
+    let admin = servers::admin_address(server).await?;
+    http::get(&admin, "/api/cluster").await.map_err(|error| format!("admin port at {admin}: {error}"))
 }
