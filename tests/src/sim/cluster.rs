@@ -162,6 +162,8 @@ pub struct Cluster {
     read_messages: u64,
     comparisons: u64,
     sent_bytes: u64,
+    /// Packets of gossip and their bytes.
+    gossip: (u64, u64),
     /// How often each version of a key has come to a node, once somebody wants to know.
     arrivals: Option<BTreeMap<(Key, Version, usize), u32>>,
     /// How far each node's wall clock is off, in milliseconds: it matters at the node's next start.
@@ -203,6 +205,7 @@ impl Cluster {
             read_messages: 0,
             comparisons: 0,
             sent_bytes: 0,
+            gossip: (0, 0),
             arrivals: None,
             skew_ms: vec![0; options.nodes],
             drift_ppm: vec![0; options.nodes],
@@ -596,6 +599,11 @@ impl Cluster {
         self.sent_bytes
     }
 
+    /// How many packets of gossip nodes have sent to each other so far, and how many bytes of it.
+    pub fn gossip(&self) -> (u64, u64) {
+        self.gossip
+    }
+
     /// Counts from now on how often each version of a key comes to a node.
     pub fn note_arrivals(&mut self) {
         self.arrivals = Some(BTreeMap::new());
@@ -839,6 +847,7 @@ impl Cluster {
                 }
                 Effect::Event(event) => panic!("nobody watches, and yet: {event:?}"),
                 Effect::Packet(to, bytes) => {
+                    self.gossip = (self.gossip.0 + 1, self.gossip.1 + bytes.len() as u64);
                     let Some(to) = node_at(to).filter(|to| *to < self.places.len()) else { continue };
                     if let Fate::Arrives(delays) = self.network.packet(node, to) {
                         for delay in delays {

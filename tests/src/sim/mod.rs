@@ -10,6 +10,7 @@
 //! leases    clients of keys that go stale      meta      answers to meta commands
 //! events    what operators do and machines suffer, mixed with faults
 //! seeds     many seeds of one story, on all cores
+//! stories   the same for what is measured: what each seed came to
 //! disk      what of a node outlives it
 //! ```
 
@@ -23,6 +24,7 @@ pub mod lives;
 pub mod meta;
 pub mod network;
 pub mod seeds;
+pub mod stories;
 pub mod workload;
 
 pub use self::cluster::{Cluster, ClusterOptions};
