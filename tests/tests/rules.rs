@@ -311,6 +311,7 @@ fn rule_2_recovery_brings_back_what_was_promised() {
         let stored = set(cluster, first, key, "b") == Some(Response::Stored);
         cluster.network.heal();
         whole(cluster, &ALL);
+        in_touch(cluster);
         if stored {
             assert_eq!(get(cluster, third, key), holds("b"), "an acknowledged write lost to an older one");
         }
@@ -763,7 +764,7 @@ fn rule_5_a_home_does_not_serve_who_has_the_partition_elsewhere() {
         assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
         // All that the displaced home hears comes late.
         for other in [first, behind, 3] {
-            cluster.network.slow_way(other, displaced, 400_000);
+            cluster.network.slow_way(other, displaced, 300_000);
         }
         cluster.start(3);
         let before = epoch(&cluster, first);
@@ -785,8 +786,8 @@ fn rule_5_no_read_is_stale_where_two_homes_hear_late_that_a_move_has_ended() {
         let mut cluster = three_of_four(1);
         assert_eq!(set(&mut cluster, first, &key, "a"), Some(Response::Stored));
         for to in [displaced, behind] {
-            cluster.network.slow_way(first, to, 400_000);
-            cluster.network.slow_way(3, to, 400_000);
+            cluster.network.slow_way(first, to, 300_000);
+            cluster.network.slow_way(3, to, 300_000);
         }
         cluster.start(3);
         let before = epoch(&cluster, first);

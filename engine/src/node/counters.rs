@@ -115,6 +115,8 @@ counters! {
     } kept {
         /// Reads that too few replicas could answer.
         reads_unmet,
+        /// Requests to peers that fell silent, which were given up or taken elsewhere.
+        calls_rerouted,
         /// Writes that too few replicas acknowledged.
         writes_unmet,
         /// Reads whose replicas differed and were made to agree.

@@ -134,7 +134,8 @@ impl Reader<'_> {
         if is_leave { op.with_heirs(next) } else { op }
     }
 
-    /// The homes of a key, best first: this node, then those that are usable, then the rest.
+    /// The homes of a key, best first: this node, then those that are usable, then those that may be
+    /// asked all the same. Who is silent or has failed is not asked, however few are left: nobody is to wait for it.
     fn candidates(&self, homes: &[Slot]) -> Slots {
         let mut candidates = Slots::from_slice(homes);
         if let Some(mine) = homes.iter().position(|slot| Some(*slot) == self.topology.me()) {
@@ -143,12 +144,16 @@ impl Reader<'_> {
             }
         }
         let topology = self.topology;
-        if topology.has_far() || !candidates.iter().all(|slot| self.shared.is_usable(topology, *slot)) {
+        let all_usable = candidates.iter().all(|slot| self.shared.is_usable(topology, *slot));
+        if topology.has_far() || !all_usable {
             candidates.sort_by_key(|slot| {
                 let mine = Some(*slot) == topology.me();
                 let usable = self.shared.is_usable(topology, *slot);
                 (!mine, !usable, !topology.is_up(*slot), topology.is_far(*slot))
             });
+        }
+        if !all_usable {
+            candidates.retain(|slot| !self.shared.is_hopeless(topology, *slot));
         }
         candidates
     }

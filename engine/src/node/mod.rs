@@ -30,6 +30,7 @@ mod meta;
 mod meta_answers;
 mod moving;
 mod ops;
+mod peers;
 mod plausible;
 mod reads;
 mod replay;
@@ -145,11 +146,11 @@ impl Node {
             counters: shared.counters.of_worker(worker),
             view: None,
             asks: Asks::new(),
+            calls: Calls::new(worker, shared.peers.replies_of(worker)),
             shared,
             worker,
             ops: Ops::new(),
             timers,
-            calls: Calls::new(worker),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
             repair_room: 0,
@@ -241,7 +242,7 @@ impl Node {
             return self.on_peer_moved(now, from, id, effects);
         }
         self.turn(now, effects, |node, turn| {
-            if let Some(call) = node.calls.answered(from, id) {
+            if let Some(call) = node.calls.answered(turn.mono(), from, id) {
                 let reply = plausible::is_plausible_reply(now.cluster, &reply).then_some(reply);
                 node.on_answer(turn, call, reply);
             }
@@ -251,7 +252,7 @@ impl Node {
     /// More of a large request was sent to `from`, or more of a large reply has come from there: it is not lost.
     pub fn on_peer_moved(&mut self, now: Now, from: SocketAddr, id: RequestId, effects: &mut Vec<Effect>) {
         self.turn(now, effects, |node, turn| {
-            if let Some((slot, purpose)) = node.calls.moved(from, id) {
+            if let Some((slot, purpose)) = node.calls.moved(turn.mono(), from, id) {
                 node.on_moved(turn, slot, purpose);
             }
         });
@@ -259,7 +260,7 @@ impl Node {
 
     /// This thread's link to `peer` was refused, reset, or has ended: what it asked there will not be answered.
     pub fn on_peer_lost(&mut self, now: Now, peer: SocketAddr, effects: &mut Vec<Effect>) {
-        self.shared.set_avoided(peer, true);
+        self.shared.peers.lose(peer, now.mono);
         self.turn(now, effects, |node, turn| {
             for call in node.calls.lost(peer) {
                 node.on_answer(turn, call, None);
@@ -274,6 +275,7 @@ impl Node {
             while let Some(timer) = node.pop_due(turn.mono()) {
                 node.on_due(turn, timer);
             }
+            node.reroute(turn);
             for call in node.calls.expired(turn.mono()) {
                 node.on_answer(turn, call, None);
             }

@@ -3,7 +3,6 @@
 //! Must not hold a lock while anything else is called. The order of locks is: one at a time.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
@@ -17,6 +16,7 @@ use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
 
 use super::counters::CounterSets;
+use super::peers::Peers;
 use super::settings::Settings;
 use super::stats::{Details, ProcessFacts};
 use super::topology::Topology;
@@ -168,10 +168,8 @@ pub struct Shared {
     topology: Arc<ArcSwap<Topology>>,
     /// The ring config's number in it, for those who work from a view that they took before.
     epoch: AtomicU64,
-    /// Peers that this node's own traffic finds best avoided.
-    avoided: SharedMap<SocketAddr, ()>,
-    /// How many they are, so that nobody looks for one among none: a look takes a lock that all threads share.
-    avoided_count: AtomicUsize,
+    /// What this node's own traffic says of its peers.
+    pub(crate) peers: Peers,
     /// By name.
     pub(crate) heard: SharedMap<String, Heard>,
     pub(crate) process: ArcSwap<ProcessFacts>,
@@ -220,8 +218,7 @@ impl Shared {
             counters: CounterSets::default(),
             topology: Arc::default(),
             epoch: AtomicU64::new(0),
-            avoided: SharedMap::default(),
-            avoided_count: AtomicUsize::new(0),
+            peers: Peers::default(),
             heard: SharedMap::default(),
             process: ArcSwap::default(),
             process_at_reset: ArcSwap::default(),
@@ -359,37 +356,6 @@ impl Shared {
         layout.homes(partition).contains(&me).then(|| self.store.digest(partition))
     }
 
-    pub(crate) fn is_avoided(&self, address: SocketAddr) -> bool {
-        self.avoided_count.load(Ordering::Relaxed) > 0 && self.avoided.contains_key(&address)
-    }
-
-    pub(crate) fn set_avoided(&self, address: SocketAddr, avoided: bool) {
-        if avoided {
-            if self.avoided.insert(address, ()).is_none() {
-                self.avoided_count.fetch_add(1, Ordering::Relaxed);
-            }
-        } else if self.avoided.remove(&address).is_some() {
-            self.avoided_count.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Keeps what is known of these addresses only.
-    pub(crate) fn forget_avoided(&self, keep: impl Fn(&SocketAddr) -> bool) {
-        self.avoided.retain(|address, ()| {
-            let kept = keep(address);
-            if !kept {
-                self.avoided_count.fetch_sub(1, Ordering::Relaxed);
-            }
-            kept
-        });
-    }
-
-    /// Whether a member is worth asking: up by gossip, and not avoided by this node.
-    pub(crate) fn is_usable(&self, topology: &Topology, slot: Slot) -> bool {
-        Some(slot) == topology.me()
-            || (topology.is_up(slot) && topology.peer(slot).is_some_and(|peer| !self.is_avoided(peer.address)))
-    }
-
     /// Whether one copy is enough for a read of the key, at the request's level or its own, and this node has one that is
     /// complete, and that what all homes have taken is in after a move that may have ended.
     #[inline]
@@ -401,37 +367,5 @@ impl Shared {
             && homes.contains(&me)
             && layout.next_homes(partition).is_none_or(|next| next.contains(&me))
             && self.standings.is_synced(partition)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use memring_protocol::ring::NodeName;
-
-    use super::*;
-
-    #[test]
-    fn a_peer_is_avoided_until_it_is_not_or_is_forgotten() {
-        let shared = Shared::new(Settings::alone(NodeName::new("n1").expect("a legal name")));
-        let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse::<SocketAddr>().expect("an address"));
-        let avoided = || (shared.is_avoided(a), shared.is_avoided(b));
-        assert_eq!(avoided(), (false, false));
-        for (peer, sets, expected) in [
-            (a, true, (true, false)),
-            (a, true, (true, false)),
-            (b, true, (true, true)),
-            (a, false, (false, true)),
-            (a, false, (false, true)),
-            (a, true, (true, true)),
-        ] {
-            shared.set_avoided(peer, sets);
-            assert_eq!(avoided(), expected);
-        }
-        shared.forget_avoided(|address| *address == b);
-        assert_eq!(avoided(), (false, true));
-        shared.forget_avoided(|_| false);
-        assert_eq!(avoided(), (false, false));
-        shared.set_avoided(b, true);
-        assert_eq!(avoided(), (false, true));
     }
 }

@@ -61,7 +61,7 @@ impl Node {
     ) {
         self.turn(now, effects, |node, turn| {
             for (id, said) in acknowledgements {
-                let Some(call) = node.calls.answered(from, id) else { continue };
+                let Some(call) = node.calls.answered(turn.mono(), from, id) else { continue };
                 match (call, is_plausible_acknowledgement(now.cluster, said)) {
                     (Call { purpose: Purpose::Replicate(op), slot, .. }, true) => {
                         node.on_acknowledgement(turn, op, slot, said);
@@ -135,7 +135,8 @@ impl Node {
         }
         for slot in avoided {
             // A home that seems away is bothered only where the others cannot be enough.
-            if turn.topology.is_up(slot) && !self.could_do_without(id, slot) {
+            if turn.topology.is_up(slot) && self.shared.may_ask(turn.topology, slot) && !self.could_do_without(id, slot)
+            {
                 self.replicate_to(turn, id, slot, &mut receivers);
             } else {
                 self.on_replicate_lost(turn, id, slot);

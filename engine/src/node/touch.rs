@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::topology::Topology;
 use crate::now::Mono;
 
-/// How long a ring member is in touch after it was sent a ping that it answered: six pings may be lost.
+/// How long a ring member is in touch after it was sent a ping that it answered: nine pings may be lost.
 pub(crate) const IN_TOUCH: Duration = Duration::from_secs(1);
 
 /// Until when, on this process's monotonic clock, members are in touch.

@@ -146,7 +146,7 @@ impl Node {
     /// Asks the home that is most likely to hold the ballot; with nobody to ask, waits a little.
     fn attempt_write(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Write(write)) = self.ops.get(&id) else { return };
-        if turn.mono() >= write.deadline {
+        if turn.mono() >= write.deadline || self.shared.is_in_vain(turn.topology, write.key.partition()) {
             let needed = write.copies;
             let Some(Op::Write(write)) = self.close(id) else { return };
             self.end_write(turn, write, WriteEnd::Unmet(0, needed));
@@ -205,8 +205,11 @@ impl Node {
         if let Some(slot) = holder.filter(|slot| usable(*slot)) {
             return Some((slot, false));
         }
-        let slot = homes.iter().copied().find(|slot| usable(*slot))?;
-        Some((slot, holder.is_some()))
+        let slot = homes.iter().copied().find(|slot| usable(*slot)).or_else(|| {
+            let may_ask = |slot: &Slot| self.shared.may_ask(turn.topology, *slot) && !write.tried.contains(slot);
+            homes.iter().copied().find(may_ask)
+        })?;
+        Some((slot, holder.is_some_and(|holder| holder != slot)))
     }
 
     /// The answer to an attempt. Of one that was passed over even a success must not count: a later one is under way, and

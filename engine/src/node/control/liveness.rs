@@ -52,8 +52,8 @@ impl Control {
         self.shared.set_topology(refreshed);
         self.note_absent(now);
         let addresses: std::collections::BTreeSet<_> = members.iter().map(|member| member.id.peer).collect();
-        self.health.retain(|address, _| addresses.contains(address));
-        self.shared.forget_avoided(|address| addresses.contains(address));
+        self.watch.retain(|address| addresses.contains(address));
+        self.shared.peers.retain(|address| addresses.contains(address));
         let names: std::collections::BTreeSet<_> = members.iter().map(|member| member.id.name.as_str()).collect();
         self.shared.heard.retain(|name, _| names.contains(name.as_str()));
         members
@@ -84,11 +84,9 @@ impl Control {
     pub(super) fn ping_peers(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let status = self.status(now);
         for address in self.pinged() {
-            let health = self.health.entry(address).or_default();
-            if !health.wants_ping(now.mono) {
+            if !self.watch.wants_ping(now.mono, address) {
                 continue;
             }
-            health.on_ping(now.mono);
             let request = Request::Control(ControlRequest::Ping(status.clone()));
             self.call(now, address, Asked::Ping { sent: now.mono }, request, effects);
         }
@@ -117,19 +115,7 @@ impl Control {
             self.shared.touch.note(slot, sent);
             self.sum_up_touch();
         }
-        let health = self.health.entry(from).or_default();
-        health.on_pong(sent);
-        let avoided = health.is_avoided(now.mono);
-        self.shared.set_avoided(from, avoided);
-    }
-
-    /// Marks peers that have been silent for too long.
-    pub(super) fn judge_health(&mut self, now: Now) {
-        for (address, health) in &mut self.health {
-            if health.is_avoided(now.mono) {
-                self.shared.set_avoided(*address, true);
-            }
-        }
+        self.hear_pong(now, from, sent);
     }
 
     /// What a peer tells of itself, asked or not.

@@ -11,6 +11,7 @@
 
 mod clocks;
 mod departing;
+mod health;
 mod hinting;
 mod layout;
 mod liveness;
@@ -33,13 +34,13 @@ use memring_protocol::version::Slot;
 
 use self::clocks::Timekeeping;
 use self::departing::{CopiesAsked, Departing};
+use self::health::Watch;
 use self::recovering::Fetching;
 use self::repairing::Surveying;
 use super::effect::{Effect, LinkId};
 use super::plausible::{is_plausible_reply, is_plausible_request};
 use super::replica;
 use super::shared::Shared;
-use crate::cluster::health::PeerHealth;
 use crate::cluster::membership::{Membership, MembershipConfig, MembershipEffect};
 use crate::cluster::recovery::{Recovery, SourceStanding};
 use crate::cluster::repair::Repair;
@@ -92,7 +93,7 @@ pub struct Control {
     surveys: BTreeMap<Slot, Surveying>,
     /// The homes that could be compared with at the last tick.
     comparable: BTreeSet<Slot>,
-    health: BTreeMap<SocketAddr, PeerHealth>,
+    watch: Watch,
     calls: BTreeMap<RequestId, ControlCall>,
     next_call: u64,
     tick_at: Mono,
@@ -152,7 +153,7 @@ impl Control {
             repair: Repair::default(),
             surveys: BTreeMap::new(),
             comparable: BTreeSet::new(),
-            health: BTreeMap::new(),
+            watch: Watch::default(),
             calls: BTreeMap::new(),
             next_call: CALLS_FROM,
             tick_at: Mono(0),
@@ -271,8 +272,7 @@ impl Control {
                 Asked::Ping { .. } | Asked::Start | Asked::Ring => {}
             }
         }
-        self.health.entry(peer).or_default().on_lost(now.mono);
-        self.shared.set_avoided(peer, true);
+        self.lose(now, peer);
         self.settle(now, effects);
     }
 
