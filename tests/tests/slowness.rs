@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use memring_protocol::text::Response;
+use memring_tests::sim::network::Weather;
 use memring_tests::sim::stories::for_seeds;
 use memring_tests::sim::{Cluster, ClusterOptions};
 
@@ -220,6 +221,34 @@ fn a_key_whose_only_home_is_silent_is_missed_at_once() {
         cluster.resume(sleeper);
         cluster.run_for(seconds(3));
         keys.iter().for_each(|key| set(&mut cluster, asked, key));
+    });
+}
+
+#[test]
+fn hedged_reads_cut_the_tail_and_stay_below_a_twentieth() {
+    for_seeds(10, |seed| {
+        let mut cluster = Cluster::started(ClusterOptions { workers: 1, ..options(5) }, seed);
+        let asked = seed as usize % 5;
+        let mut load = Load::new(&mut cluster, &[asked]);
+        let get = |number: u64| format!("get key-{}", number * 7919 % KEYS);
+        cluster.network.weather = Weather { straggler: 0.01, ..Weather::fair() };
+        load.run(&mut cluster, seconds(10), get);
+        let (asked_before, hedged_before) = (load.next, stat(&mut cluster, asked, "hedged_reads"));
+        load.run(&mut cluster, seconds(10), get);
+        let hedged = stat(&mut cluster, asked, "hedged_reads") - hedged_before;
+        assert!(hedged > 20, "{hedged}");
+        // Every other read is slow: hedging them all would help nobody.
+        cluster.network.weather.straggler = 0.4;
+        load.run(&mut cluster, seconds(10), get);
+        let hedged = stat(&mut cluster, asked, "hedged_reads") - hedged_before;
+        let reads = load.next - asked_before;
+        // As many as a thread saves up in quiet times come to that.
+        assert!(hedged <= reads / 20 + 100, "{hedged} of {reads}");
+        assert!(stat(&mut cluster, asked, "hedges_refused") > 0);
+        cluster.network.weather = Weather::fair();
+        let ended = load.end(&mut cluster);
+        let (slow, ended) = (slowest(&ended), ended.len());
+        assert!(slow < seconds(1), "{slow:?} of {ended}");
     });
 }
 

@@ -180,6 +180,11 @@ impl ReadOp {
         self.on_result(from, ReadResult::Refused(Refusal::Busy));
     }
 
+    /// Whom [`ReadOp::on_slow`] would ask.
+    pub fn spare(&self) -> Option<Slot> {
+        self.candidates.get(self.asked).copied().filter(|_| !self.finished)
+    }
+
     /// The homes asked are slow: ask one more (a hedged read), if there is one.
     pub fn on_slow(&mut self) -> Option<ReadStep> {
         if self.finished {
@@ -348,8 +353,9 @@ mod tests {
     fn a_slow_value_is_hedged_with_a_value() {
         let (mut op, _) = read(2);
         answer(&mut op, 1, ReadResult::Digest(entry(5).version));
+        assert_eq!(op.spare(), Some(slot(2)));
         assert_eq!(op.on_slow(), Some(ReadStep::Ask(slot(2), Want::Value)));
-        assert_eq!(op.on_slow(), None, "there is no other home");
+        assert_eq!((op.spare(), op.on_slow()), (None, None), "there is no other home");
         assert_eq!(answer(&mut op, 2, found(5)), [ReadStep::Answer(Some((entry(5), Seen::default())))]);
     }
 

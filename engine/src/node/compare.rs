@@ -19,7 +19,8 @@ use smallvec::SmallVec;
 use super::calls::Purpose;
 use super::effect::{Effect, LinkId, Ticket};
 use super::gather::Read;
-use super::reads::{HEDGE_AFTER, Shape};
+use super::hedging::HEDGE_AFTER_MAX;
+use super::reads::Shape;
 use super::replica::admit;
 use super::shared::Shared;
 use super::topology::Topology;
@@ -102,7 +103,7 @@ impl Node {
         }
         let waiting = asked.len();
         let id = self.open(Op::Compare(Comparing { ticket, with_cas, blocks, keys: keys_bytes, rows, waiting }));
-        self.set_timer(turn.mono().after(HEDGE_AFTER), id);
+        self.set_timer(turn.mono().after(HEDGE_AFTER_MAX), id);
         for (slot, holdings) in asked {
             let compare = CompareRequest { epoch: turn.topology.epoch(), noticed: true, holdings };
             if !self.call(turn, slot, Purpose::Compare(id), Request::Compare(compare)) {

@@ -115,6 +115,10 @@ counters! {
     } kept {
         /// Reads that too few replicas could answer.
         reads_unmet,
+        /// Reads that asked one more replica than they needed, since those that were asked took long.
+        hedged_reads,
+        /// Reads that would have, had there not been too many.
+        hedges_refused,
         /// Requests to peers that fell silent, which were given up or taken elsewhere.
         calls_rerouted,
         /// Writes that too few replicas acknowledged.

@@ -9,6 +9,8 @@ use memring_protocol::message::Want;
 use memring_protocol::version::Slot;
 
 use super::asks::{Asker, Asks, How};
+use super::counters::Counters;
+use super::hedging::{HEDGE_AFTER_MAX, Hedging};
 use super::reads::Shape;
 use super::replica;
 use super::shared::Shared;
@@ -36,6 +38,8 @@ pub(crate) struct Gather {
     pub(super) missing: Vec<Missing>,
     pub(super) waiting: usize,
     pub(super) unmet: bool,
+    /// When others were asked.
+    pub(super) begun: Option<Mono>,
     pub(super) deadline: Mono,
 }
 
@@ -113,13 +117,25 @@ impl Reader<'_> {
         }
     }
 
-    /// Asks one more home than the read needs.
-    pub(super) fn hedge(&mut self, asker: Asker, read: &mut Read) -> Next {
+    /// Asks one more home than the read needs, if one is left that answers, and not too many reads have been so dear.
+    pub(super) fn hedge(
+        &mut self,
+        asker: Asker,
+        read: &mut Read,
+        now: Mono,
+        hedging: &mut Hedging,
+        counters: &Counters,
+    ) -> Next {
         read.hedge_at = NEVER;
-        if let Progress::Asking(op) = &mut read.progress
-            && let Some(ReadStep::Ask(slot, want)) = op.on_slow()
-        {
-            self.ask(asker, &read.key, op, slot, want);
+        let Progress::Asking(op) = &mut read.progress else { return Next::Wait };
+        if op.spare().is_some_and(|slot| self.shared.is_usable(self.topology, slot)) {
+            if !hedging.spend() {
+                counters.hedges_refused.increment();
+                read.hedge_at = now.after(HEDGE_AFTER_MAX);
+            } else if let Some(ReadStep::Ask(slot, want)) = op.on_slow() {
+                counters.hedged_reads.increment();
+                self.ask(asker, &read.key, op, slot, want);
+            }
         }
         self.go_on(asker, read)
     }

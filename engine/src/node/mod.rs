@@ -25,6 +25,7 @@ mod effect;
 mod events;
 mod flush;
 mod gather;
+mod hedging;
 mod levels;
 mod meta;
 mod meta_answers;
@@ -84,6 +85,7 @@ pub use self::view::{ClusterView, DrainState, DrainView, MemberRow};
 
 use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};
+use self::hedging::Hedging;
 pub(crate) use self::ops::OpId;
 use self::ops::Ops;
 use self::replay::{Errand, Replaying};
@@ -126,6 +128,7 @@ pub struct Node {
     ops: Ops,
     timers: Timers,
     calls: Calls,
+    hedging: Hedging,
     takeovers: BTreeMap<Partition, Takeover>,
     replaying: BTreeMap<(Errand, Slot), Replaying>,
     /// Bytes of repairs that may be sent now.
@@ -151,6 +154,7 @@ impl Node {
             worker,
             ops: Ops::new(),
             timers,
+            hedging: Hedging::new(),
             takeovers: BTreeMap::new(),
             replaying: BTreeMap::new(),
             repair_room: 0,

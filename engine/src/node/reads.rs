@@ -16,6 +16,7 @@ use memring_protocol::version::Slot;
 use super::asks::{Asker, How};
 use super::effect::{Effect, Ticket};
 use super::gather::{Found, Gather, NEVER, Next, Progress, Read, Reader};
+use super::hedging::HEDGE_AFTER_MAX;
 use super::meta::MetaCall;
 use super::replica::warm;
 use super::requests::key_of;
@@ -24,9 +25,6 @@ use super::turn::Turn;
 use super::writes::WriteParent;
 use super::{Node, Op, OpId};
 use crate::store::WARMED_MAX;
-
-/// After this a read asks one more home than it needs.
-pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(100);
 
 /// After this a read that too few homes have answered is unmet.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_millis(1500);
@@ -75,7 +73,7 @@ impl Node {
     ) {
         let gather = self.new_gather(turn, shape, reads, level, noticed);
         let id = self.open(Op::Gather(gather));
-        let hedge_at = turn.mono().after(HEDGE_AFTER);
+        let hedge_at = turn.mono().after(self.hedging.after());
         let Self { ops, asks, shared, counters, .. } = self;
         let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
         let mut reader = Reader { shared, topology: turn.topology, now: turn.now.cluster, noticed, asks };
@@ -118,6 +116,8 @@ impl Node {
         if gather.waiting == 0 {
             return self.finish_gather(turn, id);
         }
+        gather.begun = Some(turn.mono());
+        self.hedging.on_begun(gather.waiting);
         self.set_timer(hedge_at, id);
         for asker in disputed {
             self.after_steps(turn, asker, Next::Confirm);
@@ -142,7 +142,7 @@ impl Node {
         let told = if watched { &reads[..] } else { &[] };
         let missing = told.iter().map(|read| self.missing_before(turn, &read.key)).collect();
         let (waiting, deadline) = (reads.len(), turn.mono().after(READ_PATIENCE));
-        Gather { shape, level, noticed, reads, missing, waiting, unmet: false, deadline }
+        Gather { shape, level, noticed, reads, missing, waiting, unmet: false, begun: None, deadline }
     }
 
     /// At level one a synced home answers by itself. `None`: others must be asked.
@@ -179,7 +179,7 @@ impl Node {
         if result == ReadResult::Later {
             // The reply was full of others' values: this one is not slow.
             gather.deadline = gather.deadline.max(turn.mono().after(READ_PATIENCE));
-            read.hedge_at = turn.mono().after(HEDGE_AFTER);
+            read.hedge_at = turn.mono().after(HEDGE_AFTER_MAX);
             let how = How { epoch: turn.topology.epoch(), want: Want::Value, noticed };
             return asks.push(from, how, asker, &read.key);
         }
@@ -230,7 +230,7 @@ impl Node {
 
     /// One more home for keys that are slow; or no more patience.
     pub(crate) fn on_gather_timer(&mut self, turn: &mut Turn<'_>, id: OpId) {
-        let Self { ops, asks, shared, counters, .. } = self;
+        let Self { ops, asks, shared, counters, hedging, .. } = self;
         let Some(Op::Gather(gather)) = ops.get_mut(&id) else { return };
         let now = turn.mono();
         if now >= gather.deadline {
@@ -246,10 +246,11 @@ impl Node {
             match read.progress {
                 Progress::Asking(_) if read.hedge_at <= now => {
                     let asker = Asker { gather: id, index: index as u32 };
-                    match reader.hedge(asker, read) {
+                    match reader.hedge(asker, read, turn.mono(), hedging, counters) {
                         Next::Wait => {}
                         next => decided.push((asker, next)),
                     }
+                    wake_at = wake_at.min(read.hedge_at);
                 }
                 Progress::Asking(_) => wake_at = wake_at.min(read.hedge_at),
                 Progress::Confirming(_) | Progress::Written | Progress::Done(_) => {}
@@ -299,7 +300,10 @@ impl Node {
 
     fn finish_gather(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Gather(gather)) = self.close(id) else { return };
-        let Gather { shape, mut reads, missing, unmet, .. } = gather;
+        let Gather { shape, mut reads, missing, unmet, begun, .. } = gather;
+        if let Some(begun) = begun {
+            self.hedging.on_ended(turn.mono().since(begun));
+        }
         match shape {
             Shape::Values { ticket, with_cas, touching } => {
                 for (read, why) in reads.iter().zip(&missing) {

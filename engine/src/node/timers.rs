@@ -19,6 +19,10 @@ const BUCKETS: usize = 1 << LEVEL_BITS;
 /// Three levels reach 65 milliseconds, 4 seconds and 4 minutes; what is farther waits in one bucket more.
 const LEVELS: usize = 3;
 
+/// So many entries a bucket has room for from the start: which of the many is filled next is a matter of time, and a
+/// request should not be the one that pays for it.
+const ROOM: usize = 16;
+
 /// So many entries of a bucket are kept whether or not they were cancelled.
 const SWEPT_ABOVE: usize = 32;
 
@@ -38,13 +42,11 @@ struct Bucket {
     earliest: Mono,
 }
 
-impl Default for Bucket {
-    fn default() -> Self {
-        Self { entries: Vec::new(), standing: 0, earliest: Mono(u64::MAX) }
-    }
-}
-
 impl Bucket {
+    fn new() -> Self {
+        Self { entries: Vec::with_capacity(ROOM), standing: 0, earliest: Mono(u64::MAX) }
+    }
+
     /// Drops what was cancelled, and counts anew.
     fn sweep(&mut self, stands: impl Fn(Mono, Timer) -> bool) {
         self.entries.retain(|entry| stands(entry.at, entry.timer));
@@ -77,7 +79,7 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new() -> Self {
-        let buckets = (0..=LEVELS * BUCKETS).map(|_| Bucket::default()).collect();
+        let buckets = (0..=LEVELS * BUCKETS).map(|_| Bucket::new()).collect();
         Self { past: Mono(0), buckets, occupied: [0; LEVELS + 1], due: VecDeque::new() }
     }
 

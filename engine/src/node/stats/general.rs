@@ -261,6 +261,8 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "reads_unmet", counters.reads_unmet.value());
     put(lines, "writes_unmet", counters.writes_unmet.value());
     put(lines, "read_repairs", counters.read_repairs.value());
+    put(lines, "hedged_reads", counters.hedged_reads.value());
+    put(lines, "hedges_refused", counters.hedges_refused.value());
     put(lines, "peers_avoided", shared.peers.avoided());
     put(lines, "peer_trips", shared.peers.trips.load(Ordering::Relaxed));
     put(lines, "calls_rerouted", counters.calls_rerouted.value());
