@@ -1,4 +1,4 @@
-//! Peers that are dead, silent, or now and then one of these: what clients of the other nodes notice of it.
+//! Peers that are dead, silent, slow, or now and then one of these: what clients of the other nodes notice of it.
 //!
 //! Must not test what the cluster knows of them: see `detection`.
 
@@ -124,6 +124,12 @@ fn slowest(ended: &[Ended]) -> Duration {
     ended.iter().map(|ended| ended.took).max().unwrap_or_default()
 }
 
+fn percentile(ended: &[Ended], percent: usize) -> Duration {
+    let mut times: Vec<Duration> = ended.iter().map(|ended| ended.took).collect();
+    times.sort_unstable();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
 #[test]
 fn a_node_that_stops_for_half_a_minute_makes_no_operation_on_the_others_slower_than_a_second() {
     let slowest = for_seeds(30, |seed| {
@@ -222,6 +228,38 @@ fn a_key_whose_only_home_is_silent_is_missed_at_once() {
         cluster.run_for(seconds(3));
         keys.iter().for_each(|key| set(&mut cluster, asked, key));
     });
+}
+
+#[test]
+fn a_node_ten_times_slower_than_the_others_is_asked_last_and_counts_as_alive() {
+    let figures = for_seeds(20, |seed| {
+        let mut cluster = Cluster::started(options(5), seed);
+        let slow = seed as usize % 5;
+        let others: Vec<usize> = (0..5).filter(|node| *node != slow).collect();
+        let get = |number: u64| format!("get key-{}", number * 7919 % KEYS);
+        let mut load = Load::new(&mut cluster, &others);
+        cluster.network.slow_down(slow, 10_000);
+        load.run(&mut cluster, seconds(4), get);
+        for other in &others {
+            assert_eq!(stat(&mut cluster, *other, "peers_slow"), 1, "through node {other}");
+        }
+        let begun_us = cluster.now_us();
+        load.run(&mut cluster, seconds(4), get);
+        let view = cluster.view(others[0]).expect("it runs");
+        assert!(view.members.iter().all(|row| row.state == "alive"), "slow is not dead");
+        cluster.network.heal();
+        cluster.run_for(seconds(5));
+        for other in &others {
+            assert_eq!(stat(&mut cluster, *other, "peers_slow"), 0, "it is well again");
+        }
+        let (known, before): (Vec<Ended>, Vec<Ended>) =
+            load.end(&mut cluster).into_iter().partition(|ended| ended.begun_us >= begun_us);
+        (percentile(&before, 99), percentile(&known, 99), slowest(&known))
+    });
+    let worst = |of: fn(&(Duration, Duration, Duration)) -> Duration| figures.iter().map(of).max();
+    let [before, known, slowest] = [worst(|figure| figure.0), worst(|figure| figure.1), worst(|figure| figure.2)];
+    println!("sim: reads beside a slow node: p99 {before:?} at first, then {known:?}, at most {slowest:?}");
+    assert!(slowest < Some(ms(8)), "nobody waits for it any more");
 }
 
 #[test]

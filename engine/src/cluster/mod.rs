@@ -9,6 +9,7 @@ pub mod health;
 pub mod hints;
 pub mod membership;
 pub mod mutation;
+pub mod pace;
 pub mod quorum;
 pub mod read;
 pub mod recovery;

@@ -99,10 +99,11 @@ impl Purpose {
     }
 }
 
-/// A call, and whether it has moved since its patience began, and at all.
+/// A call, when it was made, and whether it has moved since its patience began, and at all.
 #[derive(Debug)]
 struct Open {
     call: Call,
+    asked: Mono,
     moved: bool,
     is_large: bool,
 }
@@ -135,7 +136,7 @@ impl Calls {
         if call.purpose.is_prompt() {
             self.replies.on_asked(call.slot, now);
         }
-        let place = self.open.insert(Open { call, moved: false, is_large: false });
+        let place = self.open.insert(Open { call, asked: now, moved: false, is_large: false });
         let id = RequestId(self.thread | u64::from(place.generation) << GENERATION_SHIFT | u64::from(place.index));
         let deadlines = self.deadlines.len();
         if deadlines == self.deadlines.capacity() && deadlines > DEADLINES_SWEPT_ABOVE + 2 * self.open.len() {
@@ -150,7 +151,7 @@ impl Calls {
         self.named(id).filter(|open| open.call.peer == from)?;
         let open = self.open.remove(place_of(id))?;
         if open.call.purpose.is_prompt() {
-            self.replies.on_answered(open.call.slot, now);
+            self.replies.on_answered(open.call.slot, open.asked, now, !open.is_large);
         }
         self.drop_answered();
         Some(open.call)

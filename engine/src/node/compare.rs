@@ -277,7 +277,10 @@ impl Reader<'_, '_> {
     fn ask_others(&mut self, homes: &[Slot], me: Slot, count: usize, holding: Holding<'_>) -> bool {
         let is_asked = |asked: &Asked, slot| asked.iter().any(|(asked, _)| *asked == slot);
         let others = homes.iter().copied().filter(|slot| *slot != me);
-        let (asked, new): (Slots, Slots) = others.partition(|slot| is_asked(&self.asked, *slot));
+        let (asked, mut new): (Slots, Slots) = others.partition(|slot| is_asked(&self.asked, *slot));
+        if !self.shared.peers.none_is_slow() {
+            new.sort_by_key(|slot| self.shared.is_slow(self.turn.topology, *slot));
+        }
         let usable = new.into_iter().filter(|slot| self.shared.is_usable(self.turn.topology, *slot));
         let chosen: Slots = asked.into_iter().chain(usable).take(count).collect();
         for slot in &chosen {

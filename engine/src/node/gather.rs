@@ -150,7 +150,7 @@ impl Reader<'_> {
         if is_leave { op.with_heirs(next) } else { op }
     }
 
-    /// The homes of a key, best first: this node, then those that are usable, then those that may be
+    /// The homes of a key, best first: this node, then those that are usable, the slow ones last, then those that may be
     /// asked all the same. Who is silent or has failed is not asked, however few are left: nobody is to wait for it.
     fn candidates(&self, homes: &[Slot]) -> Slots {
         let mut candidates = Slots::from_slice(homes);
@@ -161,11 +161,12 @@ impl Reader<'_> {
         }
         let topology = self.topology;
         let all_usable = candidates.iter().all(|slot| self.shared.is_usable(topology, *slot));
-        if topology.has_far() || !all_usable {
+        if topology.has_far() || !all_usable || !self.shared.peers.none_is_slow() {
             candidates.sort_by_key(|slot| {
                 let mine = Some(*slot) == topology.me();
                 let usable = self.shared.is_usable(topology, *slot);
-                (!mine, !usable, !topology.is_up(*slot), topology.is_far(*slot))
+                let slow = self.shared.is_slow(topology, *slot);
+                (!mine, !usable, !topology.is_up(*slot), slow, topology.is_far(*slot))
             });
         }
         if !all_usable {

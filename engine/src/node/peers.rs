@@ -1,13 +1,14 @@
-//! What this process's own traffic says of its peers, for all threads: who is best avoided, and since when
-//! each leaves a thread without an answer.
+//! What this process's own traffic says of its peers, for all threads: who is best avoided, who is slow, and how soon each
+//! answers a thread.
 //!
-//! Workers note what they see; the control thread judges it once a tick (`cluster::health`). Must not
+//! Workers note what they see; the control thread judges it once a tick (`cluster::health`, `cluster::pace`). Must not
 //! judge, and must not know gossip.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use memring_protocol::key::Partition;
 use memring_protocol::version::{SLOTS_MAX, Slot};
@@ -62,6 +63,7 @@ impl Few {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     doubted: Few,
+    slow: Few,
     /// Peers whose links workers have lost since the control thread looked: as many as there are peers.
     lost: SharedMap<SocketAddr, Mono>,
     /// One a worker.
@@ -79,6 +81,20 @@ impl Peers {
     /// What the control thread has found.
     pub(crate) fn set_trust(&self, peer: SocketAddr, trust: Trust) {
         self.doubted.set(peer, trust);
+    }
+
+    /// Whether a peer answers much later than others.
+    pub(crate) fn is_slow(&self, peer: SocketAddr) -> bool {
+        self.slow.trust_of(peer) != Trust::Trusted
+    }
+
+    /// Whether nobody does.
+    pub(crate) fn none_is_slow(&self) -> bool {
+        self.slow.is_empty()
+    }
+
+    pub(crate) fn set_slow(&self, peer: SocketAddr, is_slow: bool) {
+        self.slow.set(peer, if is_slow { Trust::Doubted } else { Trust::Trusted });
     }
 
     /// A worker's link to a peer is gone: it is avoided at once, and the control thread hears of it.
@@ -100,12 +116,13 @@ impl Peers {
 
     /// Keeps what is known of these addresses only.
     pub(crate) fn retain(&self, keep: impl Fn(&SocketAddr) -> bool) {
-        self.doubted.retain(keep);
+        self.doubted.retain(&keep);
+        self.slow.retain(&keep);
     }
 
-    /// How many are avoided.
-    pub(crate) fn avoided(&self) -> usize {
-        self.doubted.count.load(Ordering::Relaxed)
+    /// How many are avoided, and how many are slow.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.doubted.count.load(Ordering::Relaxed), self.slow.count.load(Ordering::Relaxed))
     }
 
     /// A worker's part; only its thread may note in it.
@@ -116,6 +133,15 @@ impl Peers {
     /// Since when a member has left all unanswered that a worker has asked: the longest wait of any worker.
     pub(crate) fn asked_since(&self, slot: Slot) -> Option<Mono> {
         self.replies.lock().values().filter_map(|replies| replies.of(slot).asked_since()).min()
+    }
+
+    /// How many replies of a member have come so far, and how long all of them took together, in microseconds.
+    pub(crate) fn paces(&self, slot: Slot) -> (u64, u64) {
+        let replies = self.replies.lock();
+        let sums = replies.values().map(|replies| replies.of(slot));
+        sums.fold((0, 0), |(count, sum), of| {
+            (count + of.count.load(Ordering::Relaxed), sum.wrapping_add(of.took_us.load(Ordering::Relaxed)))
+        })
     }
 }
 
@@ -131,6 +157,8 @@ struct OfPeer {
     waiting: AtomicU64,
     /// Since when nothing was answered; meaningless while nothing is waiting.
     since: AtomicU64,
+    count: AtomicU64,
+    took_us: AtomicU64,
 }
 
 impl OfPeer {
@@ -162,11 +190,16 @@ impl Replies {
         add(&of.waiting, 1);
     }
 
-    /// It has answered something.
+    /// It has answered what it was asked at `asked`; `counts`: the time that took says how quick it is.
     #[inline]
-    pub(crate) fn on_answered(&self, slot: Slot, now: Mono) {
+    pub(crate) fn on_answered(&self, slot: Slot, asked: Mono, now: Mono, counts: bool) {
         self.on_given_up(slot);
         self.on_moved(slot, now);
+        if counts {
+            let of = self.of(slot);
+            add(&of.count, 1);
+            add(&of.took_us, now.since(asked).as_micros() as u64);
+        }
     }
 
     /// A part of something has gone there or come from there.
@@ -209,6 +242,18 @@ impl Shared {
         let homes = topology.layout().map_or(&[][..], |layout| layout.homes(partition));
         homes.iter().all(|slot| Some(*slot) != topology.me() && self.is_hopeless(topology, *slot))
     }
+
+    /// Whether a member answers much later than the others do.
+    pub(crate) fn is_slow(&self, topology: &Topology, slot: Slot) -> bool {
+        !self.peers.none_is_slow() && topology.peer(slot).is_some_and(|peer| self.peers.is_slow(peer.address))
+    }
+
+    /// How long a member takes on average, of the replies since `before`, and what [`Peers::paces`] said now.
+    pub(crate) fn pace_since(&self, slot: Slot, before: (u64, u64), least: u64) -> (Option<Duration>, (u64, u64)) {
+        let after = self.peers.paces(slot);
+        let (count, took_us) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        ((count >= least.max(1)).then(|| Duration::from_micros(took_us / count)), after)
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +276,7 @@ mod tests {
             (a, Trust::Trusted, [Trust::Trusted, Trust::Silent], 1),
         ] {
             peers.set_trust(peer, trust);
-            assert_eq!((trusts(), peers.avoided()), (expected, count));
+            assert_eq!((trusts(), peers.counts().0), (expected, count));
         }
         peers.lose(a, Mono(7));
         peers.lose(b, Mono(8));
@@ -239,8 +284,10 @@ mod tests {
         let mut lost = peers.take_lost();
         lost.sort_unstable();
         assert_eq!((lost, peers.take_lost()), (vec![(a, Mono(7)), (b, Mono(8))], Vec::new()));
+        peers.set_slow(a, true);
+        assert!(peers.is_slow(a) && !peers.is_slow(b) && !peers.none_is_slow());
         peers.retain(|address| *address == b);
-        assert_eq!((trusts(), peers.avoided()), ([Trust::Trusted, Trust::Silent], 1));
+        assert_eq!((trusts(), peers.counts()), ([Trust::Trusted, Trust::Silent], (1, 0)));
     }
 
     #[test]
@@ -252,14 +299,14 @@ mod tests {
         one.on_asked(slot, Mono(200));
         other.on_asked(slot, Mono(150));
         assert_eq!(peers.asked_since(slot), Some(Mono(100)));
-        one.on_answered(slot, Mono(300));
+        one.on_answered(slot, Mono(200), Mono(300), true);
         assert_eq!(peers.asked_since(slot), Some(Mono(150)), "the other worker's");
         other.on_moved(slot, Mono(400));
         assert_eq!(peers.asked_since(slot), Some(Mono(300)));
         one.on_given_up(slot);
         assert_eq!(peers.asked_since(slot), Some(Mono(400)));
-        other.on_answered(slot, Mono(650));
-        assert_eq!(peers.asked_since(slot), None);
+        other.on_answered(slot, Mono(150), Mono(650), false);
+        assert_eq!((peers.asked_since(slot), peers.paces(slot)), (None, (1, 100)));
         one.on_asked(slot, Mono(900));
         assert_eq!(peers.asked_since(slot), Some(Mono(900)));
     }

@@ -205,7 +205,9 @@ impl Node {
         if let Some(slot) = holder.filter(|slot| usable(*slot)) {
             return Some((slot, false));
         }
-        let slot = homes.iter().copied().find(|slot| usable(*slot)).or_else(|| {
+        // A term that a slow home leads goes on: to move it would put writes in flight in doubt. But none begins there.
+        let quickest = |slot: &Slot| self.shared.is_slow(turn.topology, *slot);
+        let slot = homes.iter().copied().filter(|slot| usable(*slot)).min_by_key(quickest).or_else(|| {
             let may_ask = |slot: &Slot| self.shared.may_ask(turn.topology, *slot) && !write.tried.contains(slot);
             homes.iter().copied().find(may_ask)
         })?;

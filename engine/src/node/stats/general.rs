@@ -263,7 +263,9 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "read_repairs", counters.read_repairs.value());
     put(lines, "hedged_reads", counters.hedged_reads.value());
     put(lines, "hedges_refused", counters.hedges_refused.value());
-    put(lines, "peers_avoided", shared.peers.avoided());
+    let (avoided, slow) = shared.peers.counts();
+    put(lines, "peers_avoided", avoided);
+    put(lines, "peers_slow", slow);
     put(lines, "peer_trips", shared.peers.trips.load(Ordering::Relaxed));
     put(lines, "calls_rerouted", counters.calls_rerouted.value());
     put(lines, "takeovers", counters.takeovers.value());
