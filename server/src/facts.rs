@@ -11,6 +11,7 @@ use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::gauges::{Connections, Traffic};
 use crate::large::LargeValues;
+use crate::link::Room;
 use crate::process;
 
 /// How often the engine is told without being asked.
@@ -24,6 +25,7 @@ pub(crate) struct FactSources {
     pub(crate) traffic: Vec<Arc<Traffic>>,
     pub(crate) large: Arc<LargeValues>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) room: Arc<Room>,
     pub(crate) conn_limit: usize,
 }
 
@@ -75,6 +77,7 @@ impl FactSources {
             large_bytes_in: self.large.received_bytes() as u64,
             large_bytes_out: self.large.sent_bytes() as u64,
             large_reads_missed: self.large.missed.value(),
+            links_given_up: self.room.links_given_up.value(),
         }
     }
 }

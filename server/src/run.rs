@@ -166,15 +166,16 @@ impl Process {
         let heartbeat = || Arc::new(AtomicU64::new(clock.now().mono.0));
         let connections = Arc::new(Connections::default());
         let traffic: Vec<_> = (0..workers).map(|_| Arc::new(Traffic::default())).collect();
+        let room = Arc::new(Room::new(config.item_bytes_max, config.memory_limit_bytes));
         let facts = FactSources {
             clock,
+            room: Arc::clone(&room),
             connections: Arc::clone(&connections),
             traffic: traffic.clone(),
             large: LargeValues::new(shared.settings().item_bytes_max, shared.settings().memory_limit_bytes),
             backlog: Backlog::new(shared.settings().memory_limit_bytes),
             conn_limit: config.conn_limit,
         };
-        let room = Arc::new(Room::new(config.item_bytes_max, config.memory_limit_bytes));
         let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
             room,
@@ -307,8 +308,9 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
         };
         // Links are made on the thread they belong to.
         let (clock, preamble, room) = (process.clock, process.preamble(0), Arc::clone(&process.room));
+        let seed = process.shared.settings().seed.wrapping_add(1 + index as u64);
         let heartbeat = Arc::clone(&process.heartbeats[index]);
-        let work = move || worker.run(Wiring { clock, links: Links::new(preamble, room), heartbeat });
+        let work = move || worker.run(Wiring { clock, links: Links::new(preamble, room, seed), heartbeat });
         senders.push(sender);
         handles.push(threads::spawn(format!("worker-{number}"), work)?);
     }
@@ -318,7 +320,7 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
 fn control_loop(process: &Process, outside: Outside) -> Rc<ControlLoop> {
     let wiring = Wiring {
         clock: process.clock,
-        links: Links::new(process.preamble(CONTROL_LINK), Arc::clone(&process.room)),
+        links: Links::new(process.preamble(CONTROL_LINK), Arc::clone(&process.room), process.shared.settings().seed),
         heartbeat: Arc::clone(process.heartbeats.last().expect("one for each worker, then the control thread's")),
     };
     EventLoop::new(Control::new(Arc::clone(&process.shared)), outside, wiring)

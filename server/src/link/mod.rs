@@ -52,11 +52,16 @@ const LINK_REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a dial may take: a node of the same cluster answers within milliseconds.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// After a failed dial a peer counts as lost for this long without another; twice as long after each failure…
+/// After a failed dial, or a link that ended as soon as it was up, a peer counts as lost for this long without another
+/// dial, or as little as half of it by chance, so that all who lost it at once do not come back at once; twice as long after
+/// each failure…
 const REDIAL_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// … up to this: a node that is back waits no longer for its traffic.
 const REDIAL_PAUSE_MAX: Duration = Duration::from_millis(400);
+
+/// A link that lived for so long was no failure.
+const LINK_LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// How long after its last failed dial a peer's pause is remembered: addresses that are gone must not pile up.
 const PAUSE_MEMORY: Duration = Duration::from_secs(60);
@@ -78,6 +83,8 @@ pub(crate) struct Links {
     pauses: RefCell<BTreeMap<SocketAddr, Pause>>,
     incoming: RefCell<BTreeMap<LinkId, Rc<Outbox>>>,
     next_link: Cell<u64>,
+    /// Of chance: the state of a generator (SplitMix64: Steele, Lea and Flood, 2014).
+    chance: Cell<u64>,
 }
 
 /// A peer whose last dial failed.
@@ -88,8 +95,8 @@ struct Pause {
 }
 
 impl Links {
-    /// No links yet. `preamble` is what this thread says first, encoded; `room` is the process's.
-    pub(crate) fn new(preamble: Bytes, room: Arc<Room>) -> Self {
+    /// No links yet. `preamble` is what this thread says first, encoded; `room` is the process's; `seed` is the thread's own.
+    pub(crate) fn new(preamble: Bytes, room: Arc<Room>, seed: u64) -> Self {
         Self {
             preamble,
             room,
@@ -97,6 +104,7 @@ impl Links {
             pauses: RefCell::default(),
             incoming: RefCell::default(),
             next_link: Cell::new(1),
+            chance: Cell::new(seed),
         }
     }
 
@@ -136,11 +144,27 @@ impl Links {
         let mut pauses = self.pauses.borrow_mut();
         pauses.retain(|_, pause| now.since(pause.until) < PAUSE_MEMORY);
         let wait = pauses.get(&peer).map_or(REDIAL_PAUSE_MIN, |pause| (pause.wait * 2).min(REDIAL_PAUSE_MAX));
-        pauses.insert(peer, Pause { until: now.after(wait), wait });
+        let until = now.after(wait / 2).after(self.part_of(wait / 2));
+        pauses.insert(peer, Pause { until, wait });
     }
 
-    fn dial_succeeded(&self, peer: SocketAddr) {
-        self.pauses.borrow_mut().remove(&peer);
+    /// A link that was up at `since` has ended.
+    fn link_ended(&self, peer: SocketAddr, since: Mono, now: Mono) {
+        if now.since(since) >= LINK_LIFE_MIN {
+            self.pauses.borrow_mut().remove(&peer);
+        } else {
+            self.dial_failed(peer, now);
+        }
+    }
+
+    /// A part of a time, as long as chance has it.
+    fn part_of(&self, time: Duration) -> Duration {
+        let state = self.chance.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.chance.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let chance = (mixed ^ (mixed >> 31)) % 1024;
+        time * chance as u32 / 1024
     }
 }
 

@@ -37,6 +37,9 @@ pub(crate) fn send<M: Machine, S: Surroundings>(
     };
     if outbox.unsent_bytes() > LINK_QUEUE_BYTES_MAX {
         // Its task tells of the loss, this message's too, when it next runs.
+        if !outbox.is_closed() {
+            links.room.links_given_up.increment();
+        }
         outbox.close();
     } else {
         push(&outbox);
@@ -48,10 +51,12 @@ async fn run<M: Machine, S: Surroundings>(thread: Rc<EventLoop<M, S>>, peer: Soc
     let end = match dial(peer).await {
         Ok(mut stream) => {
             tracing::debug!(%peer, "link up");
-            thread.links.dial_succeeded(peer);
+            let up_at = thread.clock.now().mono;
             let deliver = |incoming: Incoming<'_>| deliver(&thread, peer, incoming);
             let (room, clock, input) = (&thread.links.room, thread.clock, BytesMut::new());
-            Exchange::new(&mut stream, &outbox, room, Side::Dialled, clock, input, deliver).run().await
+            let end = Exchange::new(&mut stream, &outbox, room, Side::Dialled, clock, input, deliver).run().await;
+            thread.links.link_ended(peer, up_at, thread.clock.now().mono);
+            end
         }
         Err(error) => {
             thread.links.dial_failed(peer, thread.clock.now().mono);

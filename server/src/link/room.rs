@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use memring_protocol::limits::{ITEM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::gauges::SharedCounter;
+
 /// What a message has beside the largest item: the fields of it, and a page of smaller ones.
 const BESIDE_ITEM_BYTES: usize = MESSAGE_BYTES_MAX - ITEM_BYTES_MAX;
 
@@ -25,6 +27,8 @@ pub(crate) struct Room {
     replies_bytes: AtomicUsize,
     /// For large requests that are not sent yet, on one link. They are held by the operations that they belong to anyway.
     requests_bytes_max: usize,
+    /// Links that were given up, and what waited on them refused, since their peers let too much pile up.
+    pub(crate) links_given_up: SharedCounter,
 }
 
 impl Room {
@@ -37,6 +41,7 @@ impl Room {
             incoming_bytes_max,
             replies_bytes: AtomicUsize::new(0),
             requests_bytes_max: largest.max(memory_limit_bytes / 4),
+            links_given_up: SharedCounter::default(),
         }
     }
 

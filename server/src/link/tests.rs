@@ -1,6 +1,7 @@
 //! Links over real sockets, between machines that only echo and note.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use super::handshake::handshake;
-use super::{Links, PAUSE_MEMORY, REDIAL_PAUSE_MIN, Room, send, serve};
+use super::{LINK_LIFE_MIN, Links, PAUSE_MEMORY, REDIAL_PAUSE_MIN, Room, send, serve};
 use crate::clock::Clock;
 use crate::event_loop::{EventLoop, Machine, Surroundings, Wiring};
 use crate::threads;
@@ -115,7 +116,7 @@ fn machine_with(room: &Arc<Room>) -> (Rc<EventLoop<Echo, Nobody>>, Rc<RefCell<No
     let notes = Rc::<RefCell<Notes>>::default();
     let wiring = Wiring {
         clock: Clock::start(),
-        links: Links::new(preamble().freeze(), Arc::clone(room)),
+        links: Links::new(preamble().freeze(), Arc::clone(room), 1),
         heartbeat: Arc::new(AtomicU64::new(0)),
     };
     let machine = EventLoop::new(Echo(Rc::clone(&notes)), Nobody, wiring);
@@ -248,16 +249,22 @@ fn strangers_are_turned_away() {
 
 #[test]
 fn a_peer_that_cannot_be_dialled_is_left_alone_for_a_while() {
-    let links = Links::new(Bytes::new(), Arc::new(Room::new(1024, 1024)));
+    let links = Links::new(Bytes::new(), Arc::new(Room::new(1024, 1024)), 1);
     let peer: SocketAddr = "127.0.0.1:1".parse().expect("an address");
     let mut now = Mono(1_000_000);
     for wait_ms in [100, 200, 400, 400] {
         links.dial_failed(peer, now);
-        assert!(links.is_paused(peer, now.after(Duration::from_millis(wait_ms - 1))));
+        assert!(links.is_paused(peer, now.after(Duration::from_millis(wait_ms / 2 - 1))), "half of it at least");
         now = now.after(Duration::from_millis(wait_ms));
         assert!(!links.is_paused(peer, now));
     }
-    links.dial_succeeded(peer);
+    let waits = |links: &Links| links.pauses.borrow().get(&peer).map(|pause| pause.until.0 - now.0);
+    links.link_ended(peer, now, now);
+    assert!(waits(&links) >= Some(200_000), "a link that ends at once is a failure like others");
+    let chances: BTreeSet<_> = (0..20).map(|_| links.dial_failed(peer, now)).map(|()| waits(&links)).collect();
+    assert!(chances.len() > 15, "no two threads come back together: {chances:?}");
+    links.link_ended(peer, now, now.after(LINK_LIFE_MIN));
+    assert_eq!(waits(&links), None);
     links.dial_failed(peer, now);
     assert!(!links.is_paused(peer, now.after(REDIAL_PAUSE_MIN)));
     let other: SocketAddr = "127.0.0.1:2".parse().expect("an address");

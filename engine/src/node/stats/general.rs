@@ -290,6 +290,7 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "large_bytes_in", process.large_bytes_in);
     put(lines, "large_bytes_out", process.large_bytes_out);
     put(lines, "large_reads_missed", process.large_reads_missed.saturating_sub(before.large_reads_missed));
+    put(lines, "links_given_up", process.links_given_up);
     put(lines, "slow_senders_closed", process.slow_senders_closed.saturating_sub(before.slow_senders_closed));
     put(lines, "slow_readers_closed", process.slow_readers_closed.saturating_sub(before.slow_readers_closed));
     put(lines, "unsent_reply_bytes", process.unsent_reply_bytes);

@@ -75,6 +75,8 @@ pub struct ProcessFacts {
     pub large_bytes_out: u64,
     /// Large values that were told to be missing, for want of room to send them.
     pub large_reads_missed: u64,
+    /// Links to peers that were given up because too much waited to be sent on them.
+    pub links_given_up: u64,
 }
 
 type Lines = Vec<(Cow<'static, str>, String)>;
