@@ -35,6 +35,11 @@ impl DataDir {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A folder of this name in it, made if need be.
     pub(crate) fn folder(&self, name: &str) -> io::Result<PathBuf> {
         let folder = self.path.join(name);

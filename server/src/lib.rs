@@ -13,6 +13,7 @@
 //!   backlog      replies that wait for all clients         large        room for large values
 //!   watch        who is told what happens
 //!   hint_disk    one thread: files of hints               data_dir     the folder they are in
+//!   snapshot     the file of a lone node's items
 //!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
 //!                                                          process, gauges, facts, log, pid_file
 //! config/        what the node is told, checked once
@@ -43,6 +44,7 @@ mod process;
 mod registry;
 mod run;
 mod signals;
+mod snapshot;
 mod sockets;
 mod threads;
 mod watch;

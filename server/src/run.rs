@@ -37,6 +37,7 @@ use crate::large::LargeValues;
 use crate::link::{CONTROL_LINK, Links, Room};
 use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
+use crate::snapshot;
 use crate::sockets::{self, Sockets};
 use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
 use crate::{cgroup, log, process, threads};
@@ -114,6 +115,9 @@ async fn run(config: &Config, data_dir: Option<DataDir>) -> Result<(), String> {
     let settings = config.settings(name, sockets.at, clock.wall_at_start().0, random_seed(), workers);
     say_hello(config, &settings, &sockets);
     let process = Process::new(config, clock, Shared::new(settings), stops);
+    if let Some(data_dir) = &data_dir {
+        snapshot::read(data_dir.path(), &process.shared, clock);
+    }
     let (senders, handles) = start_workers(&process).map_err(|error| format!("cannot start a worker: {error}"))?;
 
     let disk = data_dir.as_ref().map(HintDisk::start).transpose();
@@ -156,6 +160,9 @@ async fn run(config: &Config, data_dir: Option<DataDir>) -> Result<(), String> {
     process.end(handles).await;
     if is_planned {
         hint_disk::save(&control, &process.shared).await;
+        if let Some(data_dir) = &data_dir {
+            snapshot::write(data_dir.path(), &process.shared, clock, config.stop_wait);
+        }
     }
     outcome
 }

@@ -9,7 +9,7 @@
 //!          ├ writes ─ serializer ─ takeover            replay (hints)
 //!          ├ flush             └── calls ── peers      control (membership, ring, recovery)
 //!          │                         └ moving: the large ones
-//!          └ admin ─ stats, sum
+//!          └ admin ─ stats, sum                          snapshot (what outlives a process that is alone)
 //! ```
 
 mod admin;
@@ -41,6 +41,7 @@ mod serializer;
 mod settings;
 mod shared;
 mod slab;
+mod snapshot;
 mod spare;
 mod spread;
 mod stats;
@@ -79,6 +80,7 @@ pub use self::levels::{LevelsView, NamespaceView};
 pub use self::requests::VERSION;
 pub use self::settings::{Namespace, Settings, Unmet};
 pub use self::shared::Shared;
+pub use self::snapshot::SnapshotCursor;
 pub use self::stats::ProcessFacts;
 pub use self::topology::{Liveness, Topology};
 pub use self::view::{ClusterView, DrainState, DrainView, MemberRow};

@@ -87,7 +87,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("remove-after", None, Value("TIME"), "15m", "Remove a member that has failed for so long from the ring; 0s for never", |c, t| put(&mut c.remove_after, duration(t))),
     choice("stop-wait", None, Value("TIME"), "60s", "The most that SIGTERM waits until other nodes hold enough copies", |c, t| put(&mut c.stop_wait, duration(t))),
     choice("hint-memory", None, Value("SIZE"), "64m", "Memory for writes kept for absent nodes; megabytes if bare", |c, t| put(&mut c.hint_memory_bytes, size(t, MIB, 0, u64::MAX))),
-    choice("data-dir", None, Value("DIR"), "", "Folder for what outlives the process: hints; for one process", |c, t| put(&mut c.data_dir, data_dir(t).map(Some))),
+    choice("data-dir", None, Value("DIR"), "", "Folder for what outlives the process: hints, and the items of a node that is alone; for one process", |c, t| put(&mut c.data_dir, data_dir(t).map(Some))),
     choice("hint-disk", None, Value("SIZE"), "1g", "Disk below --data-dir for hints that memory has no room for; megabytes if bare", |c, t| put(&mut c.hint_disk_bytes, size(t, MIB, MIB, u64::MAX).map(|size| size as u64))),
     choice("hint-rate", None, Value("SIZE"), "64m", "Bytes a second that each node is given of what it has missed; megabytes if bare", |c, t| put(&mut c.hint_rate_bytes, size(t, MIB, HINT_RATE_MIN, HINT_RATE_MAX).map(|size| size as u64))),
     choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),
