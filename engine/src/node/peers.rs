@@ -151,19 +151,25 @@ pub(crate) struct Replies {
     each: Box<[OfPeer]>,
 }
 
+/// No time: what was asked last is answered. What was asked before that and is not says nothing of silence: links keep the
+/// order, so it was lost on its way.
+const NOTHING: u64 = u64::MAX;
+
 /// Written by one thread, without locked instructions.
 #[derive(Debug, Default)]
 struct OfPeer {
     waiting: AtomicU64,
-    /// Since when nothing was answered; meaningless while nothing is waiting.
+    /// Since when nothing was answered of what is waiting, and was asked behind what was answered last; else [`NOTHING`].
     since: AtomicU64,
+    last_asked: AtomicU64,
     count: AtomicU64,
     took_us: AtomicU64,
 }
 
 impl OfPeer {
     fn asked_since(&self) -> Option<Mono> {
-        (self.waiting.load(Ordering::Relaxed) > 0).then(|| Mono(self.since.load(Ordering::Relaxed)))
+        let since = self.since.load(Ordering::Relaxed);
+        (self.waiting.load(Ordering::Relaxed) > 0 && since != NOTHING).then_some(Mono(since))
     }
 }
 
@@ -184,9 +190,10 @@ impl Replies {
     #[inline]
     pub(crate) fn on_asked(&self, slot: Slot, now: Mono) {
         let of = self.of(slot);
-        if of.waiting.load(Ordering::Relaxed) == 0 {
+        if of.waiting.load(Ordering::Relaxed) == 0 || of.since.load(Ordering::Relaxed) == NOTHING {
             of.since.store(now.0, Ordering::Relaxed);
         }
+        of.last_asked.store(now.0, Ordering::Relaxed);
         add(&of.waiting, 1);
     }
 
@@ -194,9 +201,10 @@ impl Replies {
     #[inline]
     pub(crate) fn on_answered(&self, slot: Slot, asked: Mono, now: Mono, counts: bool) {
         self.on_given_up(slot);
-        self.on_moved(slot, now);
+        let of = self.of(slot);
+        let is_last = asked.0 >= of.last_asked.load(Ordering::Relaxed);
+        of.since.store(if is_last { NOTHING } else { now.0 }, Ordering::Relaxed);
         if counts {
-            let of = self.of(slot);
             add(&of.count, 1);
             add(&of.took_us, now.since(asked).as_micros() as u64);
         }
@@ -205,7 +213,10 @@ impl Replies {
     /// A part of something has gone there or come from there.
     #[inline]
     pub(crate) fn on_moved(&self, slot: Slot, now: Mono) {
-        self.of(slot).since.store(now.0, Ordering::Relaxed);
+        let of = self.of(slot);
+        if of.since.load(Ordering::Relaxed) != NOTHING {
+            of.since.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// What it was asked is not waited for any more.
@@ -302,12 +313,18 @@ mod tests {
         one.on_answered(slot, Mono(200), Mono(300), true);
         assert_eq!(peers.asked_since(slot), Some(Mono(150)), "the other worker's");
         other.on_moved(slot, Mono(400));
-        assert_eq!(peers.asked_since(slot), Some(Mono(300)));
+        assert_eq!(
+            peers.asked_since(slot),
+            Some(Mono(400)),
+            "what was asked before an answered one was lost on its way"
+        );
         one.on_given_up(slot);
         assert_eq!(peers.asked_since(slot), Some(Mono(400)));
         other.on_answered(slot, Mono(150), Mono(650), false);
         assert_eq!((peers.asked_since(slot), peers.paces(slot)), (None, (1, 100)));
         one.on_asked(slot, Mono(900));
-        assert_eq!(peers.asked_since(slot), Some(Mono(900)));
+        one.on_asked(slot, Mono(950));
+        one.on_answered(slot, Mono(900), Mono(970), true);
+        assert_eq!(peers.asked_since(slot), Some(Mono(970)));
     }
 }
