@@ -251,7 +251,8 @@ impl Shared {
     /// Whether no home of a partition will answer soon.
     pub(crate) fn is_in_vain(&self, topology: &Topology, partition: Partition) -> bool {
         let homes = topology.layout().map_or(&[][..], |layout| layout.homes(partition));
-        homes.iter().all(|slot| Some(*slot) != topology.me() && self.is_hopeless(topology, *slot))
+        topology.has_lost(partition)
+            || homes.iter().all(|slot| Some(*slot) != topology.me() && self.is_hopeless(topology, *slot))
     }
 
     /// Whether a member answers much later than the others do.

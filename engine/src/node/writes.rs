@@ -157,11 +157,6 @@ impl Node {
         let Some(Op::Write(write)) = self.ops.get_mut(&id) else { return };
         write.named = None;
         let Some((slot, takeover)) = target else {
-            if turn.topology.has_lost(write.key.partition()) {
-                let needed = write.copies;
-                let Some(Op::Write(write)) = self.close(id) else { return };
-                return self.end_write(turn, write, WriteEnd::Unmet(0, needed));
-            }
             write.tried.clear();
             write.asked = None;
             self.set_timer(turn.mono().after(RETRY_AFTER), id);
