@@ -3,6 +3,7 @@
 //! Must not know how it was ordered: see `serializer`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use memring_protocol::entry::Entry;
@@ -85,7 +86,8 @@ impl Node {
         let Some(Op::Order(order)) = self.ops.get(&id) else { return };
         let Some(quorum) = quorum_of(turn.topology, &order.request) else { return };
         let (answered, outdated, fenced, again) = (false, false, false, 0);
-        self.send_spread(turn, id, Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again });
+        let spread = Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again };
+        self.send_spread(turn, id, spread);
     }
 
     /// The same of what was written at level one, outside any order; whoever asked is told by then, or is not.
@@ -101,7 +103,8 @@ impl Node {
         let Some(quorum) = quorum_of(turn.topology, &order.request) else { return };
         let (fence, entry, changed) = (None, Some(entry), true);
         let (outdated, fenced, again) = (false, false, 0);
-        self.send_spread(turn, id, Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again });
+        let spread = Spread { quorum, fence, outcome, entry, changed, answered, outdated, fenced, again };
+        self.send_spread(turn, id, spread);
     }
 
     /// Sends it to all other homes there are by this view. This node may be none any more.
@@ -133,19 +136,28 @@ impl Node {
                 avoided.push(slot);
             }
         }
-        for slot in avoided {
-            // A home that seems away is bothered only where the others cannot be enough.
-            if turn.topology.is_up(slot) && self.shared.may_ask(turn.topology, slot) && !self.could_do_without(id, slot)
-            {
-                self.replicate_to(turn, id, slot, &mut receivers);
-            } else {
-                self.on_replicate_lost(turn, id, slot);
-            }
-        }
+        self.spread_to_avoided(turn, id, avoided, &mut receivers);
         if !receivers.is_empty() {
             turn.effects.push(Effect::Replicate(receivers, replicate));
         }
         self.judge_spread(turn, id);
+    }
+
+    /// Those that are silent or have failed get hints. One that only seems away is bothered where, without them, the others
+    /// cannot be enough.
+    fn spread_to_avoided(&mut self, turn: &mut Turn<'_>, id: OpId, avoided: Slots, receivers: &mut Receivers) {
+        let shared = Arc::clone(&self.shared);
+        let may_ask = |turn: &Turn<'_>, slot: Slot| turn.topology.is_up(slot) && shared.may_ask(turn.topology, slot);
+        for slot in avoided.iter().copied().filter(|slot| !may_ask(turn, *slot)).collect::<Slots>() {
+            self.on_replicate_lost(turn, id, slot);
+        }
+        for slot in avoided.into_iter().filter(|slot| may_ask(turn, *slot)).collect::<Slots>() {
+            if self.could_do_without(id, slot) {
+                self.on_replicate_lost(turn, id, slot);
+            } else {
+                self.replicate_to(turn, id, slot, receivers);
+            }
+        }
     }
 
     fn replicate_to(&mut self, turn: &mut Turn<'_>, id: OpId, slot: Slot, receivers: &mut Receivers) {
