@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use memring_engine::cluster::health::FORGIVEN_AFTER;
 use memring_engine::node::Settings;
 use memring_protocol::key::KeyRef;
 use memring_protocol::text::Response;
@@ -89,6 +90,8 @@ fn for_keys(options: &ClusterOptions, story: impl Fn(&mut Cluster, &str, [usize;
             story(&mut cluster, &key, homes);
             cluster.network.heal();
             whole(&mut cluster, &(0..options.nodes).collect::<Vec<_>>());
+            // Peers that fall silent again and again are let back ever later: each story begins with a clean slate.
+            cluster.run_for(FORGIVEN_AFTER + seconds(1));
         }
     }
 }
