@@ -86,7 +86,8 @@ impl Connection {
         if commands.len() < 2 {
             return None;
         }
-        let answer = |out: &mut _| self.thread.answer_together(now, &commands, OUTPUT_BYTES_MAX, out);
+        let allowance = self.shelf.replies.borrow().allowance();
+        let answer = |out: &mut _| self.thread.answer_together(now, &commands, allowance, out);
         let answered = self.shelf.replies.borrow_mut().pass_together(answer);
         let last = answered.checked_sub(1)?;
         Some((ends[last], commands[last] == Command::MetaNoop))

@@ -102,6 +102,11 @@ impl Replies {
         self.unsent() + self.pipeline.waiting_bytes() >= self.allowance
     }
 
+    /// From how many bytes on it does.
+    pub(super) fn allowance(&self) -> usize {
+        self.allowance
+    }
+
     /// Says from how many bytes on it does.
     pub(super) fn allow(&mut self, bytes: usize) {
         self.allowance = bytes;
