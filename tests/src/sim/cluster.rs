@@ -696,7 +696,7 @@ impl Cluster {
                 });
             }
             Event::Depart { node, life } => self.on_depart(node, life),
-            Event::End { node, life } if self.places[node].life == life => self.crash(node),
+            Event::End { node, life } if self.places[node].life == life => self.shut_down(node),
             Event::End { .. } => {}
             Event::Frame { link, from, to, to_life, bytes } => self.on_frame(link, from, to, to_life, bytes),
             Event::Answer { to, from, bytes } => self.on_answer(to, from, bytes),

@@ -31,7 +31,10 @@ const LASTS_MS: std::ops::Range<u64> = 300..9_000;
 /// It begins within this time of the event.
 const BEGINS_MAX_MS: u64 = 4_000;
 
-/// How long a stopped node's peers have to hear that it will be back.
+/// The most that a node which is told to stop waits for other copies.
+const STOP_WAIT: Duration = Duration::from_secs(60);
+
+/// How often is looked whether it has stopped.
 const GOODBYE: Duration = Duration::from_millis(50);
 
 /// How long an orchestrator needs to start a node's process again.
@@ -56,7 +59,7 @@ enum Event {
     Kill,
     /// A node is stopped for up to half a minute, and goes on.
     Pause,
-    /// One node after the other is told to stop, and starts again empty.
+    /// One node after the other is told to stop, waits until its copies are safe, and starts again empty.
     Roll,
     /// Nodes join, one after the other or at once.
     ScaleOut,
@@ -366,9 +369,10 @@ impl Scene {
                 self.end_trouble();
             }
             self.told("stop", node);
-            self.cluster.stop(node);
-            self.pass(GOODBYE);
-            self.cluster.shut_down(node);
+            self.cluster.terminate(node, STOP_WAIT);
+            while self.cluster.is_running(node) {
+                self.pass(GOODBYE);
+            }
             let away = self.random.random_range(STARTS_WITHIN_MS);
             self.pass(Duration::from_millis(away));
             self.start(node);
