@@ -38,8 +38,11 @@ step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 # One build, with our assertions and overflow checks on, for all: the optimised one is a third faster, and takes longer than
 # that to build. The benches have no tests of their own; clippy has seen that they compile.
-step "tests: $seeds seeds, $cases cases" env SIM_SEEDS="$seeds" MEMRING_CASES="$cases" \
+step "tests, $cases cases a decoder" env MEMRING_CASES="$cases" \
   cargo test --locked --workspace --exclude memring-benches -- --show-output
+# What the tests above tell in few seeds is told in many by `make test-all`.
+step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
+  cargo test --locked --package memring-tests --test sim --test events -- --show-output
 step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
