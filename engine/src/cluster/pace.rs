@@ -1,8 +1,8 @@
 //! Which peers answer much later than the others do: they are asked last, without being taken for failed.
 //!
 //! Each peer's times are smoothed over windows and compared with the median of the others' (as in "Gray failure", Huang et
-//! al., HotOS 2017: what matters is how its users see it). Slow is who takes [`SLOW_FACTOR`] times as long, and no less
-//! than [`SLOW_MIN`]: a difference that clients notice. It ceases to be slow well below that. Must not know who measures,
+//! al., HotOS 2017: what matters is how its users see it). Slow is who takes `SLOW_FACTOR` times as long, and no less
+//! than `SLOW_MIN`: a difference that clients notice. It ceases to be slow well below that. Must not know who measures,
 //! nor what is done about it.
 
 use std::collections::BTreeMap;
