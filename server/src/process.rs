@@ -25,6 +25,17 @@ pub(crate) fn open_files_max() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Open files that are not clients': peers' links, listeners, files of hints, and what the runtimes keep open. Of fewer files
+/// than twice as many, half.
+const OTHER_FILES: u64 = 256;
+
+/// How many of `wanted` connections there may be, if so many files may be open: the other nodes need some too, and a node
+/// that cannot reach them is worse than one that turns a client away.
+pub(crate) fn connections_that_fit(wanted: usize, open_files_max: Option<u64>) -> usize {
+    let room = open_files_max.map_or(u64::MAX, |files| files - OTHER_FILES.min(files / 2));
+    usize::try_from(room).map_or(wanted, |room| wanted.min(room.max(1)))
+}
+
 /// The host's name.
 pub(crate) fn host_name() -> Option<String> {
     let name =
@@ -44,6 +55,21 @@ fn parse_cpu_time(stat: &str) -> Option<CpuTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_leave_files_for_other_nodes() {
+        for (wanted, files, fit) in [
+            (16_384, None, 16_384),
+            (16_384, Some(1 << 20), 16_384),
+            (16_384, Some(16_640), 16_384),
+            (16_384, Some(1024), 768),
+            (100, Some(1024), 100),
+            (16_384, Some(64), 32),
+            (16_384, Some(0), 1),
+        ] {
+            assert_eq!(connections_that_fit(wanted, files), fit, "{wanted} with {files:?} files");
+        }
+    }
 
     #[test]
     fn processor_time_stands_behind_any_command() {

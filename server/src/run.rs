@@ -181,7 +181,7 @@ impl Process {
             traffic: traffic.clone(),
             large: LargeValues::new(shared.settings().item_bytes_max, shared.settings().memory_limit_bytes),
             backlog: Backlog::new(shared.settings().memory_limit_bytes),
-            conn_limit: config.conn_limit,
+            conn_limit: process::connections_that_fit(config.conn_limit, process::open_files_max()),
         };
         let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
@@ -375,9 +375,12 @@ fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
     if config.expect.is_some() && config.join.is_empty() {
         tracing::warn!("--expect means nothing without --join: this node founds a ring alone");
     }
-    // Beside the clients: peers' links, listeners, and what the runtimes keep open.
-    let files = config.conn_limit as u64 + 256;
-    if let Some(limit) = process::open_files_max().filter(|&limit| limit < files) {
-        tracing::warn!("--conn-limit {}: only {limit} files may be open (ulimit -n)", config.conn_limit);
+    let open_files_max = process::open_files_max();
+    let fit = process::connections_that_fit(config.conn_limit, open_files_max);
+    if let Some(files) = open_files_max.filter(|_| fit < config.conn_limit) {
+        tracing::warn!(
+            "--conn-limit {}: made {fit}, for only {files} files may be open (ulimit -n)",
+            config.conn_limit
+        );
     }
 }
