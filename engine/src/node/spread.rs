@@ -136,7 +136,9 @@ impl Node {
                 avoided.push(slot);
             }
         }
-        self.spread_to_avoided(turn, id, avoided, &mut receivers);
+        if !avoided.is_empty() {
+            self.spread_to_avoided(turn, id, avoided, &mut receivers);
+        }
         if !receivers.is_empty() {
             turn.effects.push(Effect::Replicate(receivers, replicate));
         }
