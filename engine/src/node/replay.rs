@@ -190,9 +190,10 @@ impl Node {
                 missed.version = entry.version;
                 entry
             }
-            // Others may hold it, so it is not said in a later term. Nor where this node was restarted since: if no other home
-            // had the write, it has never been, and what was before it is true.
-            (None, Errand::Hint) if missed.inherited || promised > missed.version.ballot => {
+            // Others may hold it, so it is not said in a later term, nor by who was a home and has given its copy away. Nor
+            // where this node was restarted since: if no other home had the write, it has never been, and what was before it
+            // is true.
+            (None, Errand::Hint) if missed.inherited || !is_mine || promised > missed.version.ballot => {
                 return self.confirm_missed(turn, missed);
             }
             (None, Errand::Hint) => forgotten(missed.version),
