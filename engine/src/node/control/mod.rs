@@ -18,7 +18,7 @@ mod liveness;
 mod recovering;
 mod repairing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ use self::clocks::Timekeeping;
 use self::departing::{CopiesAsked, Departing};
 use self::health::Watch;
 use self::recovering::Fetching;
-use self::repairing::Surveying;
+use self::repairing::Comparing;
 use super::effect::{Effect, LinkId};
 use super::plausible::{is_plausible_reply, is_plausible_request};
 use super::replica;
@@ -89,10 +89,7 @@ pub struct Control {
     /// How the sources stood then.
     judged_standings: BTreeMap<Slot, SourceStanding>,
     repair: Repair,
-    /// What was asked of each home, to compare copies.
-    surveys: BTreeMap<Slot, Surveying>,
-    /// The homes that could be compared with at the last tick.
-    comparable: BTreeSet<Slot>,
+    comparing: Comparing,
     watch: Watch,
     calls: BTreeMap<RequestId, ControlCall>,
     next_call: u64,
@@ -151,8 +148,7 @@ impl Control {
             recovery_moved: false,
             judged_standings: BTreeMap::new(),
             repair: Repair::default(),
-            surveys: BTreeMap::new(),
-            comparable: BTreeSet::new(),
+            comparing: Comparing::default(),
             watch: Watch::default(),
             calls: BTreeMap::new(),
             next_call: CALLS_FROM,

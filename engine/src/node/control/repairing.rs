@@ -21,10 +21,22 @@ use crate::now::Now;
 
 /// What was asked of a home and is not answered yet.
 #[derive(Debug)]
-pub(super) enum Surveying {
+enum Surveying {
     Digests(Vec<Partition>),
     Buckets(Vec<Partition>),
     Lists(Vec<Listed>),
+}
+
+/// What of comparing lasts from tick to tick.
+#[derive(Debug, Default)]
+pub(super) struct Comparing {
+    /// What was asked of each home.
+    surveys: BTreeMap<Slot, Surveying>,
+    /// The homes that could be compared with at the last tick.
+    comparable: BTreeSet<Slot>,
+    /// Homes that ask in their pair with this node, and have missed something while they were away: they are to compare
+    /// everything when they are back.
+    suspected_away: BTreeSet<Slot>,
 }
 
 impl Control {
@@ -35,11 +47,11 @@ impl Control {
         let usable: BTreeSet<Slot> =
             self.repair.peers().into_iter().filter(|slot| self.shared.is_usable(&topology, *slot)).collect();
         for slot in &usable {
-            if let (false, Some(pair)) = (self.comparable.contains(slot), self.repair.pair(*slot)) {
+            if let (false, Some(pair)) = (self.comparing.comparable.contains(slot), self.repair.pair(*slot)) {
                 pair.mark_all();
             }
         }
-        self.comparable = usable.clone();
+        self.comparing.comparable = usable.clone();
         for slot in usable {
             self.survey(now, slot, effects);
         }
@@ -62,7 +74,7 @@ impl Control {
             }
         }
         drop(agreements);
-        self.surveys.retain(|slot, _| shared.contains_key(slot));
+        self.comparing.surveys.retain(|slot, _| shared.contains_key(slot));
         self.repair.share(now.mono, shared);
     }
 
@@ -86,14 +98,14 @@ impl Control {
                 (Survey::Lists(lists), Surveying::Lists(asked))
             }
         };
-        self.surveys.insert(slot, surveying);
+        self.comparing.surveys.insert(slot, surveying);
         let request = SurveyRequest { epoch: topology.epoch(), sender: me, latest: shared.clock.latest(), what };
         self.call(now, peer.address, Asked::Survey(slot), Request::Survey(request), effects);
     }
 
     /// A home's answer; `None` if it cannot answer such a question.
     pub(super) fn on_surveyed(&mut self, now: Now, from: Slot, reply: Option<SurveyReply>, effects: &mut Vec<Effect>) {
-        let (Some(pair), Some(asked)) = (self.repair.pair(from), self.surveys.remove(&from)) else { return };
+        let (Some(pair), Some(asked)) = (self.repair.pair(from), self.comparing.surveys.remove(&from)) else { return };
         let Some(SurveyReply { latest, found }) = reply else { return pair.on_refused(now.mono) };
         self.shared.clock.observe(latest);
         pair.on_answer(now.mono, latest);
@@ -135,7 +147,7 @@ impl Control {
 
     /// A question was lost.
     pub(super) fn on_survey_lost(&mut self, now: Now, from: Slot) {
-        self.surveys.remove(&from);
+        self.comparing.surveys.remove(&from);
         if let Some(pair) = self.repair.pair(from) {
             pair.on_lost(now.mono);
         }
@@ -152,10 +164,20 @@ impl Control {
             }
         }
         let topology = Arc::clone(&self.shared.topology());
-        let Some(me) = topology.me() else { return };
+        let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return };
+        for slot in self.comparing.suspected_away.extract_if(.., |slot| self.shared.is_usable(&topology, *slot)) {
+            let is_shared =
+                |partition: &Partition| [slot, me].iter().all(|home| layout.homes(*partition).contains(home));
+            others.insert(slot, Partition::all().filter(is_shared).collect());
+        }
         for (slot, partitions) in others {
-            // One that is away compares everything when it is back.
-            let Some(peer) = topology.peer(slot).filter(|_| self.shared.is_usable(&topology, slot)) else { continue };
+            let Some(peer) = topology.peer(slot).filter(|_| self.shared.is_usable(&topology, slot)) else {
+                // It may not know that it was away: a process that was stopped does not.
+                if layout.config.member(slot).is_some() {
+                    self.comparing.suspected_away.insert(slot);
+                }
+                continue;
+            };
             for partitions in partitions.chunks(SURVEYED_PARTITIONS_MAX) {
                 let (epoch, latest) = (topology.epoch(), self.shared.clock.latest());
                 let what = Survey::Start(partitions.to_vec());
