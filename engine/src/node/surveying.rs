@@ -136,7 +136,8 @@ pub(crate) fn lists(shared: &Shared, now: UnixMillis, wanted: &[Wanted]) -> (Vec
 }
 
 /// Takes it upon this node to send what is held under these tokens to another home; but, unless `all` is to be sent, not
-/// what a third one has made that can be asked: that one sends it.
+/// what a third one has made that can be asked: that one sends it. Made has it who stamped it, and who confirmed it in a later
+/// term.
 pub(crate) fn owe(
     shared: &Shared,
     topology: &Topology,
@@ -157,7 +158,9 @@ pub(crate) fn owe(
     let found = shared.store.keys_of(partition, &tokens);
     let mut repairs = shared.repairs.lock();
     for (key, version) in found {
-        if !all && others.contains(&version.stamp.slot()) {
+        let makers = [Some(version.stamp.slot()), version.ballot.holder()];
+        let is_made_here = topology.me().is_some_and(|me| makers.contains(&Some(me)));
+        if !all && !is_made_here && others.iter().any(|other| makers.contains(&Some(*other))) {
             owed.left += 1;
         } else {
             owed.count += 1;
