@@ -19,8 +19,8 @@ test: ## every gate a change must pass (installs what the foreign clients need)
 test-all: ## what is too long for `make test`: the store's schedules, more simulated seeds, random commands, real faults
 	scripts/shuttle.sh
 	scripts/fuzz.sh 60
-	SIM_SEEDS=800 $(CARGO) test --locked --package memring-tests
-	SIM_EVENTS=120 $(CARGO) test --locked --package memring-tests --test events
+	SIM_SEEDS=600 $(CARGO) test --locked --package memring-tests
+	SIM_EVENTS=60 $(CARGO) test --locked --package memring-tests --test events thirty
 	COMMANDS=1000000 scripts/e2e.sh random
 	scripts/faults.sh
 
