@@ -241,6 +241,11 @@ impl Shared {
         Some(slot) == topology.me() || (topology.peer(slot).is_some() && !self.is_hopeless(topology, slot))
     }
 
+    /// Whether a member may be asked, and is up by gossip: whether there is any use in asking it now.
+    pub(crate) fn can_answer(&self, topology: &Topology, slot: Slot) -> bool {
+        topology.is_up(slot) && self.may_ask(topology, slot)
+    }
+
     /// Whether a member is known to be silent, or to have failed.
     pub(crate) fn is_hopeless(&self, topology: &Topology, slot: Slot) -> bool {
         topology

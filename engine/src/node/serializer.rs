@@ -210,8 +210,7 @@ impl Node {
         for slot in layout.homes(key.partition()).iter().copied().filter(|slot| *slot != me) {
             let request =
                 Request::Read(ReadRequest { epoch, want: Want::Look(ballot), noticed: false, keys: vec![key.clone()] });
-            let asked = turn.topology.is_up(slot)
-                && self.shared.may_ask(turn.topology, slot)
+            let asked = self.shared.can_answer(turn.topology, slot)
                 && self.call(turn, slot, Purpose::Look(id, ballot), request);
             if !asked {
                 self.on_look_reply(turn, id, ballot, slot, None);

@@ -3,7 +3,6 @@
 //! Must not know how it was ordered: see `serializer`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use memring_protocol::entry::Entry;
@@ -148,12 +147,12 @@ impl Node {
     /// Those that are silent or have failed get hints. One that only seems away is bothered where, without them, the others
     /// cannot be enough.
     fn spread_to_avoided(&mut self, turn: &mut Turn<'_>, id: OpId, avoided: Slots, receivers: &mut Receivers) {
-        let shared = Arc::clone(&self.shared);
-        let may_ask = |turn: &Turn<'_>, slot: Slot| turn.topology.is_up(slot) && shared.may_ask(turn.topology, slot);
-        for slot in avoided.iter().copied().filter(|slot| !may_ask(turn, *slot)).collect::<Slots>() {
+        let (doubted, lost): (Slots, Slots) =
+            avoided.into_iter().partition(|slot| self.shared.can_answer(turn.topology, *slot));
+        for slot in lost {
             self.on_replicate_lost(turn, id, slot);
         }
-        for slot in avoided.into_iter().filter(|slot| may_ask(turn, *slot)).collect::<Slots>() {
+        for slot in doubted {
             if self.could_do_without(id, slot) {
                 self.on_replicate_lost(turn, id, slot);
             } else {

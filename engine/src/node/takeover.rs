@@ -72,8 +72,7 @@ impl Node {
         for slot in others {
             let prepare =
                 ControlRequest::Prepare { epoch: turn.topology.epoch(), proposals: vec![(partition, ballot)] };
-            let asked = turn.topology.is_up(slot)
-                && self.shared.may_ask(turn.topology, slot)
+            let asked = self.shared.can_answer(turn.topology, slot)
                 && self.call(turn, slot, Purpose::Prepare(partition, ballot), Request::Control(prepare));
             if !asked {
                 self.on_promise(turn, partition, ballot, slot, None);
