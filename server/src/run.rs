@@ -181,7 +181,7 @@ impl Process {
             traffic: traffic.clone(),
             large: LargeValues::new(shared.settings().item_bytes_max, shared.settings().memory_limit_bytes),
             backlog: Backlog::new(shared.settings().memory_limit_bytes),
-            conn_limit: process::connections_that_fit(config.conn_limit, process::open_files_max()),
+            conn_limit: connections_max(config.conn_limit),
         };
         let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
@@ -375,12 +375,14 @@ fn say_hello(config: &Config, settings: &Settings, sockets: &Sockets) {
     if config.expect.is_some() && config.join.is_empty() {
         tracing::warn!("--expect means nothing without --join: this node founds a ring alone");
     }
+}
+
+/// As many connections as are wanted, unless too few files may be open: a line says so.
+fn connections_max(wanted: usize) -> usize {
     let open_files_max = process::open_files_max();
-    let fit = process::connections_that_fit(config.conn_limit, open_files_max);
-    if let Some(files) = open_files_max.filter(|_| fit < config.conn_limit) {
-        tracing::warn!(
-            "--conn-limit {}: made {fit}, for only {files} files may be open (ulimit -n)",
-            config.conn_limit
-        );
+    let fit = process::connections_that_fit(wanted, open_files_max);
+    if let Some(files) = open_files_max.filter(|_| fit < wanted) {
+        tracing::warn!("--conn-limit {wanted}: made {fit}, for only {files} files may be open (ulimit -n)");
     }
+    fit
 }
