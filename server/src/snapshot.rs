@@ -117,6 +117,8 @@ fn write_file(dir: &Path, shared: &Shared, clock: Clock, time_max: Duration) -> 
 /// Takes back what a former life has kept, if it may; and removes the file in any case.
 pub(crate) fn read(dir: &Path, shared: &Shared, clock: Clock) {
     let path = dir.join(NAME);
+    // What a stop that was cut short has left, as large as a whole one; mostly there is none.
+    let _ = std::fs::remove_file(dir.join(UNFINISHED));
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,

@@ -119,7 +119,10 @@ fn what_is_torn_changed_old_or_not_a_snapshot_is_left_out() {
     old[WRITTEN_AT].copy_from_slice(&far.to_le_bytes());
     let back = |bytes: &[u8], config: Config| {
         std::fs::write(snapshot(dir.path()), bytes).expect("written");
+        let unfinished = dir.path().join("items.snapshot.tmp");
+        std::fs::write(&unfinished, bytes).expect("written");
         let node = start(dir.path(), config);
+        assert!(!unfinished.exists(), "what a stop has not finished is of no use");
         let held = held(&mut node.connect());
         // Nothing that is left aside is found by the next start.
         assert!(!snapshot(dir.path()).exists());
