@@ -58,7 +58,7 @@ pub fn live(name: &str, count: u64, story: fn(u64) -> Report) -> Met {
         }
     });
     let seed = broken.into_inner();
-    assert!(seed == u64::MAX, "seed {seed} failed; replay: SIM_SEED={seed} cargo test -p memring-tests --test sim");
+    assert!(seed == u64::MAX, "{name}: seed {seed} failed; SIM_SEED={seed} and this test's name replay it");
     let [done, failed, searched, unjudged] = sums;
     println!(
         "{name}: {count} seeds: {done} operations answered, {failed} in doubt or unread, 0 violations, \
