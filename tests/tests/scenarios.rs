@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use memring_protocol::text::{Command, Response, StoreVerb};
 use memring_tests::sim::meta::MetaAnswer;
 use memring_tests::sim::network::Weather;
+use memring_tests::sim::stories::{for_seeds, seeds};
 use memring_tests::sim::{Cluster, ClusterOptions};
 
 const ALL: [usize; 3] = [0, 1, 2];
@@ -17,35 +18,6 @@ fn all_but(one: usize) -> Vec<usize> {
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
-}
-
-/// The inner loop runs a tenth of the seeds; `SIM_SEEDS`, set to whatever number, asks for all of them.
-fn seeds(count: u64) -> u64 {
-    if std::env::var_os("SIM_SEEDS").is_some() { count } else { count.div_ceil(10) }
-}
-
-/// Runs a story for each seed, on all cores; a failing seed is named.
-fn for_seeds(count: u64, story: impl Fn(u64) + Sync) {
-    let count = seeds(count);
-    let next = std::sync::atomic::AtomicU64::new(0);
-    let failed = parking_lot::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if seed >= count {
-                        return;
-                    }
-                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(seed))).is_err() {
-                        failed.lock().push(seed);
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner();
-    assert!(failed.is_empty(), "seeds {failed:?} of {count} failed");
 }
 
 fn state_of(cluster: &Cluster, viewer: usize, member: usize) -> &'static str {
