@@ -39,10 +39,10 @@ step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspa
 # One build, with our assertions and overflow checks on, for all: the optimised one is a third faster, and takes longer than
 # that to build. The benches have no tests of their own; clippy has seen that they compile.
 step "tests, $cases cases a decoder" env MEMRING_CASES="$cases" \
-  cargo test --locked --workspace --exclude memring-benches -- --show-output
+  cargo test --locked --workspace --exclude memring-benches --no-fail-fast -- --show-output
 # What the tests above tell in few seeds is told in many by `make test-all`.
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
-  cargo test --locked --package memring-tests --test sim --test events -- --show-output
+  cargo test --locked --package memring-tests --test sim --test events --no-fail-fast -- --show-output
 step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"

@@ -43,7 +43,11 @@ fn clients_that_do_not_read_are_bounded_together_and_closed() {
             slow
         })
         .collect();
-    assert!(most > 60 << 20, "only {most} bytes waited: the limit was never met");
+    // The node may not have come to all that was sent yet. Too much waits for a second at least: this sees it.
+    until(|| {
+        most = most.max(figure("unsent_reply_bytes"));
+        most > 60 << 20
+    });
     until(|| {
         most = most.max(figure("unsent_reply_bytes"));
         figure("slow_readers_closed") > 0 && figure("unsent_reply_bytes") <= 64 << 20
