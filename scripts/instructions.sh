@@ -100,8 +100,11 @@ per_time() {
 # measure CASE TIMES: what once costs, into `instructions`, `allocations` and `copying`.
 measure() {
   local once twice
-  read -ra once <<<"$(run "$1" "$2")"
+  # Both at a time: what else runs changes no count.
+  run "$1" "$2" >"$counts/once" &
   read -ra twice <<<"$(run "$1" $((2 * $2)))"
+  wait $!
+  read -ra once <"$counts/once"
   instructions=$(per_time "${once[0]}" "${twice[0]}" "$2")
   allocations=$(per_time "${once[1]}" "${twice[1]}" "$2")
   copying=$(per_time "${once[2]}" "${twice[2]}" "$2")
