@@ -25,7 +25,7 @@ PAGE_WIDTH = 120
 PREFACE = """\
 # What clients see while nodes come and go
 
-Made by `make survive` (`RUNS={runs}`) at commit {commit}, {where}; the servers and the load share the machine.
+Made by `make survive` at commit {commit}, {where}; the servers and the load share the machine.
 
 Three nodes with `-m {memory}` hold {keys:,} keys of {value_bytes} bytes: memring with three, two and one copies of each,
 at its defaults, and memcached. Each row is a story on nodes of its own: {calm:.0f} s of calm, the event, {after:.0f} s of
@@ -38,15 +38,16 @@ fails or not. A key that is missed is not written anew at once: only the sets br
 {thin_rate} gets a second beside.
 
 **Set-ups.** *service*: one address, behind which connections are dealt out in turn to the nodes that are ready, as by a
-Kubernetes Service. memcached is not used so, for its nodes know nothing of each other: one in three gets finds its key
-even in calm. *list*: clients choose a node by Grafana's jump hash over the addresses of the nodes that are ready, which
+Kubernetes Service. memcached cannot be used so, for its nodes know nothing of each other: its row there shows that two in
+three gets miss even in calm. *list*: clients choose a node by Grafana's jump hash over the addresses of the nodes that are ready, which
 they look up every {refresh:.0f} s, as in DNS; pymemcache spreads its keys by its own hash over a list that stays as it
 is. A node is ready while `/readyz` says so, memcached while it takes connections, looked at every 100 ms.
 
 **Columns.** Hit rates are hits of gets answered, the lowest of all windows of 5 s. A failure is one *on the node away* if
 it came from the very node that was killed, stopped or restarted then. Batches failed after 100 ms were not yet due at the
 event. In a slow second the p99 was above five times the calm one. The first second is what was answered in the first
-second of the event, of what is answered in calm. The limit of RSS is 1.05 times `-m`, 15 MB, 64 MB for hints and 4 KB a
+second of the event, of what is answered in calm. The slowest is that of all single operations since the event began,
+those that lost patience among them. The limit of RSS is 1.05 times `-m`, 15 MB, 64 MB for hints and 4 KB a
 connection; the largest node is shown. With several runs a figure is their median, with the worst in brackets.
 """
 
@@ -58,13 +59,14 @@ COLUMNS = {
     "batches failed after 100 ms": max,
     "p50, ms: calm / event": max,
     "p99, ms: calm / event": max,
+    "slowest, ms": max,
     "slow seconds": max,
     "first second, %": min,
     "RSS, % of its limit": max,
     "pymemcache: failed": max,
     "its hit rate, %": min,
 }
-HEAD = ["set-up", "server", *COLUMNS]
+HEAD = ["set-up", "server", "runs", *COLUMNS]
 
 
 def row(cell):
@@ -77,6 +79,7 @@ def row(cell):
         *([count(figures["failed"][kind][side]) for kind in KINDS] for side in (0, 1)),
         [count(sum(figures["batches_failed_late"]))],
         *([millis(wait) for wait in figures[name]] for name in ("p50", "p99")),
+        [millis(figures["longest"])],
         [count(figures["slow_seconds"])],
         [share(figures["first_second"])],
         [share(max(used, default=None))],
@@ -143,7 +146,7 @@ def tables(cells):
         if not groups:
             continue
         lines += ["", f"## {title}", "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-        lines += [f"| {' | '.join([*names, *merged(runs)])} |" for names, runs in groups.items()]
+        lines += [f"| {' | '.join([*names, str(len(runs)), *merged(runs)])} |" for names, runs in groups.items()]
         lines += [line for names, runs in groups.items() for line in asides(names, runs)]
     return lines
 
