@@ -2,9 +2,12 @@
 SEEDS ?= 300
 MINUTES ?= 10
 CARGO ?= cargo
+# Where `make install` puts things; packagers set DESTDIR too. MEMRING_BIN: another binary than the one that it builds.
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e survive clean
+.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e survive dskit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,6 +15,17 @@ help: ## list the targets
 run: ## build, then run a cluster of three nodes in the foreground (Ctrl-C stops it)
 	$(CARGO) build --release --locked
 	$${CARGO_TARGET_DIR:-target}/release/memring cluster --nodes 3
+
+install: ## build, then install binary, systemd unit and configuration below PREFIX (/usr/local)
+	$(if $(MEMRING_BIN),,$(CARGO) build --release --locked --package memring-cli)
+	install -D -m 0755 $(or $(MEMRING_BIN),$${CARGO_TARGET_DIR:-target}/release/memring) $(DESTDIR)$(PREFIX)/bin/memring
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/memring|$(PREFIX)/bin/memring|' deploy/systemd/memring.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/memring.service
+	test -e $(DESTDIR)/etc/memring/memring.toml || install -D -m 0644 deploy/systemd/memring.toml $(DESTDIR)/etc/memring/memring.toml
+
+deb: ## build, then make a Debian package in target/debian
+	scripts/install-tools.sh packages
+	.tools/bin/cargo-deb --package memring-cli --locked
 
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
@@ -77,6 +91,9 @@ e2e: ## three real nodes against the clients, exporters and chart arguments that
 
 survive: ## what clients see while nodes come and go, beside memcached, written into docs/survive.md (RUNS=3: medians)
 	scripts/survive.sh --write
+
+dskit: ## the cache client of Grafana's products while a node is killed, with memring and with memcached
+	scripts/dskit.sh
 
 clean: ## remove what was built and installed here
 	$(CARGO) clean

