@@ -6,7 +6,7 @@
 #   EVENTS  "kill pause roll scale outage"   RUNS of all of it   OUT folder of the figures
 #   CALM AFTER DOWN RESTART PAUSE HOLD OUTAGE seconds   RATE operations a second   KEYS VALUE_BYTES TIMEOUT_MS REFRESH and the
 #   others in tests/survive/settings.py
-# MEMRING_BIN names another binary.
+# MEMRING_BIN names another binary. --report writes the page of what OUT holds, with the paragraph REMARK.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${WRITE:-0}" != 0 ]; then set -- --write; fi

@@ -193,5 +193,5 @@ def preface(settings):
     changes = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     where = f"on {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
     facts = settings | {"where": where, "commit": git("rev-parse", "--short", "HEAD") + changes}
-    paragraphs = PREFACE.format(**facts).split("\n\n")
+    paragraphs = PREFACE.format(**facts).split("\n\n") + [text for text in [os.environ.get("REMARK", "")] if text]
     return "\n\n".join(textwrap.fill(text, PAGE_WIDTH) for text in paragraphs).splitlines()

@@ -9,7 +9,7 @@ SERVERS = ("3", "2", "1", "memcached")
 
 # A look, on a machine with two cores that also run the servers.
 DEFAULTS = {
-    "RUNS": 1, "RATE": 4000, "SET_SHARE": 0.1, "KEYS": 200_000, "VALUE_BYTES": 1024, "BATCH_KEYS": 100, "BATCH_MS": 50,
+    "RUNS": 1, "RATE": 3000, "SET_SHARE": 0.1, "KEYS": 200_000, "VALUE_BYTES": 1024, "BATCH_KEYS": 100, "BATCH_MS": 50,
     "TIMEOUT_MS": 500, "REFRESH": 10.0, "CLIENTS": 8, "THIN_RATE": 50, "MEMORY": 512, "SEED": 1,
     "CALM": 10.0, "AFTER": 15.0, "DOWN": 10.0, "RESTART": 2.0, "PAUSE": 10.0, "HOLD": 15.0, "OUTAGE": 60.0,
     "SETUPS": "service list", "EVENTS": "kill pause roll scale outage", "SERVERS": "3 2 1 memcached",
