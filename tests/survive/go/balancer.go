@@ -7,7 +7,11 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
+
+// A connection that could not be taken is tried again after this.
+const acceptAgain = 10 * time.Millisecond
 
 type balancer struct {
 	sync.Mutex
@@ -44,7 +48,9 @@ func (b *balancer) serve() {
 	for {
 		client, err := b.listener.Accept()
 		if err != nil {
-			fail(err.Error())
+			// Out of files, in a storm: whoever waits is served when some have ended.
+			time.Sleep(acceptAgain)
+			continue
 		}
 		go b.join(client)
 	}
