@@ -87,7 +87,7 @@ async fn drain(server: &str) -> Result<ExitCode, String> {
 }
 
 /// Tells the node to leave; the error says why it cannot.
-async fn begin(admin: &str) -> Result<(), String> {
+pub(crate) async fn begin(admin: &str) -> Result<(), String> {
     let (status, body) = http::post(admin, PATH).await.map_err(|error| format!("admin port at {admin}: {error}"))?;
     match (status, read(&body)) {
         (202, Ok(_)) => Ok(()),
@@ -97,7 +97,7 @@ async fn begin(admin: &str) -> Result<(), String> {
 }
 
 /// Until all is done: how many partitions that were.
-async fn watch(admin: &str) -> Result<usize, String> {
+pub(crate) async fn watch(admin: &str) -> Result<usize, String> {
     let (mut silent, mut shown) = (Duration::ZERO, None);
     let on_terminal = std::io::stdout().is_terminal();
     loop {

@@ -1,11 +1,12 @@
-//! The smallest HTTP client that can ask a node's admin port.
+//! The smallest HTTP client that can ask a node's admin port, and the API server of Kubernetes.
 //!
-//! Must not know what is asked. Speaks HTTP/1.0, so that the answer is what comes until the connection ends.
+//! Must not know what is asked, nor whether the stream is encrypted. Speaks HTTP/1.0, so that the answer is what comes until
+//! the connection ends.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The largest answer: the state of a thousand nodes fits ten times over.
@@ -28,19 +29,20 @@ pub(crate) async fn post(address: &str, path: &str) -> io::Result<(u16, Vec<u8>)
 }
 
 async fn ask(address: &str, method: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(address, method, path))
-        .await
-        .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
-    status_and_body(answer)
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    let exchange = async { over(TcpStream::connect(address).await?, &head).await };
+    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-async fn exchange(address: &str, method: &str, path: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+/// Sends `head`, a whole request of HTTP/1.0 without a body, over a stream: status and body of the answer. How long that may
+/// take is the caller's to say.
+pub(crate) async fn over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> io::Result<(u16, Vec<u8>)> {
+    stream.write_all(head.as_bytes()).await?;
+    // An encrypted stream may keep what is written until it is told not to.
+    stream.flush().await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    Ok(answer)
+    status_and_body(answer)
 }
 
 fn status_and_body(mut answer: Vec<u8>) -> io::Result<(u16, Vec<u8>)> {

@@ -6,8 +6,10 @@ mod cluster;
 mod drain;
 mod flush;
 mod http;
+mod kubernetes;
 mod members;
 mod memcached;
+mod prestop;
 mod servers;
 mod status;
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Some(("status", matches)) => status::run(matches),
         Some(("flush", matches)) => flush::run(matches),
         Some(("drain", matches)) => drain::run(matches),
+        Some(("prestop", matches)) => prestop::run(matches),
         _ => ExitCode::from(USAGE),
     }
 }
@@ -86,6 +89,7 @@ fn command() -> Command {
         .subcommand(status::command())
         .subcommand(flush::command())
         .subcommand(drain::command())
+        .subcommand(prestop::command())
 }
 
 fn serve(matches: &ArgMatches) -> ExitCode {
