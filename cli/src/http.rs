@@ -41,22 +41,57 @@ pub(crate) async fn over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: 
     // An encrypted stream may keep what is written until it is told not to.
     stream.flush().await?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    status_and_body(answer)
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await {
+        // Some servers end an encrypted connection without a word: by the length they told, nothing was cut off.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && is_whole(&answer) => status_and_body(answer),
+        Err(error) => Err(error),
+        Ok(_) => status_and_body(answer),
+    }
+}
+
+/// Whether the body is there to its end, by what its head says of it.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = end_of_head(answer) else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let told = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
+    });
+    told.is_some_and(|bytes| answer.len() - end - END_OF_HEAD.len() >= bytes)
+}
+
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+fn end_of_head(answer: &[u8]) -> Option<usize> {
+    answer.windows(END_OF_HEAD.len()).position(|bytes| bytes == END_OF_HEAD)
 }
 
 fn status_and_body(mut answer: Vec<u8>) -> io::Result<(u16, Vec<u8>)> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer");
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(malformed)?;
+    let end = end_of_head(&answer).ok_or_else(malformed)?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| malformed())?;
     let line = head.lines().next().and_then(|line| line.strip_prefix("HTTP/")).ok_or_else(malformed)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
-    Ok((status, answer.split_off(end + 4)))
+    Ok((status, answer.split_off(end + END_OF_HEAD.len())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_whole_by_the_length_that_its_head_tells() {
+        for (answer, expected) in [
+            ("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody", true),
+            ("HTTP/1.0 200 OK\r\ncontent-length:4\r\nA: b\r\n\r\nbody", true),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nbody", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: four\r\n\r\nbody", false),
+            ("HTTP/1.0 200 OK\r\n\r\nbody", false),
+            ("", false),
+        ] {
+            assert_eq!(is_whole(answer.as_bytes()), expected, "{answer:?}");
+        }
+    }
 
     #[test]
     fn an_answer_has_a_status_and_a_body() {

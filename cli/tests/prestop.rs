@@ -78,7 +78,10 @@ fn serve_once(listener: TcpListener, config: Arc<ServerConfig>, answer: Option<S
     match answer {
         Some(answer) => {
             stream.write_all(answer.as_bytes()).expect("answered");
-            stream.conn.send_close_notify();
+            // An answer that tells its length may end without a word.
+            if !answer.contains("Content-Length") {
+                stream.conn.send_close_notify();
+            }
             stream.flush().expect("answered");
         }
         // Until the client gives up.
@@ -90,7 +93,7 @@ fn serve_once(listener: TcpListener, config: Arc<ServerConfig>, answer: Option<S
 /// The StatefulSet, with this in its `spec`.
 fn set(spec: &str) -> String {
     let body = format!(r#"{{"kind": "StatefulSet", "metadata": {{"name": "memring"}}, "spec": {{{spec}}}}}"#);
-    format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}")
+    format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Runs the hook of pod `memring-2` with an API server that gives this answer: what it said, and what it asked.
