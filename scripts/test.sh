@@ -32,7 +32,7 @@ figures() {
        END { if (tests) printf "%d tests passed", tests; else if (own) printf "%s", own }' "$1"
 }
 
-step "tools" scripts/install-tools.sh clients fuzzing counting memcached container packages
+step "tools" scripts/install-tools.sh clients fuzzing counting memcached charts container packages
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
