@@ -146,13 +146,13 @@ fn put_keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>, out: &mut BytesMut) {
     debug_assert!(out.len() > before, "the caller has a key");
 }
 
-fn put_key(key: &[u8], out: &mut BytesMut) {
+pub(super) fn put_key(key: &[u8], out: &mut BytesMut) {
     debug_assert!(is_sendable_key(key), "the caller checks");
     out.put_u8(b' ');
     out.put_slice(key);
 }
 
-fn put_number(number: impl itoa::Integer, out: &mut BytesMut) {
+pub(super) fn put_number(number: impl itoa::Integer, out: &mut BytesMut) {
     out.put_u8(b' ');
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }

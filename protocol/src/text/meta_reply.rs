@@ -143,6 +143,13 @@ fn put_key(key: &[u8], binary: bool, line: &mut impl FnMut(&[u8])) {
 }
 
 impl MetaCode {
+    /// The code that this word is, but for `VA`.
+    pub(super) fn without_value(word: &[u8]) -> Option<Self> {
+        [Self::Done, Self::Miss, Self::NotFound, Self::NotStored, Self::Exists]
+            .into_iter()
+            .find(|code| code.word() == word)
+    }
+
     fn word(self) -> &'static [u8] {
         match self {
             Self::Value(_) => b"VA",

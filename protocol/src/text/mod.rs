@@ -15,6 +15,7 @@ mod admin;
 mod base64;
 mod command;
 mod encode;
+mod encode_meta;
 mod error_reply;
 mod flags;
 mod grammar;
@@ -36,11 +37,14 @@ pub use encode::{
     encode_quit, encode_stats, encode_store, encode_touch, encode_verbosity, encode_version, is_sendable_key,
     is_sendable_line,
 };
+pub use encode_meta::{
+    MetaRead, encode_meta_arithmetic, encode_meta_delete, encode_meta_get, encode_meta_store, encode_meta_touch,
+};
 pub use error_reply::ErrorReply;
 pub use login::{LoginStep, parse_login};
 pub use meta::{Echo, MetaKey, MetaRequest};
 pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line, miss_line, put_meta_line};
 pub use parse::{AwaitedBlock, LineScanner, Step, TextLimits, awaited_block, parse};
-pub use reply::{REPLY_LINE_BYTES_MAX, ReplyLine, ReplyStep, parse_reply};
+pub use reply::{REPLY_LINE_BYTES_MAX, ReplyLine, ReplyStep, meta_fact, parse_reply};
 pub use response::{Response, VALUE_OVERHEAD, put_end, put_value_line};
 pub use uri::put_uri_encoded;

@@ -4,6 +4,7 @@
 //! the client, which sees in [`ReplyStep::Incomplete`] how much one needs before it buffers it.
 
 use super::command::tokens;
+use super::meta_reply::MetaCode;
 use super::{names, number};
 use crate::key::KEY_BYTES_MAX;
 
@@ -73,6 +74,22 @@ pub enum ReplyLine<'a> {
         /// The data block without its CR LF.
         value: &'a [u8],
     },
+    /// `CONFIG` with its block: the answer to `config get`, which ends with `END`.
+    Config {
+        /// What was asked for, such as `cluster`.
+        name: &'a [u8],
+        /// The block without its CR LF.
+        block: &'a [u8],
+    },
+    /// The answer to a meta command: one line, and a data block behind `VA`.
+    Meta {
+        /// What it begins with.
+        code: MetaCode,
+        /// The flags that came back, as sent: [`meta_fact`] finds one.
+        flags: &'a [u8],
+        /// The data block without its CR LF; empty but for `VA`.
+        value: &'a [u8],
+    },
     /// `ERROR`, with the text after it if there is any: the command is unknown or the connection unwanted.
     Error(&'a [u8]),
     /// `CLIENT_ERROR` and this text: the request was wrong and did nothing.
@@ -92,13 +109,21 @@ pub fn parse_reply(buffer: &[u8]) -> ReplyStep<'_> {
     };
     let line_end = lf + 1;
     let line = buffer[..lf].strip_suffix(b"\r").unwrap_or(&buffer[..lf]);
-    if let Some(head) = line.strip_prefix(names::VALUE_SPACE) {
-        return value(buffer, line_end, head).unwrap_or(ReplyStep::Malformed);
-    }
-    match plain(line) {
-        Some(reply) => ReplyStep::Reply { consumed: line_end, reply },
-        None => ReplyStep::Malformed,
-    }
+    let step = if let Some(head) = line.strip_prefix(names::VALUE_SPACE) {
+        value(buffer, line_end, head)
+    } else if let Some(head) = line.strip_prefix(names::CONFIG_SPACE) {
+        config(buffer, line_end, head)
+    } else if let Some(head) = line.strip_prefix(names::META_VALUE_SPACE) {
+        meta_value(buffer, line_end, head)
+    } else {
+        plain(line).map(|reply| ReplyStep::Reply { consumed: line_end, reply })
+    };
+    step.unwrap_or(ReplyStep::Malformed)
+}
+
+/// The argument of a flag in the answer to a meta command, empty if it has none; `None` if the flag did not come back.
+pub fn meta_fact(flags: &[u8], letter: u8) -> Option<&[u8]> {
+    tokens(flags).find(|word| word[0] == letter).map(|word| &word[1..])
 }
 
 /// `<key> <flags> <bytes> [<cas>]` and the data block after the line; `None` when malformed.
@@ -114,12 +139,38 @@ fn value<'a>(buffer: &'a [u8], line_end: usize, head: &'a [u8]) -> Option<ReplyS
     if words.next().is_some() {
         return None;
     }
-    let consumed = line_end + value_len + names::CRLF.len();
+    with_block(buffer, line_end, value_len, |value| ReplyLine::Value { key, flags, cas, value })
+}
+
+/// `<name> <flags> <bytes>` and the block after the line. What stands behind is for later releases.
+fn config<'a>(buffer: &'a [u8], line_end: usize, head: &'a [u8]) -> Option<ReplyStep<'a>> {
+    let mut words = tokens(head);
+    let name = words.next()?;
+    let _flags = number::digits(words.next()?)?;
+    let block_len = number::block_len(words.next()?)?;
+    with_block(buffer, line_end, block_len, |block| ReplyLine::Config { name, block })
+}
+
+/// `<bytes> <flags>*` and the data block after the line.
+fn meta_value<'a>(buffer: &'a [u8], line_end: usize, head: &'a [u8]) -> Option<ReplyStep<'a>> {
+    let mut words = tokens(head);
+    let value_len = number::block_len(words.next()?)?;
+    let (code, flags) = (MetaCode::Value(value_len), words.rest());
+    with_block(buffer, line_end, value_len, |value| ReplyLine::Meta { code, flags, value })
+}
+
+/// A reply whose block begins at `line_end`.
+fn with_block<'a>(
+    buffer: &'a [u8],
+    line_end: usize,
+    block_len: usize,
+    reply: impl FnOnce(&'a [u8]) -> ReplyLine<'a>,
+) -> Option<ReplyStep<'a>> {
+    let consumed = line_end + block_len + names::CRLF.len();
     let Some(block) = buffer.get(line_end..consumed) else {
         return Some(ReplyStep::Incomplete { needed: consumed });
     };
-    let value = block.strip_suffix(names::CRLF)?;
-    Some(ReplyStep::Reply { consumed, reply: ReplyLine::Value { key, flags, cas, value } })
+    Some(ReplyStep::Reply { consumed, reply: reply(block.strip_suffix(names::CRLF)?) })
 }
 
 /// A reply that is complete with its line.
@@ -149,6 +200,9 @@ fn worded(line: &[u8]) -> Option<ReplyLine<'_>> {
     if let Some(version) = line.strip_prefix(names::VERSION_SPACE) {
         return Some(ReplyLine::Version(version));
     }
+    if let Some(reply) = meta(line) {
+        return Some(reply);
+    }
     if let Some(text) = after_word(line, names::SERVER_ERROR) {
         return Some(ReplyLine::ServerError(text));
     }
@@ -159,6 +213,13 @@ fn worded(line: &[u8]) -> Option<ReplyLine<'_>> {
         return Some(ReplyLine::Error(text));
     }
     number::digits(line).map(ReplyLine::Number)
+}
+
+/// The answer to a meta command that brings no value.
+fn meta(line: &[u8]) -> Option<ReplyLine<'_>> {
+    let (word, flags) = line.split_at_checked(2)?;
+    let code = MetaCode::without_value(word).filter(|_| flags.is_empty() || flags[0] == b' ')?;
+    Some(ReplyLine::Meta { code, flags, value: b"" })
 }
 
 /// The text after an error word: nothing, or after one space, or after the colon of `SERVER_ERROR: shutdown not enabled`.
@@ -219,6 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn the_answers_to_meta_commands_and_config_bring_flags_and_blocks() {
+        let flags = b"f7 c77 kkey";
+        check(
+            b"VA 3 f7 c77 kkey\r\nEN\n\r\n",
+            ReplyLine::Meta { code: MetaCode::Value(3), flags: b" f7 c77 kkey", value: b"EN\n" },
+        );
+        assert_eq!((meta_fact(flags, b'c'), meta_fact(flags, b'W')), (Some(&b"77"[..]), None));
+        for (word, code) in [
+            ("HD", MetaCode::Done),
+            ("EN", MetaCode::Miss),
+            ("NF", MetaCode::NotFound),
+            ("NS", MetaCode::NotStored),
+            ("EX", MetaCode::Exists),
+        ] {
+            check(format!("{word}\r\n").as_bytes(), ReplyLine::Meta { code, flags: b"", value: b"" });
+            check(format!("{word} W t5\r\n").as_bytes(), ReplyLine::Meta { code, flags: b" W t5", value: b"" });
+        }
+        check(b"CONFIG cluster 0 4\r\n1\na\n\r\n", ReplyLine::Config { name: b"cluster", block: b"1\na\n" });
+    }
+
+    #[test]
     fn what_is_not_a_reply_is_malformed() {
         for sent in [
             &b"\r\n"[..],
@@ -232,6 +314,11 @@ mod tests {
             b"VALUE k 0 2147483646\r\n",
             b"12abc\r\n",
             b"ERRORS\r\n",
+            b"VA x\r\n",
+            b"VA 1\r\nab\r\n",
+            b"HDX\r\n",
+            b"CONFIG cluster 0\r\n",
+            b"CONFIG cluster 0 -1\r\n",
             b"HTTP/1.1 400 Bad Request\r\n",
         ] {
             assert_eq!(parse_reply(sent), ReplyStep::Malformed, "{}", sent.escape_ascii());
