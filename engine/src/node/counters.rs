@@ -115,6 +115,8 @@ counters! {
     } kept {
         /// Reads that too few replicas could answer.
         reads_unmet,
+        /// Keys read for clients that this node is no home of.
+        reads_forwarded,
         /// Reads that asked one more replica than they needed, since those that were asked took long.
         hedged_reads,
         /// Reads that would have, had there not been too many.

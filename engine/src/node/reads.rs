@@ -97,6 +97,9 @@ impl Node {
                 Next::Unmet
             } else {
                 shared.wanted.note(read.key.partition());
+                if turn.topology.me().is_none_or(|me| !homes.contains(&me)) {
+                    counters.reads_forwarded.increment();
+                }
                 let next = layout.and_then(|layout| layout.next_homes(read.key.partition()));
                 read.progress = Progress::Asking(reader.read_op(homes, next, needed));
                 reader.go_on(Asker { gather: id, index: index as u32 }, read)

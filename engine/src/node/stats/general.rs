@@ -65,6 +65,7 @@ pub(super) const SUMMABLE: &[&str] = &[
     "used_bytes",
     "reads_unmet",
     "writes_unmet",
+    "reads_forwarded",
     "read_repairs",
     "takeovers",
     "partitions_refounded",
@@ -260,6 +261,7 @@ fn own_lines(shared: &Shared, store: &StoreStats, lines: &mut Lines) {
     put(lines, "tombstones_dropped", store.tombstones_dropped);
     put(lines, "reads_unmet", counters.reads_unmet.value());
     put(lines, "writes_unmet", counters.writes_unmet.value());
+    put(lines, "reads_forwarded", counters.reads_forwarded.value());
     put(lines, "read_repairs", counters.read_repairs.value());
     put(lines, "hedged_reads", counters.hedged_reads.value());
     put(lines, "hedges_refused", counters.hedges_refused.value());
