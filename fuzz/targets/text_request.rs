@@ -122,6 +122,7 @@ fn check_keys(command: &Command<'_>) {
         | Command::Watch(_)
         | Command::Shutdown { .. }
         | Command::ConfigGetCluster
+        | Command::ConfigGetRing
         | Command::Stats { .. }
         | Command::Quit => {}
     }

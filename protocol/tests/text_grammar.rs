@@ -422,7 +422,9 @@ fn rare_commands_are_read_or_answered_as_with_the_feature_off() {
     check("watch\r\nwatch evictions deletions\n", &["watch fetchers", "watch evictions deletions"]);
     check("watch rawcmds proxyreqs\r\nwatch connevents mutations\r\n", &["watch", "watch mutations connevents"]);
     check("config get cluster\r\nconfig get cluster\n", &["config get cluster", "config get cluster"]);
+    check("config get ring\r\nconfig  get  ring \n", &["config get ring", "config get ring"]);
     check("config get cluster noreply\r\nconfig get\r\n", &["ERROR (quiet)", "ERROR"]);
+    check("config get ring 2\r\nconfig set ring\r\n", &["ERROR", "ERROR"]);
     check(
         "shutdown\r\nshutdown graceful\r\nshutdown now\r\n",
         &["shutdown", "shutdown graceful", "shutdown of no mode"],

@@ -17,7 +17,7 @@ use memring_protocol::entry::{Expiry, Item, Marks};
 use memring_protocol::text::{
     Command, Direction, ErrorReply, Keys, ReplyLine, ReplyStep, Response, Step, StoreVerb, TextLimits,
     encode_arithmetic, encode_delete, encode_flush_all, encode_get, encode_get_and_touch, encode_quit, encode_stats,
-    encode_store, encode_touch, encode_verbosity, encode_version, parse, parse_reply,
+    encode_store, encode_touch, encode_verbosity, encode_version, parse, parse_reply, read_ring_text, ring_text,
 };
 use seeded::{Seeded, for_each_case};
 use text_stream::Feed;
@@ -77,6 +77,7 @@ const REQUEST_WORDS: &[&[u8]] = &[
     b"cache_memlimit ",
     b"watch fetchers",
     b"config get cluster",
+    b"config get ring",
     b"set k 0 0 3\r\nabc\r\n",
     b"set k 0 0 5 noreply\r\nab",
     b"cas k 1 1 2 9\r\nxy\r\n",
@@ -122,6 +123,14 @@ const REPLY_WORDS: &[&[u8]] = &[
     b"VALUE k 0 3\r\n",
     b"VALUE k 0 3 7\r\nabc\r\n",
     b"VALUE k 0 99999999\r\n",
+    b"CONFIG cluster 0 3\r\nabc\r\n",
+    b"CONFIG ring 0 ",
+    b"VA 3 f0 kk\r\nabc\r\n",
+    b"VA ",
+    b"HD\r\n",
+    b"HD ",
+    b"EN\r\n",
+    b"NF",
     b"STAT ",
     b"STAT a b\r\n",
     b"VERSION ",
@@ -173,6 +182,39 @@ fn any_replies_are_read_alike_however_they_are_cut() {
         let (second, rest_of_halves) = read_replies(&stream[cut - waiting.len()..]);
         halves.extend(second);
         assert_eq!((whole, rest), (halves, rest_of_halves), "{} cut at {cut}", stream.escape_ascii());
+    });
+}
+
+/// Parts of the text of a ring, and what is nearly that.
+const RING_WORDS: &[&[u8]] = &[
+    b"1\n",
+    b"ring id=00000000000000ab epoch=7 replicas=3 vnodes=256 cluster=c\n",
+    b"member name=a slot=0 zone= weight=100 standing=active client=10.0.0.1:11211 state=alive synced=1000\n",
+    b"member name=b slot=1 zone=z%20 weight=1 standing=changing next_zone=y next_weight=2 state=failed synced=0\n",
+    b"member name=c slot=2 zone= weight=100 standing=joining state=unknown synced=7\n",
+    b"member ",
+    b"ring ",
+    b"name=d",
+    b" slot=3",
+    b" zone=%",
+    b" weight=10001",
+    b"\n",
+    b" ",
+    b"=",
+    b"\xff",
+];
+
+#[test]
+fn any_text_of_a_ring_is_survived_and_what_is_read_is_told_alike() {
+    for_each_case(|seeded| {
+        let mut text = b"1\nring id=1 epoch=1 replicas=3 vnodes=8 cluster=\n".to_vec();
+        if seeded.below(4) == 0 {
+            text.clear();
+        }
+        text.extend(seeded.stream(RING_WORDS));
+        if let Ok(told) = read_ring_text(&text) {
+            assert_eq!(read_ring_text(ring_text(told.as_ref()).as_bytes()), Ok(told), "{}", text.escape_ascii());
+        }
     });
 }
 

@@ -39,6 +39,7 @@ impl Node {
             Command::MemoryLimit { megabytes, .. } => self.set_memory_limit(turn, *megabytes),
             Command::Crawler(what) => self.crawl(turn, *what),
             Command::ConfigGetCluster => self.shared.discovery(),
+            Command::ConfigGetRing => self.shared.told_ring(),
             _ => Response::Failed(ErrorReply::Unknown),
         };
         turn.effects.push(Effect::Respond(ticket, response));

@@ -20,6 +20,7 @@ mod calls;
 mod compare;
 mod control;
 mod counters;
+mod discovery;
 mod dump;
 mod effect;
 mod events;

@@ -127,9 +127,11 @@ impl Node {
             Command::Accepted { .. } => Response::Ok,
             Command::MetaNoop => Response::MetaNoop,
             Command::Quit => return,
-            Command::Stats { .. } | Command::MemoryLimit { .. } | Command::Crawler(_) | Command::ConfigGetCluster => {
-                return self.administer(turn, ticket, command);
-            }
+            Command::Stats { .. }
+            | Command::MemoryLimit { .. }
+            | Command::Crawler(_)
+            | Command::ConfigGetCluster
+            | Command::ConfigGetRing => return self.administer(turn, ticket, command),
             _ => Response::Failed(ErrorReply::Unknown),
         };
         turn.effects.push(Effect::Respond(ticket, response));

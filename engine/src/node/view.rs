@@ -5,7 +5,6 @@
 use memring_protocol::key::PARTITIONS;
 use memring_protocol::level::majority;
 use memring_protocol::ring::Standing;
-use memring_protocol::text::Response;
 use serde::Serialize;
 
 use super::levels::LevelsView;
@@ -133,32 +132,6 @@ impl Shared {
             view.members = layout.config.members.iter().map(|member| self.row(&topology, member)).collect();
         }
         view
-    }
-
-    /// `config get cluster` as ElastiCache answers it: the ring config's number, then `host|ip|port` of every node that is
-    /// up and whose client port is known. The length counts what stands before the empty line's CR LF. Hosts are
-    /// addresses, since names on the ring need not be in any DNS.
-    pub(crate) fn discovery(&self) -> Response {
-        let topology = self.topology();
-        let mut nodes = Vec::new();
-        for member in topology.layout().map_or(&[][..], |layout| &layout.config.members[..]) {
-            let mine = Some(member.slot) == topology.me();
-            if !mine && !topology.is_up(member.slot) {
-                continue;
-            }
-            let (ip, port) = if mine {
-                (Some(self.settings().peer.ip()), self.settings().client_port)
-            } else {
-                let port = self.heard.get(member.name.as_str()).map_or(0, |heard| heard.client_port);
-                (topology.peer(member.slot).map(|peer| peer.address.ip()), port)
-            };
-            if let (Some(ip), true) = (ip, port != 0) {
-                let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-                nodes.push(format!("{host}|{ip}|{port}"));
-            }
-        }
-        let payload = format!("{}\n{}\n", topology.epoch().0, nodes.join(" "));
-        Response::Text(format!("CONFIG cluster 0 {}\r\n{payload}\r\nEND\r\n", payload.len()).into())
     }
 
     fn row(&self, topology: &Topology, member: &memring_protocol::ring::RingMember) -> MemberRow {

@@ -150,7 +150,12 @@ pub(super) fn watch(arguments: Tokens<'_>) -> Fallible<Command<'_>> {
     Ok(Command::Watch(kinds.unwrap_or(WatchKinds::FETCHERS)))
 }
 
-/// Whether these are the words behind `config` that ElastiCache's clients send.
-pub(super) fn is_get_cluster(rest: &[u8]) -> bool {
-    tokens(rest).eq([&b"get"[..], b"cluster"])
+/// `config get cluster`, that ElastiCache's clients send, and `config get ring`; `None` for anything else.
+pub(super) fn config(rest: &[u8]) -> Option<Command<'static>> {
+    let mut words = tokens(rest);
+    match (words.next(), words.next(), words.next()) {
+        (Some(b"get"), Some(b"cluster"), None) => Some(Command::ConfigGetCluster),
+        (Some(b"get"), Some(b"ring"), None) => Some(Command::ConfigGetRing),
+        _ => None,
+    }
 }

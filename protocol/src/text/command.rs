@@ -137,6 +137,8 @@ pub enum Command<'a> {
     },
     /// `config get cluster`, as ElastiCache has it: who is in the cluster.
     ConfigGetCluster,
+    /// `config get ring`, memring's own: the ring, so that a client places keys itself.
+    ConfigGetRing,
     /// `stats`.
     Stats {
         /// The rest of the line as sent, without the spaces around it; empty for plain `stats`.
@@ -171,6 +173,7 @@ impl Command<'_> {
             | Self::Crawler(_)
             | Self::Watch(_)
             | Self::ConfigGetCluster
+            | Self::ConfigGetRing
             | Self::Version
             | Self::Stats { .. }
             | Self::Quit => false,

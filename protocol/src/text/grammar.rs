@@ -93,7 +93,10 @@ pub(super) fn read_line(line: &[u8]) -> Statement<'_> {
         names::LRU_CRAWLER => return with_noreply(rest, admin::lru_crawler),
         names::SLABS => return with_noreply(rest, admin::slabs),
         names::WATCH => admin::watch(arguments),
-        names::CONFIG if admin::is_get_cluster(rest) => Ok(Command::ConfigGetCluster),
+        names::CONFIG => match admin::config(rest) {
+            Some(command) => Ok(command),
+            None => return unknown(line),
+        },
         _ => return unknown(line),
     };
     or_fault(whole, false)

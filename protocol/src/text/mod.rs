@@ -28,6 +28,7 @@ mod parse;
 mod plain;
 mod reply;
 mod response;
+mod ring_text;
 mod uri;
 
 pub use base64::put_key_as_sent;
@@ -47,4 +48,7 @@ pub use meta_reply::{MetaCode, MetaFacts, MetaLine, meta_line, miss_line, put_me
 pub use parse::{AwaitedBlock, LineScanner, Step, TextLimits, awaited_block, parse};
 pub use reply::{REPLY_LINE_BYTES_MAX, ReplyLine, ReplyStep, meta_fact, parse_reply};
 pub use response::{Response, VALUE_OVERHEAD, put_end, put_value_line};
-pub use uri::put_uri_encoded;
+pub use ring_text::{
+    MemberState, RING_TEXT_BYTES_MAX, RingTextError, ToldMember, ToldRing, encode_config_get, read_ring_text, ring_text,
+};
+pub use uri::{put_uri_encoded, uri_decoded};

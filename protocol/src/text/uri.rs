@@ -1,4 +1,4 @@
-//! Percent-encoding of keys in log lines and dumps (RFC 3986, section 2.1): all but its unreserved characters.
+//! Percent-encoding of keys and labels in lines and dumps (RFC 3986, section 2.1): all but its unreserved characters.
 //!
 //! Must not know what the bytes are.
 
@@ -17,6 +17,24 @@ pub fn put_uri_encoded(bytes: &[u8], out: &mut impl BufMut) {
     }
 }
 
+/// What was encoded; `None` where a percent sign is not followed by two hexadecimal digits.
+pub fn uri_decoded(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let [byte, behind @ ..] = rest {
+        rest = behind;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        decoded.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
+        rest = behind;
+    }
+    Some(decoded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,7 +49,15 @@ mod tests {
         for (bytes, encoded) in cases {
             let mut out = Vec::new();
             put_uri_encoded(bytes, &mut out);
+            assert_eq!(uri_decoded(&out).as_deref(), Some(bytes));
             assert_eq!(String::from_utf8(out).expect("ASCII"), encoded);
+        }
+    }
+
+    #[test]
+    fn what_is_not_encoded_is_not_decoded() {
+        for wrong in [&b"%"[..], b"a%2", b"%2x", b"%+1"] {
+            assert_eq!(uri_decoded(wrong), None, "{}", wrong.escape_ascii());
         }
     }
 }

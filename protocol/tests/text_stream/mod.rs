@@ -199,6 +199,7 @@ fn write_command(command: &Command<'_>, out: &mut String) -> std::fmt::Result {
         Command::Shutdown { mode: Some(ShutdownMode::Immediate), .. } => write!(out, "shutdown")?,
         Command::Shutdown { mode: Some(ShutdownMode::Graceful), .. } => write!(out, "shutdown graceful")?,
         Command::ConfigGetCluster => write!(out, "config get cluster")?,
+        Command::ConfigGetRing => write!(out, "config get ring")?,
         Command::Stats { arguments } => write!(out, "stats '{}'", arguments.escape_ascii())?,
         Command::Quit => write!(out, "quit")?,
     }

@@ -25,9 +25,11 @@ pub(super) fn of(command: &Command<'_>) -> Footprint {
             of_meta(&request.key(), true)
         }
         Command::MetaDebug { key } => of_meta(key, false),
-        Command::Version | Command::MetaNoop | Command::Accepted { .. } | Command::ConfigGetCluster => {
-            Footprint::Nothing
-        }
+        Command::Version
+        | Command::MetaNoop
+        | Command::Accepted { .. }
+        | Command::ConfigGetCluster
+        | Command::ConfigGetRing => Footprint::Nothing,
         // A statistic counts all that came before it, and a flush ends it.
         Command::FlushAll { .. }
         | Command::FlushOver { .. }
