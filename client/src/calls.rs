@@ -2,7 +2,7 @@
 //!
 //! Must not know how requests are sent and answers received.
 
-use memring_protocol::text::{Direction, StoreVerb};
+use memring_protocol::text::{Direction, StoreVerb, ToldRing, read_ring_text};
 
 use crate::answer::{Answer, Value};
 use crate::connection::Connection;
@@ -143,6 +143,20 @@ impl Connection {
             other => Err(other),
         };
         self.call(add, read).await
+    }
+
+    /// The ring as this node tells it, if it knows one. memcached, and memring before 0.2, answer ERROR.
+    pub async fn ring(&mut self) -> Result<Option<ToldRing>, Error> {
+        let add = |requests: &mut Pipeline| {
+            requests.config_get("ring");
+            Ok(())
+        };
+        let read = |answer| match answer {
+            Answer::Config(text) => Ok(text),
+            other => Err(other),
+        };
+        let text = self.call(add, read).await?;
+        read_ring_text(&text).map_err(|error| Error::OutOfProtocol(error.to_string()))
     }
 
     /// Names and values of statistics, of the kind the arguments name; none for `reset` and `detail on|off`.

@@ -24,6 +24,9 @@ pub enum Error {
         /// Bytes they may have.
         bytes_max: usize,
     },
+    /// Nothing was sent, for this reason: no server may be asked now, or there was no room in the whole time of the call.
+    #[error("nothing was sent: {0}")]
+    NotSent(&'static str),
     /// No connection came about. Nothing was sent.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
@@ -72,6 +75,7 @@ impl Error {
             Self::InvalidKey
             | Self::InvalidRequest(_)
             | Self::RequestTooLarge { .. }
+            | Self::NotSent(_)
             | Self::Connect(_)
             | Self::OutOfStep
             | Self::Refused(_) => false,
@@ -81,6 +85,41 @@ impl Error {
             | Self::OutOfProtocol(_)
             | Self::AnswerTooLarge { .. }
             | Self::Failed(_) => true,
+        }
+    }
+
+    /// Whether it is certain that no server was told anything, so that another may be asked without further thought.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::NotSent(_) | Self::Connect(_) | Self::OutOfStep)
+    }
+
+    /// Whether the server, or the way to it, failed, rather than the request: another server may know the answer.
+    pub(crate) fn is_of_server(&self) -> bool {
+        matches!(self, Self::Deadline(_) | Self::Broken(_) | Self::Closed | Self::OutOfProtocol(_))
+    }
+
+    /// The same once more, for another of those whom the same connection failed.
+    pub(crate) fn again(&self) -> Self {
+        let same = |error: &io::Error| match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        match self {
+            Self::InvalidKey => Self::InvalidKey,
+            Self::InvalidRequest(why) => Self::InvalidRequest(why),
+            Self::RequestTooLarge { bytes, bytes_max } => {
+                Self::RequestTooLarge { bytes: *bytes, bytes_max: *bytes_max }
+            }
+            Self::NotSent(why) => Self::NotSent(why),
+            Self::Connect(error) => Self::Connect(same(error)),
+            Self::OutOfStep => Self::OutOfStep,
+            Self::Deadline(time) => Self::Deadline(*time),
+            Self::Broken(error) => Self::Broken(same(error)),
+            Self::Closed => Self::Closed,
+            Self::OutOfProtocol(what) => Self::OutOfProtocol(what.clone()),
+            Self::AnswerTooLarge { bytes, bytes_max } => Self::AnswerTooLarge { bytes: *bytes, bytes_max: *bytes_max },
+            Self::Refused(text) => Self::Refused(text.clone()),
+            Self::Failed(text) => Self::Failed(text.clone()),
         }
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! Must not know sockets. Every request is checked here, before any of it is sent.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use memring_protocol::level::Level;
 use memring_protocol::text::{
-    Direction, StoreVerb, encode_arithmetic, encode_delete, encode_flush_all, encode_flush_over, encode_get,
-    encode_get_and_touch, encode_stats, encode_store, encode_touch, encode_version, is_sendable_key, is_sendable_line,
+    Direction, MetaRead, StoreVerb, encode_arithmetic, encode_config_get, encode_delete, encode_flush_all,
+    encode_flush_over, encode_get, encode_get_and_touch, encode_meta_arithmetic, encode_meta_delete, encode_meta_get,
+    encode_meta_store, encode_meta_touch, encode_stats, encode_store, encode_touch, encode_version, is_sendable_key,
+    is_sendable_line,
 };
 
+use crate::answer::MetaAsked;
 use crate::error::Error;
 
 /// How an answer ends.
@@ -19,6 +23,10 @@ pub(crate) enum Expected {
     Values,
     /// `STAT` lines up to `END`.
     Stats,
+    /// `CONFIG` with a block, and `END`.
+    Config,
+    /// One line of a meta command, with its block.
+    Meta(MetaAsked),
 }
 
 /// Requests to be sent together. [`Connection::run`](crate::Connection::run) answers them in the order they were added.
@@ -29,6 +37,7 @@ pub(crate) enum Expected {
 pub struct Pipeline {
     bytes: BytesMut,
     expected: Vec<Expected>,
+    level: Option<Level>,
 }
 
 impl Pipeline {
@@ -53,10 +62,19 @@ impl Pipeline {
         self.expected.clear();
     }
 
+    /// The requests for keys that are added from here on ask for this level, or for none of their own. Those that do are
+    /// sent as meta commands, of one key each, and answered as the classic ones are. memcached passes over the level.
+    pub fn ask_level(&mut self, level: Option<Level>) {
+        self.level = level;
+    }
+
     /// The values of keys, with cas tokens if asked: get or gets. Answered by
-    /// [`Answer::Values`](crate::Answer::Values).
+    /// [`Answer::Values`](crate::Answer::Values). With a [level](Self::ask_level) of one key only.
     pub fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], with_cas: bool) -> Result<(), Error> {
         check_keys(keys)?;
+        if self.level.is_some() {
+            return self.meta_get(keys, MetaRead { with_cas, exptime: None });
+        }
         encode_get(keys.iter().map(AsRef::as_ref), with_cas, &mut self.bytes);
         self.expected.push(Expected::Values);
         Ok(())
@@ -65,6 +83,9 @@ impl Pipeline {
     /// The values of keys, which get a new exptime: gat or gats.
     pub fn get_and_touch<K: AsRef<[u8]>>(&mut self, exptime: i32, keys: &[K], with_cas: bool) -> Result<(), Error> {
         check_keys(keys)?;
+        if self.level.is_some() {
+            return self.meta_get(keys, MetaRead { with_cas, exptime: Some(exptime.into()) });
+        }
         encode_get_and_touch(exptime.into(), keys.iter().map(AsRef::as_ref), with_cas, &mut self.bytes);
         self.expected.push(Expected::Values);
         Ok(())
@@ -73,32 +94,52 @@ impl Pipeline {
     /// set, add, replace, append, prepend or cas.
     pub fn store(&mut self, verb: StoreVerb, key: &[u8], value: &[u8], flags: u32, exptime: i32) -> Result<(), Error> {
         check_key(key)?;
-        encode_store(verb, key, flags, exptime.into(), value, false, &mut self.bytes);
-        self.expected.push(Expected::Line);
+        if self.level.is_some() {
+            encode_meta_store(verb, key, flags, exptime.into(), value, self.level, &mut self.bytes);
+            self.expected.push(Expected::Meta(MetaAsked::Store));
+        } else {
+            encode_store(verb, key, flags, exptime.into(), value, false, &mut self.bytes);
+            self.expected.push(Expected::Line);
+        }
         Ok(())
     }
 
     /// incr or decr.
     pub fn arithmetic(&mut self, direction: Direction, key: &[u8], delta: u64) -> Result<(), Error> {
         check_key(key)?;
-        encode_arithmetic(direction, key, delta, false, &mut self.bytes);
-        self.expected.push(Expected::Line);
+        if self.level.is_some() {
+            encode_meta_arithmetic(direction, key, delta, self.level, &mut self.bytes);
+            self.expected.push(Expected::Meta(MetaAsked::Arithmetic));
+        } else {
+            encode_arithmetic(direction, key, delta, false, &mut self.bytes);
+            self.expected.push(Expected::Line);
+        }
         Ok(())
     }
 
     /// touch.
     pub fn touch(&mut self, key: &[u8], exptime: i32) -> Result<(), Error> {
         check_key(key)?;
-        encode_touch(key, exptime.into(), false, &mut self.bytes);
-        self.expected.push(Expected::Line);
+        if self.level.is_some() {
+            encode_meta_touch(key, exptime.into(), self.level, &mut self.bytes);
+            self.expected.push(Expected::Meta(MetaAsked::Touch));
+        } else {
+            encode_touch(key, exptime.into(), false, &mut self.bytes);
+            self.expected.push(Expected::Line);
+        }
         Ok(())
     }
 
     /// delete.
     pub fn delete(&mut self, key: &[u8]) -> Result<(), Error> {
         check_key(key)?;
-        encode_delete(key, false, &mut self.bytes);
-        self.expected.push(Expected::Line);
+        if self.level.is_some() {
+            encode_meta_delete(key, self.level, &mut self.bytes);
+            self.expected.push(Expected::Meta(MetaAsked::Delete));
+        } else {
+            encode_delete(key, false, &mut self.bytes);
+            self.expected.push(Expected::Line);
+        }
         Ok(())
     }
 
@@ -120,6 +161,12 @@ impl Pipeline {
         self.expected.push(Expected::Line);
     }
 
+    /// `config get`, of `cluster` or `ring`. Answered by [`Answer::Config`](crate::Answer::Config); memcached answers ERROR.
+    pub fn config_get(&mut self, what: &'static str) {
+        encode_config_get(what, &mut self.bytes);
+        self.expected.push(Expected::Config);
+    }
+
     /// stats, with arguments or an empty string. `reset` is answered by [`Answer::Reset`](crate::Answer::Reset), the
     /// others by [`Answer::Stats`](crate::Answer::Stats).
     pub fn stats(&mut self, arguments: &str) -> Result<(), Error> {
@@ -129,6 +176,19 @@ impl Pipeline {
         encode_stats(arguments.as_bytes(), &mut self.bytes);
         self.expected.push(Expected::Stats);
         Ok(())
+    }
+
+    fn meta_get<K: AsRef<[u8]>>(&mut self, keys: &[K], read: MetaRead) -> Result<(), Error> {
+        let [key] = keys else { return Err(Error::InvalidRequest("a read of several keys at a level of its own")) };
+        encode_meta_get(key.as_ref(), read, self.level, &mut self.bytes);
+        self.expected.push(Expected::Meta(MetaAsked::Get));
+        Ok(())
+    }
+
+    /// The bytes of its only request, and how its answer ends.
+    pub(crate) fn into_only(self) -> (Bytes, Expected) {
+        let [expected] = self.expected[..] else { panic!("it has one request") };
+        (self.bytes.freeze(), expected)
     }
 
     /// Bytes of memory held for requests.
