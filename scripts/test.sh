@@ -17,7 +17,7 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|clients|charts|chart|leases|instructions|container|packages): ' "$log" |
+    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|instructions|container|packages): ' "$log" |
       grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
@@ -44,6 +44,7 @@ step "tests, $cases cases a decoder" env MEMRING_CASES="$cases" \
 step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
   cargo test --locked --package memring-tests --test sim --test events --no-fail-fast -- --show-output
 step "release build" cargo build --locked --release --package memring-cli
+step "client library on real nodes" scripts/client.sh
 step "instruction counts" scripts/instructions.sh
 step "helm chart" scripts/chart.sh
 step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"

@@ -77,34 +77,33 @@ impl Cluster {
         let join: Vec<String> = known.iter().zip(&ports).map(|(ip, port)| format!("{ip}:{}", port + 1)).collect();
         let mut nodes = Vec::new();
         for (number, port) in ports.iter().copied().enumerate() {
-            let name = format!("n{}", number + 1);
             let (client, peer) = match place {
                 Place::Relayed => (Ipv4Addr::LOCALHOST.into(), IpAddr::from(peer_address(number))),
                 _ => (known[number], known[number]),
             };
-            let mut command = match place {
+            let command = match place {
                 Place::Apart(namespaces) => namespaces.inside(number),
                 _ => Vec::new(),
             };
-            let options = [
-                ("--name", name.clone()),
-                ("--listen", client.to_string()),
-                ("--peer-listen", peer.to_string()),
-                ("--advertise", known[number].to_string()),
-                ("--port", port.to_string()),
-                ("--peer-port", (port + 1).to_string()),
-                ("--admin-port", (port + 2).to_string()),
-                ("--join", join.join(",")),
-                ("--expect", NODES.to_string()),
-            ];
-            command.extend([&ENDS_WITH_US[..], &[programs[number], "serve"]].concat().into_iter().map(str::to_owned));
-            command.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
-            command.extend(more.iter().map(|&word| word.to_owned()));
-            let (client, admin) = (SocketAddr::new(client, port), SocketAddr::new(peer, port + 2));
-            nodes.push(Node::new(name, client, admin, command, logs));
+            let seat = Seat { client, peer, known: known[number], port };
+            nodes.push(seat.node(number, command, programs[number], &join, more, logs));
         }
         let peer_ports = ports.iter().map(|port| port + 1).collect();
         Ok(Self { nodes, logs: logs.to_owned(), peer_ports })
+    }
+
+    /// One more node on loopback, which joins the others. It does not run yet.
+    pub fn add(&mut self, program: &str, more: &[&str]) -> Result<&mut Node, String> {
+        let after = self.nodes.iter().map(|node| node.client.port()).max().unwrap_or_default();
+        let is_free = |port: &u16| (*port..port + 3).all(|port| is_free_on(Ipv4Addr::LOCALHOST, port));
+        let mut ports = (1..100).map(|number| after + PORTS_A_NODE * number);
+        let port = ports.find(is_free).ok_or("no free ports found")?;
+        let join: Vec<String> = self.peer_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let seat = Seat { client: here, peer: here, known: here, port };
+        self.nodes.push(seat.node(self.nodes.len(), Vec::new(), program, &join, more, &self.logs));
+        self.peer_ports.push(port + 1);
+        Ok(self.nodes.last_mut().expect("it was just added"))
     }
 
     /// Starts all and waits until they are whole.
@@ -126,9 +125,50 @@ impl Cluster {
             if let Some(node) = self.nodes.iter_mut().find_map(|node| node.has_died().then(|| node.name.clone())) {
                 return Err(format!("{node} has ended by itself"));
             }
-            self.nodes.iter().try_for_each(sees_all_whole)
+            self.nodes.iter().try_for_each(|node| sees_all_whole(node, self.nodes.len()))
         })
         .map_err(|why| format!("the cluster is not whole {why}"))
+    }
+}
+
+/// Where a node listens.
+struct Seat {
+    client: IpAddr,
+    peer: IpAddr,
+    /// Where the others think it is.
+    known: IpAddr,
+    /// The clients'; those of peers and admin follow it.
+    port: u16,
+}
+
+impl Seat {
+    /// A node of this program, started by `command`, which may be empty.
+    fn node(
+        &self,
+        number: usize,
+        mut command: Vec<String>,
+        program: &str,
+        join: &[String],
+        more: &[&str],
+        logs: &Path,
+    ) -> Node {
+        let (name, port) = (format!("n{}", number + 1), self.port);
+        let options = [
+            ("--name", name.clone()),
+            ("--listen", self.client.to_string()),
+            ("--peer-listen", self.peer.to_string()),
+            ("--advertise", self.known.to_string()),
+            ("--port", port.to_string()),
+            ("--peer-port", (port + 1).to_string()),
+            ("--admin-port", (port + 2).to_string()),
+            ("--join", join.join(",")),
+            ("--expect", NODES.to_string()),
+        ];
+        command.extend([&ENDS_WITH_US[..], &[program, "serve"]].concat().into_iter().map(str::to_owned));
+        command.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+        command.extend(more.iter().map(|&word| word.to_owned()));
+        let (client, admin) = (SocketAddr::new(self.client, port), SocketAddr::new(self.peer, port + 2));
+        Node::new(name, client, admin, command, logs)
     }
 }
 
@@ -140,12 +180,12 @@ fn known_address(place: Place<'_>, node: usize) -> IpAddr {
     }
 }
 
-fn sees_all_whole(node: &Node) -> Result<(), String> {
+fn sees_all_whole(node: &Node, count: usize) -> Result<(), String> {
     let (_, body) = node.admin("/api/cluster")?;
     let view: serde_json::Value = serde_json::from_str(&body).map_err(|error| format!("{}: {error}", node.name))?;
     let members = view["members"].as_array().ok_or_else(|| format!("{} lists no members", node.name))?;
     let is_whole = |member: &&serde_json::Value| member["state"] == "alive" && member["synced"] == 1.0;
-    if members.len() == NODES && members.iter().filter(is_whole).count() == NODES {
+    if members.len() == count && members.iter().filter(is_whole).count() == count {
         return Ok(());
     }
     let seen = members.iter().map(|member| format!("{} {} {}", member["name"], member["state"], member["synced"]));
@@ -157,7 +197,7 @@ fn free_base_port(random: &mut StdRng) -> Result<u16, String> {
     let is_free = |port: u16| {
         let mut hosts = vec![Ipv4Addr::LOCALHOST];
         hosts.extend((0..NODES).flat_map(|node| [peer_address(node), relay_address(node)]));
-        hosts.iter().all(|host| TcpListener::bind((*host, port)).is_ok() && UdpSocket::bind((*host, port)).is_ok())
+        hosts.into_iter().all(|host| is_free_on(host, port))
     };
     for _ in 0..100 {
         let base = random.random_range(1200..3000) * 10;
@@ -167,4 +207,8 @@ fn free_base_port(random: &mut StdRng) -> Result<u16, String> {
         }
     }
     Err("no free ports found".to_owned())
+}
+
+fn is_free_on(host: Ipv4Addr, port: u16) -> bool {
+    TcpListener::bind((host, port)).is_ok() && UdpSocket::bind((host, port)).is_ok()
 }

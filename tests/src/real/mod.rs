@@ -12,7 +12,7 @@
 //! copies      are the copies equal?             minority  what a node that is cut off answers
 //! gauges      what nodes show of themselves     kills     the loop of kills
 //! upgrade     one release after the other       stories   the other runs
-//! restarts    planned ones, of an only copy
+//! restarts    planned ones, of an only copy         straight  the client library: homes, a kill, memcached
 //! ```
 
 pub mod clock;
@@ -30,5 +30,6 @@ pub mod relay;
 pub mod restarts;
 pub mod scene;
 pub mod stories;
+pub mod straight;
 pub mod upgrade;
 pub mod wire;
