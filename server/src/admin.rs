@@ -26,12 +26,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use crate::clock::Clock;
-
-/// Event loops turn at least once a second; one that has not for this long hangs.
-const LOOP_SILENT_MAX: Duration = Duration::from_secs(5);
-
-/// After this a start counts as done even if the node is not synced, so that a rolling restart goes on.
-const STARTUP_MAX: Duration = Duration::from_secs(5 * 60);
+use crate::health;
 
 /// HTTP connections at once: probes and scrapers need a few, and the next one waits.
 const CONNECTIONS_MAX: usize = 128;
@@ -65,25 +60,17 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
 }
 
 async fn livez(State(admin): State<Arc<Admin>>) -> Response {
-    let now = admin.clock.now().mono;
-    let silent = |heartbeat: &Arc<AtomicU64>| now.since(Mono(heartbeat.load(Ordering::Relaxed))) > LOOP_SILENT_MAX;
-    match admin.heartbeats.iter().position(silent) {
-        None => verdict(true, ""),
-        Some(number) => verdict(false, &format!("event loop {number} hangs")),
-    }
+    let turned = admin.heartbeats.iter().map(|heartbeat| Mono(heartbeat.load(Ordering::Relaxed)));
+    tell(health::live(admin.clock.mono(), turned))
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    if admin.stopping.load(Ordering::Relaxed) {
-        return verdict(false, "stopping");
-    }
-    let is_out = admin.shared.drain_view().state == DrainState::Drained;
-    verdict(admin.shared.is_ready(), if is_out { "drained" } else { "no ring yet" })
+    let is_stopping = admin.stopping.load(Ordering::Relaxed);
+    tell(health::ready(is_stopping, admin.shared.drain_view().state, admin.shared.is_ready()))
 }
 
 async fn startupz(State(admin): State<Arc<Admin>>) -> Response {
-    let waited_enough = admin.clock.now().mono.since(Mono(0)) >= STARTUP_MAX;
-    verdict(admin.shared.is_settled() || waited_enough, "not synced yet")
+    tell(health::started(admin.clock.mono(), admin.shared.is_settled()))
 }
 
 async fn cluster(State(admin): State<Arc<Admin>>) -> Response {
@@ -107,11 +94,11 @@ async fn drain_progress(State(admin): State<Arc<Admin>>) -> Response {
     Json(admin.shared.drain_view()).into_response()
 }
 
-fn verdict(good: bool, otherwise: &str) -> Response {
-    if good {
-        return (StatusCode::OK, "ok\n").into_response();
+fn tell(verdict: Result<(), String>) -> Response {
+    match verdict {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{otherwise}\n")).into_response()
 }
 
 /// A listener that lets in [`CONNECTIONS_MAX`] at once and closes those that say nothing.

@@ -14,7 +14,8 @@
 //!   watch        who is told what happens
 //!   hint_disk    one thread: files of hints               data_dir     the folder they are in
 //!   snapshot     the file of a lone node's items
-//!   admin        HTTP                                      signals, sockets, client_socket, arrival, threads, clock,
+//!   admin        HTTP                                      health       what the probes say
+//!                                                          signals, sockets, client_socket, arrival, threads, clock,
 //!                                                          process, gauges, facts, log, pid_file
 //! config/        what the node is told, checked once
 //! ```
@@ -35,6 +36,7 @@ mod event_loop;
 mod facts;
 mod front_door;
 mod gauges;
+mod health;
 mod hint_disk;
 mod large;
 mod link;

@@ -30,7 +30,15 @@ pub(crate) struct OneNode {
 }
 
 impl OneNode {
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
     pub(crate) fn start(config: Config) -> Self {
+        let node = Self::start_unready(config);
+        until(|| node.http("GET", "/readyz").starts_with("HTTP/1.1 200"));
+        node
+    }
+
+    /// One whose admin port answers, whatever it says.
+    pub(crate) fn start_unready(config: Config) -> Self {
         let config = Config {
             port: free_port(),
             peer_port: free_port(),
@@ -42,22 +50,27 @@ impl OneNode {
         let told = config.clone();
         let thread = std::thread::Builder::new().spawn(move || memring_server::serve(&told)).expect("a thread");
         let node = Self { config, thread };
-        let ready = || node.http("GET", "/readyz").starts_with("HTTP/1.1 200");
-        while TcpStream::connect(node.admin()).is_err() || !ready() {
+        while TcpStream::connect(node.admin()).is_err() {
             assert!(!node.thread.is_finished(), "the node has ended");
             pause();
         }
         node
     }
 
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
     pub(crate) fn connect(&self) -> Client<TcpStream> {
         Client::over_tcp("127.0.0.1", self.config.port)
     }
 
     pub(crate) fn http(&self, method: &str, path: &str) -> String {
+        self.http_with(method, path, "")
+    }
+
+    /// With more lines in its head.
+    pub(crate) fn http_with(&self, method: &str, path: &str, more: &str) -> String {
         let mut stream = TcpStream::connect(self.admin()).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n{more}\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -79,6 +92,7 @@ impl OneNode {
 pub(crate) struct Client<S>(pub(crate) S);
 
 impl Client<TcpStream> {
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
     pub(crate) fn over_tcp(host: &str, port: u16) -> Self {
         let stream = TcpStream::connect((host, port)).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -89,12 +103,31 @@ impl Client<TcpStream> {
 
 impl<S: Read + Write> Client<S> {
     /// Sends this and expects exactly that.
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
     pub(crate) fn check(&mut self, request: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
         self.0.write_all(request.as_ref()).expect("sent");
         let mut answer = vec![0; expected.as_ref().len()];
         self.0.read_exact(&mut answer).expect("an answer as long as expected");
         let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
         assert_eq!(shown(&answer), shown(expected.as_ref()), "to {}", shown(request.as_ref()));
+    }
+
+    /// Sends this.
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
+    pub(crate) fn send(&mut self, request: &[u8]) {
+        self.0.write_all(request).expect("sent");
+    }
+
+    /// Reads up to this line.
+    #[allow(dead_code, reason = "each file of tests needs some of this one")]
+    pub(crate) fn until_line(&mut self, line: &str) {
+        let end = format!("\r\n{line}\r\n");
+        let (mut answer, mut piece) = (Vec::new(), [0; 65536]);
+        while !answer.ends_with(end.as_bytes()) {
+            let count = self.0.read(&mut piece).expect("more");
+            assert!(count > 0, "the server has closed");
+            answer.extend_from_slice(&piece[..count]);
+        }
     }
 
     /// Sends this and returns what comes until the server closes.
