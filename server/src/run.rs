@@ -137,6 +137,7 @@ async fn run(config: &Config, data_dir: Option<DataDir>) -> Result<(), String> {
     tokio::task::spawn_local(control::drain_when_told(Rc::clone(&control), drain));
     let door = Arc::clone(&process.door);
     tokio::task::spawn_local(async move { door.facts.keep_telling(&door.shared).await });
+    tokio::task::spawn_local(log::keep_telling());
     let door = Arc::clone(&process.door);
     tokio::task::spawn_local(signals::at_hangup(move || door.auth.iter().for_each(Auth::reload)));
     if !config.join.is_empty() {

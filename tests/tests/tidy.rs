@@ -333,6 +333,86 @@ fn bincode_has_one_door() {
     assert_none(&violations);
 }
 
+/// The calls that log at info or above: line, and what stands between their parentheses.
+fn log_calls(source: &Source) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, _) in source.text.match_indices("tracing::") {
+        let rest = &source.text[at + "tracing::".len()..];
+        let Some(inside) = ["error!(", "warn!(", "info!("].iter().find_map(|call| rest.strip_prefix(call)) else {
+            continue;
+        };
+        let (mut depth, mut quoted, mut before) = (1, false, ' ');
+        let end = inside.find(|letter| {
+            match letter {
+                '"' if before != '\\' => quoted = !quoted,
+                '(' if !quoted => depth += 1,
+                ')' if !quoted => depth -= 1,
+                _ => {}
+            }
+            before = letter;
+            depth == 0
+        });
+        let line = source.text[..at].matches('\n').count() + 1;
+        found.push((line, inside[..end.expect("every parenthesis is closed")].to_owned()));
+    }
+    found
+}
+
+/// What such a call tells: names outside of its texts, and those in the braces within them.
+fn told_in(call: &str) -> Vec<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
+    let mut told = Vec::new();
+    for (number, part) in call.replace("\\\"", "'").split('"').enumerate() {
+        let code: Vec<&str> = if number % 2 == 0 {
+            vec![part]
+        } else {
+            part.split('{').skip(1).filter_map(|inner| inner.split(['}', ':']).next()).collect()
+        };
+        told.extend(code.iter().flat_map(|code| code.split(|letter| !is_part(letter))).map(str::to_owned));
+    }
+    told
+}
+
+#[test]
+fn no_log_line_above_debug_holds_what_clients_store() {
+    const STORED: [&str; 14] = [
+        "key", "keys", "value", "values", "item", "entry", "command", "request", "response", "reply", "effect",
+        "packet", "frame", "message",
+    ];
+    let rooms = ["server/src/", "engine/src/", "protocol/src/", "client/src/", "cli/src/"];
+    let (mut calls, mut violations) = (0, Vec::new());
+    for source in rust_sources().iter().filter(|source| rooms.iter().any(|room| source.path.starts_with(room))) {
+        for (line, call) in log_calls(source) {
+            calls += 1;
+            for name in told_in(&call) {
+                // A length tells nothing.
+                let is_length = name.ends_with("_len") || name.ends_with(".len");
+                if name.split('.').any(|part| STORED.contains(&part)) && !is_length {
+                    violations.push(format!("{}:{line}: logs `{name}`", source.path));
+                }
+            }
+        }
+    }
+    assert!(calls > 40, "only {calls} calls were seen");
+    assert_none(&violations);
+}
+
+#[test]
+fn what_a_log_call_tells_is_found_in_texts_and_beside_them() {
+    let source = Source {
+        path: "x.rs".to_owned(),
+        text: "tracing::warn!(%error, bytes = message.body_len(), \"a {thing} (of {key:?}) \\\" is\", other());\n\
+               tracing::debug!(?key, \"not this\");"
+            .to_owned(),
+    };
+    let calls = log_calls(&source);
+    assert_eq!(calls.len(), 1);
+    let told = told_in(&calls[0].1);
+    for name in ["error", "bytes", "message.body_len", "thing", "key", "other"] {
+        assert!(told.iter().any(|told| told == name), "{name}: {told:?}");
+    }
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["X", "XX"].concat()];
