@@ -212,7 +212,7 @@ impl<S: Surroundings> EventLoop<Node, S> {
         reply_bytes_max: usize,
         out: &mut BytesMut,
     ) -> usize {
-        self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out)
+        self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out, |_, _| {})
     }
 
     /// What commands ask of peers until [`Self::release_asks`] goes out together: to be called in one stretch of work.

@@ -103,7 +103,8 @@ impl Place {
             commands.push(command);
         }
         self.out.clear();
-        let answered = self.node.answer_together(moment(60_000_000), &commands, REPLY_BYTES_MAX, &mut self.out);
+        let answered =
+            self.node.answer_together(moment(60_000_000), &commands, REPLY_BYTES_MAX, &mut self.out, |_, _| {});
         assert!(answered == commands.len() && rest.is_empty(), "the node answers alone");
         black_box(&self.out);
     }

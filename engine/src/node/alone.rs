@@ -5,29 +5,24 @@
 //! the store's own. Whatever is rarer is declined before anything was done, and takes the long way, which answers the
 //! same. Must not wait for anyone.
 
+mod meta;
+
 use bytes::{BufMut, BytesMut};
 use memring_protocol::entry::{BodyRef, EntryRef, Expiry, ItemRef, Marks, UnixMillis, ValueRef};
 use memring_protocol::key::{KeyRef, Partition};
+use memring_protocol::level::Level;
 use memring_protocol::limits::COPIED_VALUE_BYTES_MAX;
 use memring_protocol::message::StoreMode;
 use memring_protocol::text::{
-    Command, ErrorReply, Keys, MetaCode, MetaFacts, MetaRequest, Response, StoreVerb, VALUE_OVERHEAD, WatchKinds,
-    put_end, put_meta_line, put_value_line,
+    Command, ErrorReply, Keys, Response, StoreVerb, VALUE_OVERHEAD, WatchKinds, put_end, put_value_line,
 };
 use memring_protocol::version::{Slot, Version};
 use smallvec::SmallVec;
 
 use super::Node;
-use super::meta_answers::ttl;
 use super::topology::{Layout, Topology};
 use crate::now::Now;
 use crate::store::{self, ItemView, Look, Updated, WARMED_MAX};
-
-/// Flags of mg that may change the item, or ask for more than its copy here.
-const RARE_GET_FLAGS: &[u8] = b"NRTCL";
-
-/// Flags of ms that make it more than a set.
-const RARE_SET_FLAGS: &[u8] = b"CEILN";
 
 /// What all commands that are answered together share.
 struct Moment<'a> {
@@ -36,11 +31,37 @@ struct Moment<'a> {
     reply_bytes_max: usize,
 }
 
-/// What a get came to.
-#[derive(Default)]
-struct Counts {
+/// What a command that was answered came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Upshot {
+    /// Something was found, or done.
+    Hit,
+    /// There was nothing.
+    Miss,
+    /// An error was answered.
+    Error,
+}
+
+/// A command that was answered here and now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// What came of it.
+    pub upshot: Upshot,
+    /// The level that it was answered at; `None` where levels mean nothing.
+    pub level: Option<Level>,
+}
+
+/// A get that is being answered, and what it has come to.
+struct Answering {
+    with_cas: bool,
+    /// Where its reply begins.
+    start: usize,
+    /// That of all its keys, where they have the same.
+    level: Option<Level>,
     hits: u64,
     misses: u64,
+    /// The same by namespace, where there are some.
+    of_namespaces: Vec<(usize, bool)>,
 }
 
 /// A value to be set.
@@ -62,20 +83,21 @@ impl Node {
     /// answered. With the one behind them nothing was done: it is to be asked by [`Node::on_request`].
     ///
     /// A reply of several values that comes to more than `reply_bytes_max` is declined, and so is all that comes when
-    /// `out` has more.
-    pub fn answer_together(
+    /// `out` has more. `told` hears of each command that is answered.
+    pub fn answer_together<'c>(
         &mut self,
         now: Now,
-        commands: &[Command<'_>],
+        commands: &[Command<'c>],
         reply_bytes_max: usize,
         out: &mut BytesMut,
+        told: impl FnMut(&Command<'c>, Answered),
     ) -> usize {
         if self.shared.watched() != WatchKinds::NONE || self.shared.details.is_on() {
             return 0;
         }
         let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
         let moment = Moment { topology: view.load(), now: now.cluster, reply_bytes_max };
-        let answered = if self.may_alone(moment.topology) { self.answer_all(&moment, commands, out) } else { 0 };
+        let answered = if self.may_alone(moment.topology) { self.answer_all(&moment, commands, out, told) } else { 0 };
         self.view = Some(view);
         answered
     }
@@ -101,10 +123,16 @@ impl Node {
     #[cfg(test)]
     pub(super) fn answers_by(&self, topology: &Topology, now: Now, command: &Command<'_>, out: &mut BytesMut) -> bool {
         let moment = Moment { topology, now: now.cluster, reply_bytes_max: usize::MAX };
-        self.answer_one(&moment, command, only_key(command), out)
+        self.answer_one(&moment, command, only_key(command), out).is_some()
     }
 
-    fn answer_all(&self, moment: &Moment<'_>, commands: &[Command<'_>], out: &mut BytesMut) -> usize {
+    fn answer_all<'c>(
+        &self,
+        moment: &Moment<'_>,
+        commands: &[Command<'c>],
+        out: &mut BytesMut,
+        mut told: impl FnMut(&Command<'c>, Answered),
+    ) -> usize {
         let keys: SmallVec<[Option<KeyRef<'_>>; WARMED_MAX]> = commands.iter().map(only_key).collect();
         if commands.len() > 1 {
             let known: SmallVec<[KeyRef<'_>; WARMED_MAX]> = keys.iter().copied().flatten().collect();
@@ -113,9 +141,11 @@ impl Node {
         let mut answered = 0;
         for (command, key) in commands.iter().zip(keys) {
             let start = out.len();
-            if start > moment.reply_bytes_max || !self.answer_one(moment, command, key, out) {
+            if start > moment.reply_bytes_max {
                 break;
             }
+            let Some(answer) = self.answer_one(moment, command, key, out) else { break };
+            told(command, answer);
             if command.is_quiet() {
                 out.truncate(start);
             }
@@ -130,7 +160,7 @@ impl Node {
         command: &Command<'_>,
         key: Option<KeyRef<'_>>,
         out: &mut BytesMut,
-    ) -> bool {
+    ) -> Option<Answered> {
         match (command, key) {
             (Command::Get { keys, with_cas }, _) => self.get_alone(moment, keys, key, *with_cas, out),
             (Command::MetaGet(request), Some(key)) => self.meta_get_alone(moment, request, key, out),
@@ -143,9 +173,9 @@ impl Node {
             }
             (Command::MetaNoop, _) => {
                 Response::MetaNoop.encode(out);
-                true
+                Some(Answered { upshot: Upshot::Hit, level: None })
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -157,12 +187,15 @@ impl Node {
         only: Option<KeyRef<'_>>,
         with_cas: bool,
         out: &mut BytesMut,
-    ) -> bool {
+    ) -> Option<Answered> {
         let start = out.len();
-        let mut counts = Counts::default();
+        let level = self.shared.read_level(moment.topology, keys.iter().next().unwrap_or_default());
+        let is_shared = only.is_some() || self.namespace_reads.is_empty();
+        let (hits, misses, of_namespaces) = (0, 0, Vec::new());
+        let mut get = Answering { with_cas, start, level: is_shared.then_some(level), hits, misses, of_namespaces };
         if let Some(key) = only {
-            if !self.put_value(moment, key, with_cas, start, out, &mut counts) {
-                return false;
+            if !self.put_value(moment, &mut get, key, out) {
+                return None;
             }
         } else {
             let mut rest = keys.iter();
@@ -173,155 +206,83 @@ impl Node {
                 }
                 self.shared.store.warm(&together);
                 for key in together {
-                    if !self.put_value(moment, key, with_cas, start, out, &mut counts) {
+                    if !self.put_value(moment, &mut get, key, out) {
                         // Those before it were read, and are read again.
                         out.truncate(start);
-                        return false;
+                        return None;
                     }
                 }
             }
         }
         put_end(out);
-        self.count_reads(false, counts.hits, counts.misses);
-        true
+        self.count_reads(false, get.hits, get.misses);
+        for (place, is_hit) in get.of_namespaces {
+            self.namespace_reads.count(place, is_hit);
+        }
+        Some(Answered { upshot: if get.hits > 0 { Upshot::Hit } else { Upshot::Miss }, level: Some(level) })
     }
 
-    /// One value of a get whose reply begins at `start`, unless it is a miss. False if this node cannot tell.
-    fn put_value(
-        &self,
-        moment: &Moment<'_>,
-        key: KeyRef<'_>,
-        with_cas: bool,
-        start: usize,
-        out: &mut BytesMut,
-        counts: &mut Counts,
-    ) -> bool {
-        if !self.shared.reads_alone(moment.topology, key, None) {
+    /// One value of a get, unless it is a miss. False if this node cannot tell.
+    fn put_value(&self, moment: &Moment<'_>, get: &mut Answering, key: KeyRef<'_>, out: &mut BytesMut) -> bool {
+        if !self.shared.reads_alone(moment.topology, key, get.level) {
             return false;
         }
         let put = |item: &ItemView<'_>| {
-            let (value_len, before) = (item.value_len(), out.len() - start);
+            let (value_len, before) = (item.value_len(), out.len() - get.start);
             let is_too_much = before > 0 && before + value_len > moment.reply_bytes_max;
             if value_len > COPIED_VALUE_BYTES_MAX || is_too_much {
                 return None;
             }
             out.reserve(VALUE_OVERHEAD + key.len() + value_len);
-            put_value_line(key.as_bytes(), item.flags(), value_len, with_cas.then(|| item.cas()), out);
+            put_value_line(key.as_bytes(), item.flags(), value_len, get.with_cas.then(|| item.cas()), out);
             item.copy_value(out);
             out.put_slice(b"\r\n");
             Some(value_len)
         };
-        match self.shared.store.look(moment.now, key, true, put) {
+        let is_hit = match self.shared.store.look(moment.now, key, true, put) {
             Look::Found(value_len) => {
-                counts.hits += 1;
+                get.hits += 1;
                 self.count_hit(false, key.len(), value_len);
-            }
-            Look::Absent => counts.misses += 1,
-            Look::Declined => return false,
-        }
-        true
-    }
-
-    fn meta_get_alone(
-        &self,
-        moment: &Moment<'_>,
-        request: &MetaRequest<'_>,
-        key: KeyRef<'_>,
-        out: &mut BytesMut,
-    ) -> bool {
-        let now = moment.now;
-        if request.has_any(RARE_GET_FLAGS) || !self.shared.reads_alone(moment.topology, key, None) {
-            return false;
-        }
-        let put = |item: &ItemView<'_>| {
-            let (value_len, marks) = (item.value_len(), item.marks());
-            // A stale item, or one whose lease is out, is for its serializer to serve.
-            let is_plain = !marks.has(Marks::STALE) && !marks.has(Marks::WON);
-            if value_len > COPIED_VALUE_BYTES_MAX || !is_plain {
-                return None;
-            }
-            let seen = item.seen();
-            let facts = MetaFacts {
-                key: key.as_bytes(),
-                binary_key: Some(marks.has(Marks::BINARY_KEY)),
-                size: Some(value_len),
-                ttl: Some(ttl(item.expiry(), now)),
-                token: Some(item.cas()),
-                flags: Some(item.flags()),
-                idle: Some(seen.idle_s),
-                fetched: Some(seen.fetched),
-                ..MetaFacts::default()
-            };
-            if request.wants_value() {
-                out.reserve(VALUE_OVERHEAD + 2 * key.len() + value_len);
-                put_meta_line(MetaCode::Value(value_len), request, &facts, out);
-                item.copy_value(out);
-                out.put_slice(b"\r\n");
-            } else {
-                put_meta_line(MetaCode::Done, request, &facts, out);
-            }
-            Some(value_len)
-        };
-        match self.shared.store.look(now, key, !request.is_unnoticed(), put) {
-            Look::Declined => return false,
-            Look::Found(value_len) => {
-                self.count_reads(false, 1, 0);
-                self.count_hit(false, key.len(), value_len);
+                true
             }
             Look::Absent => {
-                self.count_reads(false, 0, 1);
-                if !request.is_quiet() {
-                    let facts = MetaFacts { key: key.as_bytes(), ..MetaFacts::default() };
-                    put_meta_line(MetaCode::Miss, request, &facts, out);
-                }
+                get.misses += 1;
+                false
             }
+            Look::Declined => return false,
+        };
+        if !self.namespace_reads.is_empty() {
+            get.of_namespaces.push((self.shared.namespace_place(key.as_bytes()), is_hit));
         }
         true
     }
 
-    fn set_alone(&self, moment: &Moment<'_>, key: KeyRef<'_>, new: &NewValue<'_>, out: &mut BytesMut) -> bool {
-        match self.put_alone(moment, key, new) {
-            Ok(_) => Response::Stored.encode(out),
-            Err(Unset::Declined) => return false,
-            Err(Unset::Refused(error)) => Response::Failed(error).encode(out),
-        }
-        true
-    }
-
-    fn meta_set_alone(
+    fn set_alone(
         &self,
         moment: &Moment<'_>,
-        request: &MetaRequest<'_>,
         key: KeyRef<'_>,
-        value: &[u8],
+        new: &NewValue<'_>,
         out: &mut BytesMut,
-    ) -> bool {
-        if request.has_any(RARE_SET_FLAGS) {
-            return false;
-        }
-        let expiry = request.exptime().map_or(Expiry::NEVER, |exptime| Expiry::from_exptime(exptime, moment.now));
-        let new = NewValue { value, flags: request.flags(), expiry };
-        match self.put_alone(moment, key, &new) {
-            Ok(_) if request.is_quiet() => {}
-            Ok(token) => {
-                let (size, token) = (Some(value.len()), Some(token));
-                let facts = MetaFacts { key: key.as_bytes(), size, token, ..MetaFacts::default() };
-                put_meta_line(MetaCode::Done, request, &facts, out);
+    ) -> Option<Answered> {
+        let level = self.shared.write_level(moment.topology, key.as_bytes());
+        match self.put_alone(moment, key, level, new) {
+            Ok(_) => Response::Stored.encode(out),
+            Err(Unset::Declined) => return None,
+            Err(Unset::Refused(error)) => {
+                Response::Failed(error).encode(out);
+                return Some(Answered { upshot: Upshot::Error, level: Some(level) });
             }
-            Err(Unset::Declined) => return false,
-            Err(Unset::Refused(error)) => Response::Failed(error).encode(out),
         }
-        true
+        Some(Answered { upshot: Upshot::Hit, level: Some(level) })
     }
 
     /// Sets a value as a write at level one does, if this node is the key's only home; the cas token it got.
-    fn put_alone(&self, moment: &Moment<'_>, key: KeyRef<'_>, new: &NewValue<'_>) -> Result<u64, Unset> {
+    fn put_alone(&self, moment: &Moment<'_>, key: KeyRef<'_>, level: Level, new: &NewValue<'_>) -> Result<u64, Unset> {
         let Moment { topology, now, .. } = *moment;
         let partition = key.partition();
         let (Some(layout), Some(me)) = (topology.layout(), topology.me()) else { return Err(Unset::Declined) };
-        let is_ours = is_only_home(layout, me, partition)
-            && self.shared.write_level(topology, key.as_bytes()).needed(1) == 1
-            && self.shared.standings.is_synced(partition);
+        let is_ours =
+            is_only_home(layout, me, partition) && level.needed(1) == 1 && self.shared.standings.is_synced(partition);
         if !is_ours || key.len() + new.value.len() > self.shared.settings().item_bytes_max {
             return Err(Unset::Declined);
         }

@@ -15,6 +15,7 @@ use memring_protocol::version::{Ballot, Slot};
 use smallvec::SmallVec;
 
 use super::asks::Askers;
+use super::counters::{Counter, Counters};
 use super::peers::Replies;
 use super::replay::Missed;
 use super::slab::{Place, Slab};
@@ -77,6 +78,24 @@ pub(crate) struct Call {
     pub(crate) slot: Slot,
     pub(crate) peer: SocketAddr,
     pub(crate) purpose: Purpose,
+}
+
+impl Counters {
+    /// The counter of what is asked for this purpose.
+    #[inline]
+    pub(crate) fn hops_of(&self, purpose: &Purpose) -> &Counter {
+        match purpose {
+            Purpose::Read(_) => &self.hops_read,
+            Purpose::Compare(_) => &self.hops_compare,
+            Purpose::Look(..) => &self.hops_look,
+            Purpose::Write(_) => &self.hops_forward,
+            Purpose::Replicate(_) => &self.hops_replicate,
+            Purpose::Prepare(..) => &self.hops_promise,
+            Purpose::FlushProbe(_) | Purpose::FlushCommit(_) => &self.hops_flush,
+            Purpose::Stats(_) => &self.hops_stats,
+            Purpose::Replay(..) => &self.hops_replay,
+        }
+    }
 }
 
 impl Purpose {

@@ -128,8 +128,11 @@ impl Node {
 
     fn finish_comparing(&mut self, turn: &mut Turn<'_>, id: OpId) {
         let Some(Op::Compare(comparing)) = self.close(id) else { return };
-        let mut hits = 0;
+        let (mut hits, mut at) = (0, 0);
         for row in &comparing.rows {
+            let end = at + usize::from(row.key_len);
+            self.count_in_namespace(&comparing.keys[at..end], row.found.is_some());
+            at = end;
             if let Some(value_len) = row.found {
                 hits += 1;
                 self.count_hit(false, row.key_len.into(), value_len as usize);

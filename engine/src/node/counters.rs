@@ -143,6 +143,24 @@ counters! {
         repairs_sent,
         /// Bytes of their keys and values.
         repair_bytes,
+        /// Messages with reads that homes were sent, by this node as coordinator.
+        hops_read,
+        /// Messages with versions that homes were to compare.
+        hops_compare,
+        /// Questions for a key's newest version on a majority, by a new serializer.
+        hops_look,
+        /// Writes passed on to their serializer.
+        hops_forward,
+        /// Writes sent to other homes by this node as serializer.
+        hops_replicate,
+        /// Promises asked for in a takeover.
+        hops_promise,
+        /// Questions and orders of a flush.
+        hops_flush,
+        /// Questions of `stats cluster`.
+        hops_stats,
+        /// Hints and repairs sent to homes that had missed something.
+        hops_replay,
     } beside {
         /// By size class, from class 1 on.
         classes: [Class; CLASSES as usize],

@@ -5,8 +5,10 @@
 use memring_protocol::key::Key;
 use memring_protocol::level::{Level, majority};
 use memring_protocol::message::Mutation;
+use memring_protocol::text::Command;
 use serde::Serialize;
 
+use super::Node;
 use super::apply::is_unordered_at_one;
 use super::settings::{Namespace, Unmet};
 use super::shared::Shared;
@@ -38,6 +40,34 @@ pub struct NamespaceView {
     pub write: String,
 }
 
+impl Node {
+    /// The level that a command's answer waits for: its own if it asks for one, else that of its first key. `None` where
+    /// levels mean nothing.
+    pub fn level_of(&mut self, command: &Command<'_>) -> Option<Level> {
+        let mut view = self.view.take().unwrap_or_else(|| self.shared.follow_topology());
+        let topology = view.load();
+        let read = |key: &[u8]| self.shared.read_level(topology, key);
+        let write = |key: &[u8]| self.shared.write_level(topology, key);
+        let level = match command {
+            Command::Get { keys, .. } => keys.iter().next().map(read),
+            Command::GetAndTouch { keys, .. } => keys.iter().next().map(write),
+            Command::Store { key, .. }
+            | Command::Arithmetic { key, .. }
+            | Command::Touch { key, .. }
+            | Command::Delete { key, .. } => Some(write(key)),
+            Command::MetaGet(request) => request.level().or_else(|| Some(read(request.key().to_key().as_bytes()))),
+            Command::MetaSet { request, .. }
+            | Command::MetaDelete(request)
+            | Command::MetaArithmetic { request, .. } => {
+                request.level().or_else(|| Some(write(request.key().to_key().as_bytes())))
+            }
+            _ => None,
+        };
+        self.view = Some(view);
+        level
+    }
+}
+
 impl Shared {
     /// The read level for a key.
     pub(crate) fn read_level(&self, topology: &Topology, key: &[u8]) -> Level {
@@ -67,8 +97,14 @@ impl Shared {
     }
 
     fn namespace(&self, key: &[u8]) -> Option<&Namespace> {
-        let matching = self.settings().namespaces.iter().filter(|namespace| key.starts_with(&namespace.prefix));
-        matching.max_by_key(|namespace| namespace.prefix.len())
+        self.namespace_index(key).map(|index| &self.settings().namespaces[index])
+    }
+
+    /// Which of the namespaces a key is in.
+    pub(crate) fn namespace_index(&self, key: &[u8]) -> Option<usize> {
+        let namespaces = self.settings().namespaces.iter().enumerate();
+        let matching = namespaces.filter(|(_, namespace)| key.starts_with(&namespace.prefix));
+        matching.max_by_key(|(_, namespace)| namespace.prefix.len()).map(|(index, _)| index)
     }
 
     /// The levels in force.

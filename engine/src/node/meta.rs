@@ -300,10 +300,14 @@ impl Node {
                 }
                 self.count_reads(call.touched.is_some(), 1, 0);
                 self.count_hit(call.touched.is_some(), key.len(), fetched.item.value.len());
+                if call.touched.is_none() {
+                    self.count_in_namespace(key.as_bytes(), true);
+                }
                 hit_response(turn.cluster(), key, call, fetched)
             }
             (_, None) => {
                 self.count_reads(false, 0, 1);
+                self.count_in_namespace(key.as_bytes(), false);
                 if call.quiet {
                     Response::Hidden
                 } else {

@@ -10,6 +10,7 @@
 //!          ├ flush             └── calls ── peers      control (membership, ring, recovery)
 //!          │                         └ moving: the large ones
 //!          └ admin ─ stats, sum                          snapshot (what outlives a process that is alone)
+//!                                                        figures (for metrics)
 //! ```
 
 mod admin;
@@ -24,6 +25,7 @@ mod discovery;
 mod dump;
 mod effect;
 mod events;
+mod figures;
 mod flush;
 mod gather;
 mod hedging;
@@ -31,6 +33,7 @@ mod levels;
 mod meta;
 mod meta_answers;
 mod moving;
+mod namespaces;
 mod ops;
 mod peers;
 mod plausible;
@@ -72,12 +75,15 @@ use memring_protocol::message::{
 use memring_protocol::text::{Command, MetaKey};
 use memring_protocol::version::{Ballot, Slot};
 
+pub use self::alone::{Answered, Upshot};
 pub use self::control::Control;
 pub use self::counters::{Counter, Counters};
 pub use self::dump::DumpCursor;
 pub use self::effect::{Effect, LinkId, Receivers, Ticket};
 pub use self::events::{Event, StoreStatus, StoreWord};
+pub use self::figures::{Figures, HintFigures, PeerFigures};
 pub use self::levels::{LevelsView, NamespaceView};
+pub use self::namespaces::NamespaceFigures;
 pub use self::requests::VERSION;
 pub use self::settings::{Namespace, Settings, Unmet};
 pub use self::shared::Shared;
@@ -89,6 +95,7 @@ pub use self::view::{ClusterView, DrainState, DrainView, MemberRow};
 use self::asks::Asks;
 use self::calls::{Attempt, Call, Calls, Purpose};
 use self::hedging::Hedging;
+use self::namespaces::NamespaceReads;
 pub(crate) use self::ops::OpId;
 use self::ops::Ops;
 use self::replay::{Errand, Replaying};
@@ -125,6 +132,7 @@ pub struct Node {
     shared: Arc<Shared>,
     /// This worker's own.
     counters: Arc<Counters>,
+    namespace_reads: Arc<NamespaceReads>,
     /// There between turns, once there was one.
     view: Option<TopologyView>,
     worker: u16,
@@ -150,6 +158,7 @@ impl Node {
         }
         Self {
             counters: shared.counters.of_worker(worker),
+            namespace_reads: shared.namespace_reads.of_worker(worker),
             view: None,
             asks: Asks::new(),
             calls: Calls::new(worker, shared.peers.replies_of(worker)),
@@ -374,7 +383,9 @@ impl Node {
     /// The same, for a request that the caller sends.
     fn open_call(&mut self, turn: &Turn<'_>, slot: Slot, purpose: Purpose) -> Result<(SocketAddr, RequestId), Purpose> {
         let Some(peer) = turn.topology.peer(slot).map(|peer| peer.address) else { return Err(purpose) };
+        let hops = self.counters.hops_of(&purpose);
         let id = self.calls.open(turn.mono(), Call { slot, peer, purpose }).map_err(|call| call.purpose)?;
+        hops.increment();
         Ok((peer, id))
     }
 }

@@ -334,7 +334,11 @@ impl Node {
         let count = reads.len() as u64;
         let mut values: Vec<(Bytes, Item)> = Vec::with_capacity(reads.len());
         for Read { key, progress, .. } in reads {
-            if let Progress::Done(Some((item, _))) = progress {
+            let found = if let Progress::Done(found) = progress { found } else { None };
+            if !touching {
+                self.count_in_namespace(key.as_bytes(), found.is_some());
+            }
+            if let Some((item, _)) = found {
                 self.count_hit(touching, key.len(), item.value.len());
                 values.push((key.into_bytes(), item));
             }

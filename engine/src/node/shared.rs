@@ -16,6 +16,7 @@ use memring_protocol::version::{Ballot, Slot, Stamp, Version};
 use parking_lot::Mutex;
 
 use super::counters::CounterSets;
+use super::namespaces::NamespaceSets;
 use super::peers::Peers;
 use super::settings::Settings;
 use super::stats::{Details, ProcessFacts};
@@ -165,6 +166,7 @@ pub struct Shared {
     /// Partitions that are waiting to be compared for a reason, or differ.
     pub(crate) repairs_pending: AtomicUsize,
     pub(crate) counters: CounterSets,
+    pub(crate) namespace_reads: NamespaceSets,
     topology: Arc<ArcSwap<Topology>>,
     /// The ring config's number in it, for those who work from a view that they took before.
     epoch: AtomicU64,
@@ -216,6 +218,7 @@ impl Shared {
             agreements: Mutex::default(),
             repairs_pending: AtomicUsize::new(0),
             counters: CounterSets::default(),
+            namespace_reads: NamespaceSets::new(settings.namespaces.len()),
             topology: Arc::default(),
             epoch: AtomicU64::new(0),
             peers: Peers::default(),

@@ -80,6 +80,17 @@ pub enum DrainState {
     Drained,
 }
 
+impl DrainState {
+    /// As the JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 impl DrainView {
     pub(crate) fn of(state: DrainState, left: usize, total: usize) -> Self {
         Self { state, partitions_total: total, partitions_left: left, error: None }

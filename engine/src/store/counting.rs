@@ -94,12 +94,13 @@ impl Shard {
     }
 
     /// Counts a live item that is about to be dropped for room.
-    pub(super) fn count_eviction(&mut self, moment: Moment, place: u32) {
+    pub(super) fn count_eviction(&mut self, moment: Moment, place: u32, queue: Queue) {
         let record = self.record(place);
         let (unfetched, active) = (u64::from(!record.was_fetched()), u64::from(record.frequency() > 0));
         let (expires, idle_s) = (record.expiry().unix_seconds().is_some(), record.seen(moment.now).idle_s);
         let size = self.item_size(place);
         self.stats.evictions += 1;
+        self.stats.evictions_small += u64::from(queue == Queue::Small);
         self.stats.evicted_unfetched += unfetched;
         self.stats.evicted_active += active;
         let class = self.classes.of_size(size);

@@ -333,7 +333,7 @@ impl Shard {
             self.evictions.note(listing);
         }
         self.evicted_upto = self.evicted_upto.max(self.record(place).stamp());
-        self.count_eviction(moment, place);
+        self.count_eviction(moment, place, queue);
         if queue == Queue::Small {
             let hash = self.index.hash(self.record(place).token());
             self.ghost.remember(hash);

@@ -24,6 +24,8 @@ pub struct StoreStats {
     pub tombstones: u64,
     /// Items dropped for room while they were live.
     pub evictions: u64,
+    /// Those of them that were on probation, in the small queue; the others were in the main one.
+    pub evictions_small: u64,
     /// Items whose memory was taken back because they had expired or were flushed.
     pub reclaimed: u64,
     /// Expired items that were reclaimed without ever being read by a client.
@@ -74,6 +76,7 @@ impl AddAssign for StoreStats {
             total_items,
             tombstones,
             evictions,
+            evictions_small,
             reclaimed,
             expired_unfetched,
             evicted_unfetched,
@@ -101,6 +104,7 @@ impl AddAssign for StoreStats {
         self.total_items += total_items;
         self.tombstones += tombstones;
         self.evictions += evictions;
+        self.evictions_small += evictions_small;
         self.reclaimed += reclaimed;
         self.expired_unfetched += expired_unfetched;
         self.evicted_unfetched += evicted_unfetched;

@@ -76,7 +76,7 @@ impl World {
         let parts = [stats.expired_unfetched, stats.reclaimed_for_room + stats.crawler_reclaimed];
         assert!(parts.iter().all(|part| *part <= stats.reclaimed), "a part above its whole: {stats:?}");
         assert!(stats.index_bytes <= stats.used_bytes && stats.bytes <= stats.used_bytes, "{stats:?}");
-        assert!(stats.evicted_unfetched <= stats.evictions, "{stats:?}");
+        assert!(stats.evicted_unfetched <= stats.evictions && stats.evictions_small <= stats.evictions, "{stats:?}");
     }
 
     pub(crate) fn check_listing(&mut self, key: u16) {

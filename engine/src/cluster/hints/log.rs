@@ -79,6 +79,15 @@ impl HintLog {
         }
     }
 
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// Whether something of a target is there.
+    pub(super) fn is_for(&self, target: Slot) -> bool {
+        self.targets.get(&target).is_some_and(|log| !log.is_empty())
+    }
+
     /// Takes a hint to be written; false if there is no room for it.
     pub(super) fn put(&mut self, target: Slot, key: &Key, version: Version) -> bool {
         let log = self.targets.entry(target).or_default();

@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use memring_protocol::entry::UnixMillis;
 use memring_protocol::key::{Key, Partition};
 use memring_protocol::version::{Slot, Version};
 
@@ -124,13 +125,15 @@ pub struct Hints {
     bytes: usize,
     dropped: u64,
     by_target: BTreeMap<Slot, Waiting>,
+    /// When the oldest write that a target has missed was made. Kept until the next hint for it once it has none.
+    since: BTreeMap<Slot, UnixMillis>,
     log: Option<HintLog>,
 }
 
 impl Hints {
     /// No hints, and room for `limit_bytes` of them in memory.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, bytes: 0, dropped: 0, by_target: BTreeMap::new(), log: None }
+        Self { limit_bytes, bytes: 0, dropped: 0, by_target: BTreeMap::new(), since: BTreeMap::new(), log: None }
     }
 
     /// The same, with room for `disk_bytes` more on a disk: what an earlier life left there is taken over.
@@ -151,6 +154,7 @@ impl Hints {
             Some(_) => self.let_go(target, key),
             None => {}
         }
+        self.note_age(target, version);
         let cost = cost(key);
         if self.bytes + cost > self.limit_bytes {
             self.spill();
@@ -238,6 +242,7 @@ impl Hints {
 
     /// Drops all hints for a target that has left the ring.
     pub fn forget(&mut self, target: Slot) {
+        self.since.remove(&target);
         self.bytes -= self.by_target.remove(&target).map_or(0, |waiting| waiting.bytes);
         if let Some(log) = &mut self.log {
             log.forget(target);
@@ -275,6 +280,7 @@ impl Hints {
     fn take_in(&mut self, id: SegmentId, batch: Batch) {
         let Some(target) = batch.target else { return };
         for (key, version) in batch.hints {
+            self.note_age(target, version);
             let waiting = self.by_target.entry(target).or_default();
             if waiting.hints.get(&key).is_some_and(|kept| kept.version >= version) {
                 if let Some(log) = &mut self.log {
@@ -291,6 +297,29 @@ impl Hints {
     /// Which partitions of which targets have lost hints on the way to the disk and back since this was asked last.
     pub fn take_lost(&mut self) -> BTreeSet<(Slot, Partition)> {
         self.log.as_mut().map(HintLog::take_lost).unwrap_or_default()
+    }
+
+    /// A hint of this version is about to wait for `target`.
+    fn note_age(&mut self, target: Slot, version: Version) {
+        let written = UnixMillis(version.stamp.unix_ms());
+        let since = if self.has_for(target) { self.since.get(&target).copied() } else { None };
+        self.since.insert(target, since.map_or(written, |since| since.min(written)));
+    }
+
+    fn has_for(&self, target: Slot) -> bool {
+        self.by_target.get(&target).is_some_and(|waiting| !waiting.hints.is_empty())
+            || self.log.as_ref().is_some_and(|log| log.is_for(target))
+    }
+
+    /// When the oldest write was made that some target has missed, and has not been given all of its hints since. Of hints
+    /// that an earlier life left on disk only what has been read counts.
+    pub fn oldest(&self) -> Option<UnixMillis> {
+        self.since.iter().filter(|(target, _)| self.has_for(**target)).map(|(_, since)| *since).min()
+    }
+
+    /// Bytes that hints may take in memory, and on disk.
+    pub fn limits(&self) -> (usize, u64) {
+        (self.limit_bytes, self.log.as_ref().map_or(0, HintLog::limit_bytes))
     }
 
     /// Who has hints waiting in memory.

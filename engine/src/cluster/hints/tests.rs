@@ -40,6 +40,28 @@ fn over_the_limit_hints_are_dropped_and_counted() {
 }
 
 #[test]
+fn hints_are_as_old_as_the_oldest_write_since_their_target_had_none() {
+    let at = |unix_ms| Version { ballot: Ballot(1), stamp: Stamp::at(unix_ms, Slot::new(0).unwrap()) };
+    let ms = |offset: u64| memring_protocol::version::STAMP_EPOCH_UNIX_MS + offset;
+    let (mut hints, one, other) = (Hints::new(10_000), Slot::new(1).unwrap(), Slot::new(2).unwrap());
+    assert_eq!(hints.oldest(), None);
+    for (target, name, offset, oldest) in
+        [(one, "a", 500, 500), (one, "b", 400, 400), (other, "a", 700, 400), (one, "c", 900, 400)]
+    {
+        hints.keep(target, &key(name), at(ms(offset)));
+        assert_eq!(hints.oldest(), Some(UnixMillis(ms(oldest))), "{name} {offset}");
+    }
+    for name in ["b", "a", "c"] {
+        assert_eq!(hints.oldest(), Some(UnixMillis(ms(400))), "until all of them are given");
+        hints.settle(one, &key(name), at(ms(900)));
+    }
+    assert_eq!(hints.oldest(), Some(UnixMillis(ms(700))));
+    hints.keep(one, &key("a"), at(ms(1000)));
+    hints.forget(other);
+    assert_eq!(hints.oldest(), Some(UnixMillis(ms(1000))), "what was given is forgotten");
+}
+
+#[test]
 fn a_partition_has_hints_until_its_last_is_settled() {
     let (mut hints, target) = (Hints::new(10_000), Slot::new(1).unwrap());
     let keys: Vec<Key> = (0..20).map(|number| key(&format!("k{number}"))).collect();

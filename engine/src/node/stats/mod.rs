@@ -112,6 +112,16 @@ pub(crate) fn respond(shared: &Shared, now: UnixMillis, arguments: &[u8]) -> Res
     }
 }
 
+impl Shared {
+    /// What `stats` with these arguments tells, as names and values; nothing where it tells no figures.
+    pub fn stat_lines(&self, now: UnixMillis, arguments: &str) -> Vec<(Cow<'static, str>, String)> {
+        match respond(self, now, arguments.as_bytes()) {
+            Response::Stats(lines) => lines,
+            _ => Lines::new(),
+        }
+    }
+}
+
 /// The counts that can be added up over the nodes of a cluster.
 pub(crate) fn summable(shared: &Shared, now: UnixMillis) -> Vec<(String, u64)> {
     let lines = general::lines(shared, now);

@@ -1,6 +1,7 @@
 //! Tests of a node that is alone: a ring of one, without sockets, in virtual time.
 
 mod events;
+mod figures;
 mod moves;
 mod replicas;
 

@@ -70,7 +70,11 @@ fn a_set_by_an_old_view_is_not_answered_alone() {
     let line = format!("set {} 0 0 1\r\nx\r\n", moving(&config));
     let Step::Command { command, .. } = parse(line.as_bytes(), &LIMITS) else { panic!("not a command") };
     let (mut out, old) = (BytesMut::new(), Arc::clone(&shared.topology()));
-    assert_eq!(node.answer_together(now, std::slice::from_ref(&command), 1 << 20, &mut out), 1, "at first it is");
+    assert_eq!(
+        node.answer_together(now, std::slice::from_ref(&command), 1 << 20, &mut out, |_, _| {}),
+        1,
+        "at first it is"
+    );
     out.clear();
     adopt(&shared, config);
     assert!(!node.answers_by(&old, now, &command, &mut out) && out.is_empty());
