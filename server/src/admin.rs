@@ -1,4 +1,4 @@
-//! HTTP for operators: probes, the cluster's state, drain.
+//! HTTP for operators: probes, metrics, the cluster's state, drain.
 //!
 //! Must not know how a node decides; it asks the engine. Runs on the control thread, so a control thread that hangs fails
 //! `/livez` by not answering. No cross-origin headers: a web page of another site must not read or steer a cache.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
@@ -27,6 +27,7 @@ use tokio::time::Sleep;
 
 use crate::clock::Clock;
 use crate::health;
+use crate::metrics::Metrics;
 
 /// HTTP connections at once: probes and scrapers need a few, and the next one waits.
 const CONNECTIONS_MAX: usize = 128;
@@ -42,6 +43,7 @@ pub(crate) struct Admin {
     pub(crate) heartbeats: Vec<Arc<AtomicU64>>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) drain: Arc<Notify>,
+    pub(crate) metrics: Metrics,
 }
 
 /// Serves for ever.
@@ -50,6 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
+        .route("/metrics", get(metrics))
         .route("/api/cluster", get(cluster))
         .route("/api/drain", post(drain).get(drain_progress))
         .with_state(Arc::new(admin));
@@ -71,6 +74,10 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn startupz(State(admin): State<Arc<Admin>>) -> Response {
     tell(health::started(admin.clock.mono(), admin.shared.is_settled()))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    admin.metrics.answer(admin.clock.now(), &headers)
 }
 
 async fn cluster(State(admin): State<Arc<Admin>>) -> Response {

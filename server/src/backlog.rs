@@ -45,6 +45,11 @@ impl Backlog {
         if self.is_over() { usually.min(CROWDED_BYTES_MAX) } else { usually }
     }
 
+    /// How much may.
+    pub(crate) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// How much waits.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

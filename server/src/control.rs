@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memring_engine::node::{Control, Effect, Shared};
+use memring_engine::now::Now;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -46,7 +47,7 @@ impl Outside {
 }
 
 impl Surroundings for Outside {
-    fn perform(&self, effect: Effect) {
+    fn perform(&self, _now: Now, effect: Effect) {
         match effect {
             Effect::Packet(to, packet) => {
                 // Gossip expects losses: a socket that is full loses this one.

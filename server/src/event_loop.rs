@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use memring_engine::node::{Control, Effect, LinkId, Node};
+use memring_engine::node::{Answered, Control, Effect, LinkId, Node};
 use memring_engine::now::{Mono, Now};
 use memring_protocol::frame::{Acknowledgements, Comparison};
 use memring_protocol::message::{ReplicateRef, Reply, Request, RequestId};
@@ -77,7 +77,7 @@ pub(crate) trait Machine: 'static {
 
 /// Performs the effects that only this kind of thread has.
 pub(crate) trait Surroundings: 'static {
-    fn perform(&self, effect: Effect);
+    fn perform(&self, now: Now, effect: Effect);
 }
 
 /// A machine with what performs its effects.
@@ -141,12 +141,12 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
             }
         }
         take(&mut effects);
-        self.perform(&mut effects);
+        self.perform(now, &mut effects);
         self.spare.set(effects);
     }
 
     /// Performs effects in their order.
-    fn perform(self: &Rc<Self>, effects: &mut Vec<Effect>) {
+    fn perform(self: &Rc<Self>, now: Now, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send(peer, message) => self.send(peer, |outbox| outbox.push(&message)),
@@ -159,7 +159,7 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
                 }
                 Effect::Time(time) => self.clock.set_time(time),
                 Effect::Acknowledge(link, id, said) => self.links.acknowledge(link, id, said),
-                other => self.surroundings.perform(other),
+                other => self.surroundings.perform(now, other),
             }
         }
     }
@@ -180,7 +180,9 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
     /// Turns the timers for ever.
     pub(crate) async fn run_timers(self: Rc<Self>) {
         loop {
-            self.heartbeat.store(self.clock.now().mono.0, Ordering::Relaxed);
+            let now = self.clock.mono();
+            self.heartbeat.store(now.0, Ordering::Relaxed);
+            self.links.tell_queues(now);
             // In a statement of its own, so that the borrow is over before the machine is called.
             let lost = std::mem::take(&mut *self.lost.borrow_mut());
             for peer in lost {
@@ -205,14 +207,15 @@ impl<M: Machine, S: Surroundings> EventLoop<M, S> {
 
 impl<S: Surroundings> EventLoop<Node, S> {
     /// [`Node::answer_together`]: has no effects and sets no timers.
-    pub(crate) fn answer_together(
+    pub(crate) fn answer_together<'c>(
         &self,
         now: Now,
-        commands: &[Command<'_>],
+        commands: &[Command<'c>],
         reply_bytes_max: usize,
         out: &mut BytesMut,
+        told: impl FnMut(&Command<'c>, Answered),
     ) -> usize {
-        self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out, |_, _| {})
+        self.machine.borrow_mut().answer_together(now, commands, reply_bytes_max, out, told)
     }
 
     /// What commands ask of peers until [`Self::release_asks`] goes out together: to be called in one stretch of work.

@@ -137,12 +137,15 @@ impl Drop for Admission {
     }
 }
 
-/// Bytes that one worker read from and wrote to clients. Only its thread counts.
+/// Bytes that one worker read from and wrote to clients, and its requests that others must answer first. Only its thread
+/// counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Traffic {
     read: Counter,
     written: Counter,
+    begun: Counter,
+    ended: Counter,
 }
 
 impl Traffic {
@@ -152,6 +155,23 @@ impl Traffic {
 
     pub(crate) fn count_written(&self, bytes: usize) {
         self.written.add(bytes as u64);
+    }
+
+    /// A request waits for others from now on.
+    pub(crate) fn count_begun(&self) {
+        self.begun.increment();
+    }
+
+    /// So many requests wait no more.
+    pub(crate) fn count_ended(&self, requests: usize) {
+        self.ended.add(requests as u64);
+    }
+
+    /// Requests that wait for others.
+    pub(crate) fn in_flight(&self) -> u64 {
+        // Another thread may end some between the two readings.
+        let ended = self.ended.value();
+        self.begun.value().saturating_sub(ended)
     }
 
     /// Read and written.
@@ -178,6 +198,16 @@ mod tests {
         assert!(connections.registry.lines(Mono(0)).is_empty());
         assert!(admit().is_some());
         assert_eq!((connections.current(), connections.total(), connections.rejected()), (0, 2, 1));
+    }
+
+    #[test]
+    fn requests_are_in_flight_until_they_end() {
+        let traffic = Traffic::default();
+        (0..3).for_each(|_| traffic.count_begun());
+        traffic.count_ended(1);
+        assert_eq!(traffic.in_flight(), 2);
+        traffic.count_ended(2);
+        assert_eq!(traffic.in_flight(), 0);
     }
 
     #[test]

@@ -14,8 +14,9 @@
 //!   watch        who is told what happens
 //!   hint_disk    one thread: files of hints               data_dir     the folder they are in
 //!   snapshot     the file of a lone node's items
-//!   admin        HTTP                                      health       what the probes say
-//!                                                          signals, sockets, client_socket, arrival, threads, clock,
+//!   admin        HTTP                                      metrics/     what a scrape is told
+//!   health       what the probes say
+//!   stopwatch    how long clients wait                     signals, sockets, client_socket, arrival, threads, clock,
 //!                                                          process, gauges, facts, log, pid_file
 //! config/        what the node is told, checked once
 //! ```
@@ -41,6 +42,7 @@ mod hint_disk;
 mod large;
 mod link;
 mod log;
+mod metrics;
 mod pid_file;
 mod process;
 mod registry;
@@ -48,6 +50,7 @@ mod run;
 mod signals;
 mod snapshot;
 mod sockets;
+mod stopwatch;
 mod threads;
 mod watch;
 mod worker;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +24,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// What has been logged in this window. As many places as the code has.
 static PLACES: Places = Places(Mutex::new(BTreeMap::new()));
+
+/// Lines left out since the start.
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts logging for the whole process. A second call changes nothing: tests run several nodes in one process.
 pub(crate) fn start(config: &Config) {
@@ -53,6 +57,11 @@ pub(crate) async fn keep_telling() {
     }
 }
 
+/// How many lines were left out since the start.
+pub(crate) fn left_out() -> u64 {
+    LEFT_OUT.load(Ordering::Relaxed)
+}
+
 /// Lines of this window, by the place in the code where they come from.
 #[derive(Debug)]
 struct Places(Mutex<BTreeMap<(&'static str, u32), u64>>);
@@ -79,7 +88,11 @@ struct Bounded(&'static Places);
 
 impl<S: Subscriber> Layer<S> for Bounded {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
-        is_asked_for(event.metadata()) || self.0.admit(place_of(event.metadata()))
+        let passes = is_asked_for(event.metadata()) || self.0.admit(place_of(event.metadata()));
+        if !passes {
+            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        }
+        passes
     }
 }
 
@@ -120,6 +133,7 @@ mod tests {
         let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false);
         let subscriber = tracing_subscriber::registry().with(LevelFilter::DEBUG).with(Bounded(&PLACES)).with(lines);
         let count = |word: &str| String::from_utf8_lossy(&written.0.lock()).matches(word).count() as u64;
+        let before = left_out();
         tracing::subscriber::with_default(subscriber, || {
             let storm = |lines: u64| {
                 for _ in 0..lines {
@@ -130,6 +144,7 @@ mod tests {
             storm(LINES_A_WINDOW + 7);
             tracing::warn!("other");
             assert_eq!((count("storm"), count("asked for"), count("other")), (LINES_A_WINDOW, LINES_A_WINDOW + 7, 1));
+            assert!(left_out() >= before + 7);
             let told = PLACES.begin_window();
             assert_eq!(told.len(), 1);
             assert!(told[0].0.contains("log.rs:") && told[0].1 == 7, "{told:?}");

@@ -18,6 +18,17 @@ pub(crate) fn cpu_time() -> CpuTime {
     std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| parse_cpu_time(&stat)).unwrap_or_default()
 }
 
+/// Bytes of memory that the process has in use; 0 where that is not told.
+pub(crate) fn resident_bytes() -> u64 {
+    std::fs::read_to_string("/proc/self/status").ok().and_then(|status| parse_resident(&status)).unwrap_or(0)
+}
+
+/// proc(5): in units of 1024 bytes, which it calls kB.
+fn parse_resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// How many files this process may have open.
 pub(crate) fn open_files_max() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
@@ -69,6 +80,12 @@ mod tests {
         ] {
             assert_eq!(connections_that_fit(wanted, files), fit, "{wanted} with {files:?} files");
         }
+    }
+
+    #[test]
+    fn memory_in_use_is_told_in_kilobytes() {
+        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t   1234 kB\nThreads:\t2\n"), Some(1_263_616));
+        assert_eq!(parse_resident("Name:\tx\n"), None);
     }
 
     #[test]

@@ -35,10 +35,12 @@ use crate::gauges::{Connections, Traffic};
 use crate::hint_disk::{self, HintDisk};
 use crate::large::LargeValues;
 use crate::link::{CONTROL_LINK, Links, Room};
+use crate::metrics::Metrics;
 use crate::pid_file::PidFile;
 use crate::signals::{self, Signals, Stop};
 use crate::snapshot;
 use crate::sockets::{self, Sockets};
+use crate::stopwatch::Latencies;
 use crate::worker::{HANDOFFS_MAX, Phase, STOP_GRACE, Worker};
 use crate::{cgroup, log, process, threads};
 
@@ -96,6 +98,8 @@ struct Process {
     traffic: Vec<Arc<Traffic>>,
     connections: Arc<Connections>,
     door: Arc<FrontDoor>,
+    /// One a worker; none where nothing is timed.
+    latencies: Vec<Arc<Latencies>>,
     room: Arc<Room>,
     phase: watch::Sender<Phase>,
     stopping: Arc<AtomicBool>,
@@ -184,6 +188,7 @@ impl Process {
             backlog: Backlog::new(shared.settings().memory_limit_bytes),
             conn_limit: connections_max(config.conn_limit),
         };
+        let timed = if config.metrics { workers } else { 0 };
         let door = Arc::new(FrontDoor::new(config, Arc::clone(&shared), facts, stops));
         Self {
             room,
@@ -194,6 +199,7 @@ impl Process {
             traffic,
             connections,
             door,
+            latencies: (0..timed).map(|_| Arc::new(Latencies::new())).collect(),
             phase: watch::Sender::new(Phase::Serving),
             stopping: Arc::new(AtomicBool::new(false)),
         }
@@ -216,6 +222,7 @@ impl Process {
             heartbeats: self.heartbeats.clone(),
             stopping: Arc::clone(&self.stopping),
             drain: Arc::clone(drain),
+            metrics: Metrics { door: Arc::clone(&self.door), latencies: self.latencies.clone() },
         }
     }
 
@@ -310,6 +317,7 @@ fn start_workers(process: &Process) -> io::Result<Workers> {
             number,
             shared: Arc::clone(&process.shared),
             traffic: Arc::clone(&process.traffic[index]),
+            latencies: process.latencies.get(index).cloned(),
             door: Arc::clone(&process.door),
             handoffs,
             phase: process.phase.subscribe(),

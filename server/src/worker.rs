@@ -19,6 +19,7 @@ use crate::event_loop::{EventLoop, Wiring};
 use crate::front_door::FrontDoor;
 use crate::gauges::{Admission, Traffic};
 use crate::link;
+use crate::stopwatch::{Latencies, Stopwatch};
 use crate::threads;
 
 /// Sockets on their way to one worker. A worker that is so far behind gets no more.
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) number: u16,
     pub(crate) shared: Arc<Shared>,
     pub(crate) traffic: Arc<Traffic>,
+    /// Where it counts how long clients wait; `None` where that is not measured.
+    pub(crate) latencies: Option<Arc<Latencies>>,
     pub(crate) door: Arc<FrontDoor>,
     pub(crate) handoffs: mpsc::Receiver<Handoff>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -66,7 +69,8 @@ impl Worker {
     }
 
     async fn serve(mut self, wiring: Wiring) {
-        let clients = Clients::new(self.shared.settings().item_bytes_max, self.traffic, self.door);
+        let stopwatch = Stopwatch::new(self.latencies);
+        let clients = Clients::new(self.shared.settings().item_bytes_max, self.traffic, stopwatch, self.door);
         let thread = EventLoop::new(Node::new(self.shared, self.number), clients, wiring);
         tokio::task::spawn_local(Rc::clone(&thread).run_timers());
         loop {

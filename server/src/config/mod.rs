@@ -119,6 +119,8 @@ pub struct Config {
     pub cluster_name: String,
     /// Levels by key prefix.
     pub namespaces: Vec<Namespace>,
+    /// Whether to measure how long clients wait.
+    pub metrics: bool,
     /// How much to log.
     pub verbosity: u8,
     /// How to log.
@@ -207,6 +209,7 @@ impl Default for Config {
             rejoin_empty: false,
             cluster_name: "memring".to_owned(),
             namespaces: Vec::new(),
+            metrics: true,
             verbosity: 0,
             log_format: LogFormat::Text,
             until_stdin_closes: false,

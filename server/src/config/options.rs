@@ -73,7 +73,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("weight", None, Value("WEIGHT"), "1", "The node's share of the ring; may change at a restart", |c, t| put(&mut c.weight, weight(t))),
     choice("peer-port", None, Value("PORT"), "11212", "Port for the other nodes, TCP and UDP", |c, t| put(&mut c.peer_port, number(t, 0, 65_535))),
     choice("peer-listen", None, Value("ADDRESS"), "the first one of --listen", "Address that the peer and admin ports listen on", |c, t| put(&mut c.peer_listen, one_host(t).map(Some))),
-    choice("admin-port", None, Value("PORT"), "11213", "Port for HTTP: probes and /api/cluster", |c, t| put(&mut c.admin_port, number(t, 0, 65_535))),
+    choice("admin-port", None, Value("PORT"), "11213", "Port for HTTP: probes, /metrics and /api/cluster", |c, t| put(&mut c.admin_port, number(t, 0, 65_535))),
     choice("advertise", None, Value("HOST"), "the address peers are listened for", "Where the other nodes reach this one", |c, t| put(&mut c.advertise, one_host(t).map(Some))),
     choice("join", None, Values("HOST[:PEERPORT],…"), "", "Nodes to join; a name stands for all its addresses", |c, t| put(&mut c.join, join::targets(t))),
     choice("expect", None, Value("NUMBER"), "", "Found a ring once this many joiners see each other", |c, t| put(&mut c.expect, number(t, 1, 1024).map(Some))),
@@ -92,6 +92,7 @@ pub(super) const CHOICES: &[Choice] = &[
     choice("hint-rate", None, Value("SIZE"), "64m", "Bytes a second that each node is given of what it has missed; megabytes if bare", |c, t| put(&mut c.hint_rate_bytes, size(t, MIB, HINT_RATE_MIN, HINT_RATE_MAX).map(|size| size as u64))),
     choice("rejoin-empty", None, Nothing, "", "Drop everything and join if a different ring is met", |c, t| put(&mut c.rejoin_empty, truth(t))),
     choice("cluster-name", None, Value("NAME"), "memring", "Nodes of different names never meet", |c, t| put(&mut c.cluster_name, word(t))),
+    choice("metrics", None, Value("on|off"), "on", "Measure how long clients wait; /metrics tells everything else even without", |c, t| put(&mut c.metrics, on_or_off(t))),
     choice("verbose", Some('v'), Count, "", "Log more; twice: much more", |c, t| put(&mut c.verbosity, number(t, 0, 255))),
     choice("log-format", None, Value("FORMAT"), "text", "text or json, on stderr", |c, t| put(&mut c.log_format, log_format(t))),
     choice("until-stdin-closes", None, Nothing, "", "", |c, t| put(&mut c.until_stdin_closes, truth(t))),
@@ -198,6 +199,14 @@ fn unmet(text: &str) -> Result<Unmet, String> {
         "miss" => Ok(Unmet::Miss),
         "error" => Ok(Unmet::Error),
         _ => Err("expected miss or error".to_owned()),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
     }
 }
 

@@ -15,8 +15,9 @@ use super::input::Input;
 use super::large_block::is_awaited;
 use super::long_get::LongGet;
 use super::pipeline::Footprint;
-use super::replies::{OUTPUT_BYTES_MAX, Part};
+use super::replies::{Due, OUTPUT_BYTES_MAX, Part};
 use super::{Ask, Connection, Mode, Stall, footprint};
+use crate::stopwatch::{Asked, Outcome};
 use crate::watch::CloseReason;
 
 /// Commands that are read ahead.
@@ -87,7 +88,9 @@ impl Connection {
             return None;
         }
         let allowance = self.shelf.replies.borrow().allowance();
-        let answer = |out: &mut _| self.thread.answer_together(now, &commands, allowance, out);
+        let stopwatch = &self.thread.surroundings.stopwatch;
+        let told = |command: &Command<'_>, answered| stopwatch.answered_alone(command, answered);
+        let answer = |out: &mut _| self.thread.answer_together(now, &commands, allowance, out, told);
         let answered = self.shelf.replies.borrow_mut().pass_together(answer);
         let last = answered.checked_sub(1)?;
         Some((ends[last], commands[last] == Command::MetaNoop))
@@ -169,7 +172,10 @@ impl Connection {
 
     /// Has the node answer here and now, if it can alone.
     fn answer_alone(&self, now: Now, part: Part, command: &Command<'_>) -> bool {
-        let answer = |out: &mut _| self.thread.answer_together(now, slice::from_ref(command), OUTPUT_BYTES_MAX, out);
+        let stopwatch = &self.thread.surroundings.stopwatch;
+        let told = |command: &Command<'_>, answered| stopwatch.answered_alone(command, answered);
+        let command = slice::from_ref(command);
+        let answer = |out: &mut _| self.thread.answer_together(now, command, OUTPUT_BYTES_MAX, out, told);
         self.shelf.replies.borrow_mut().pass_alone(part, answer)
     }
 
@@ -229,7 +235,11 @@ impl Connection {
             }
             true
         };
-        self.start_by(now, part, footprint, ask_node).map(|_begun| ())
+        let command = match ask {
+            Ask::Command(command) | Ask::Large { command, .. } => Some(*command),
+            Ask::TooLarge { .. } | Ask::NoMemory { .. } => None,
+        };
+        self.start_by(now, (part, command), footprint, ask_node).map(|_begun| ())
     }
 
     /// Asks the node for all of a long get at once, if it can do that; whether it could.
@@ -238,14 +248,15 @@ impl Connection {
             return Ok(true);
         }
         let ask_node = |ticket, node: &mut Node, now, fx: &mut Vec<Effect>| node.on_long_get(now, ticket, command, fx);
-        self.start_by(now, Part::Whole, || footprint::of(command), ask_node)
+        self.start_by(now, (Part::Whole, Some(command)), || footprint::of(command), ask_node)
     }
 
-    /// Asks the node by `ask`, which says whether it has taken the request, unless an earlier one must be answered first.
+    /// Asks the node by `ask`, which says whether it has taken the request, unless an earlier one must be answered first. The
+    /// command is timed, if one is given.
     fn start_by(
         &self,
         now: Now,
-        part: Part,
+        (part, command): (Part, Option<&Command<'_>>),
         footprint: impl Fn() -> Footprint,
         ask: impl FnOnce(Ticket, &mut Node, Now, &mut Vec<Effect>) -> bool,
     ) -> Result<bool, Stall> {
@@ -257,10 +268,15 @@ impl Connection {
             return Err(Stall::InFlight);
         }
         drop(replies);
-        let begun = Cell::new(false);
+        let clients = &self.thread.surroundings;
+        let timed = command.filter(|_| clients.stopwatch.is_on());
+        let (begun, asked) = (Cell::new(false), Cell::new(None));
         self.thread.call_at(
             now,
-            |node, now, fx| begun.set(ask(ticket, node, now, fx)),
+            |node, now, fx| {
+                asked.set(timed.and_then(|command| Asked::of(command, node.level_of(command))));
+                begun.set(ask(ticket, node, now, fx));
+            },
             |effects| {
                 if !begun.get() {
                     return;
@@ -269,10 +285,13 @@ impl Connection {
                 let answers_this = |effect: &Effect| matches!(effect, Effect::Respond(to, _) if *to == ticket);
                 if known.is_none() && effects.first().is_some_and(answers_this) {
                     if let Effect::Respond(_, response) = effects.remove(0) {
+                        clients.stopwatch.answered(asked.get(), Outcome::of(&response), now.mono, now.mono);
                         replies.pass(part, &response);
                     }
                 } else {
-                    replies.start(part, known.unwrap_or_else(footprint));
+                    clients.traffic.count_begun();
+                    let due = Due { part, asked: asked.get(), begun: now.mono };
+                    replies.start(due, known.unwrap_or_else(footprint));
                 }
             },
         );

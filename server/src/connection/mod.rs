@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use memring_engine::node::Node;
-use memring_engine::now::Mono;
+use memring_engine::now::{Mono, Now};
 use memring_protocol::text::{Command, LineScanner, MetaKey, WatchKinds};
 
 use self::dumping::{DUMP_AHEAD_BYTES, Dump};
@@ -216,6 +216,13 @@ impl Connection {
     /// Runs every whole command that may start.
     fn advance(&mut self) -> Stall {
         let now = self.thread.clock.now();
+        self.thread.surroundings.stopwatch.begin_turn(now.mono);
+        let stall = self.advance_at(now);
+        self.thread.surroundings.stopwatch.end_turn(|| self.thread.clock.mono());
+        stall
+    }
+
+    fn advance_at(&mut self, now: Now) -> Stall {
         let allowance = self.thread.surroundings.door.facts.backlog.allowance(OUTPUT_BYTES_MAX);
         self.shelf.replies.borrow_mut().allow(allowance);
         loop {

@@ -72,7 +72,7 @@ pub(crate) struct Pipeline<T, R> {
     waiting_bytes: usize,
 }
 
-impl<T, R> Pipeline<T, R> {
+impl<T: Copy, R> Pipeline<T, R> {
     pub(crate) fn new() -> Self {
         Self {
             slots: VecDeque::new(),
@@ -93,6 +93,11 @@ impl<T, R> Pipeline<T, R> {
     /// Whether every request has been answered and its reply taken.
     pub(crate) fn is_idle(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// How many requests wait for their answers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     /// Bytes of replies that wait for earlier ones.
@@ -159,19 +164,20 @@ impl<T, R> Pipeline<T, R> {
         self.push(Slot { tag, footprint: None, reply: Some(reply), reply_bytes });
     }
 
-    /// Takes a reply in. False if this request does not wait for one.
-    pub(crate) fn answer(&mut self, sequence: u64, reply: R, reply_bytes: usize) -> bool {
+    /// Takes a reply in, and returns its request's tag; `None` if this request does not wait for one.
+    pub(crate) fn answer(&mut self, sequence: u64, reply: R, reply_bytes: usize) -> Option<T> {
         let first = self.next - self.slots.len() as u64;
         let index = sequence.checked_sub(first).and_then(|index| usize::try_from(index).ok());
-        let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return false };
-        let Some(footprint) = slot.footprint.take() else { return false };
+        let slot = index.and_then(|index| self.slots.get_mut(index))?;
+        let footprint = slot.footprint.take()?;
+        let tag = slot.tag;
         slot.reply = Some(reply);
         slot.reply_bytes = reply_bytes;
         self.waiting_bytes += reply_bytes;
         self.in_flight -= 1;
         self.keys_in_flight -= footprint.key_count();
         self.release(&footprint);
-        true
+        Some(tag)
     }
 
     /// The next reply in order, once it is there.
@@ -262,9 +268,9 @@ mod tests {
         let mut pipeline = Pipeline::new();
         let read = pipeline.start((), footprint("r:1"));
         let write = pipeline.start((), footprint("w:2,2"));
-        assert!(pipeline.answer(write, "write", 5));
+        assert!(pipeline.answer(write, "write", 5).is_some());
         assert!(pipeline.may_start(&footprint("r:2")) && !pipeline.may_start(&footprint("b")));
-        assert!(pipeline.answer(read, "read", 4));
+        assert!(pipeline.answer(read, "read", 4).is_some());
         assert!(pipeline.may_start(&footprint("b")) && pipeline.touched.is_empty());
     }
 
@@ -277,14 +283,14 @@ mod tests {
         pipeline.push_answered((), "error", 7);
         let third = pipeline.start((), footprint("n"));
         assert_eq!((first, second, third), (1, 2, 4));
-        assert!(pipeline.answer(second, "second", 10));
+        assert!(pipeline.answer(second, "second", 10).is_some());
         assert_eq!((pipeline.take_next(), pipeline.waiting_bytes()), (None, 17));
-        assert!(pipeline.answer(first, "first", 1));
+        assert!(pipeline.answer(first, "first", 1).is_some());
         for expected in [Some("first"), Some("second"), Some("error"), None] {
             assert_eq!(pipeline.take_next(), expected.map(|reply| ((), reply)));
         }
         assert!(!pipeline.is_idle());
-        assert!(pipeline.answer(third, "third", 0));
+        assert!(pipeline.answer(third, "third", 0).is_some());
         assert_eq!(
             (pipeline.take_next(), pipeline.is_idle(), pipeline.waiting_bytes()),
             (Some(((), "third")), true, 0)
@@ -296,11 +302,11 @@ mod tests {
         let mut pipeline = Pipeline::new();
         let only = pipeline.start((), footprint("r:1"));
         pipeline.push_answered((), "error", 0);
-        assert!(!pipeline.answer(only + 1, "to an answered one", 0));
-        assert!(!pipeline.answer(only + 2, "to one that never was", 0));
-        assert!(pipeline.answer(only, "yes", 0) && !pipeline.answer(only, "twice", 0));
+        assert!(pipeline.answer(only + 1, "to an answered one", 0).is_none());
+        assert!(pipeline.answer(only + 2, "to one that never was", 0).is_none());
+        assert!(pipeline.answer(only, "yes", 0).is_some() && pipeline.answer(only, "twice", 0).is_none());
         while pipeline.take_next().is_some() {}
-        assert!(!pipeline.answer(only, "late", 0));
+        assert!(pipeline.answer(only, "late", 0).is_none());
     }
 
     #[test]

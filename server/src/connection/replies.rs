@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use memring_engine::now::Mono;
 use memring_protocol::text::{ErrorReply, Response, miss_line};
 use smallvec::SmallVec;
 
 use super::pipeline::{Footprint, Pipeline};
 use super::spare::SpareBuffer;
 use crate::large::{LARGE_VALUE_BYTES, LargeValues, PINNED_VALUE_BYTES_MIN, Receiving, Sending};
+use crate::stopwatch::Asked;
 
 /// Bytes of replies that a connection may owe its client before it stops taking requests: a client that never reads
 /// costs this, and what was in flight. Room for two hundred of the largest items at the default `-I`. Large values count
@@ -46,10 +48,21 @@ pub(super) enum Part {
     Last,
 }
 
+/// What is owed for a request that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// Which part of the client's command it is.
+    pub(super) part: Part,
+    /// What is timed, if it is.
+    pub(super) asked: Option<Asked>,
+    /// The turn in which it was begun.
+    pub(super) begun: Mono,
+}
+
 /// The replies of one connection.
 #[derive(Debug)]
 pub(super) struct Replies {
-    pipeline: Pipeline<Part, Response>,
+    pipeline: Pipeline<Due, Response>,
     /// What goes before `output`: large values, and what stands before each.
     pieces: VecDeque<Piece>,
     pieces_bytes: usize,
@@ -95,6 +108,11 @@ impl Replies {
     /// Whether nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.pipeline.is_idle()
+    }
+
+    /// How many requests wait for their answers.
+    pub(super) fn in_flight(&self) -> usize {
+        self.pipeline.in_flight()
     }
 
     /// Whether the client owes us reading.
@@ -151,20 +169,21 @@ impl Replies {
     }
 
     /// Notes a request whose answer will come.
-    pub(super) fn start(&mut self, part: Part, footprint: Footprint) {
-        self.pipeline.start(part, footprint);
+    pub(super) fn start(&mut self, due: Due, footprint: Footprint) {
+        self.pipeline.start(due, footprint);
     }
 
     /// Puts an error of ours in its place.
     pub(super) fn reject(&mut self, error: ErrorReply) {
         let response = Response::Failed(error);
         let bytes = response_bytes(&response);
-        self.pipeline.push_answered(Part::Whole, response, bytes);
+        let due = Due { part: Part::Whole, asked: None, begun: Mono(0) };
+        self.pipeline.push_answered(due, response, bytes);
         self.encode_ready();
     }
 
-    /// Takes an answer in; false if nobody waits for it.
-    pub(super) fn answer(&mut self, sequence: u64, response: Response) -> bool {
+    /// Takes an answer in; `None` if nobody waits for it.
+    pub(super) fn answer(&mut self, sequence: u64, response: Response) -> Option<Due> {
         if !self.rooms.is_empty() {
             self.rooms.retain(|(number, _)| *number != sequence);
         }
@@ -240,8 +259,8 @@ impl Replies {
     }
 
     fn encode_ready(&mut self) {
-        while let Some((part, response)) = self.pipeline.take_next() {
-            self.encode(part, &response);
+        while let Some((due, response)) = self.pipeline.take_next() {
+            self.encode(due.part, &response);
         }
     }
 
@@ -374,6 +393,10 @@ mod tests {
         Response::Values { with_cas: false, values: vec![(Bytes::from_static(key.as_bytes()), item)] }
     }
 
+    fn due(part: Part) -> Due {
+        Due { part, asked: None, begun: Mono(0) }
+    }
+
     fn replies(room: usize) -> Replies {
         Replies::new(LargeValues::new(room, 0), Rc::new(SpareBuffer::new(SPARE_OUTPUT_BYTES_MAX)))
     }
@@ -396,10 +419,10 @@ mod tests {
     fn check(requests: Vec<(Part, Response)>, expected: &str) {
         let mut replies = replies(0);
         for (part, _) in &requests {
-            replies.start(*part, Footprint::Nothing);
+            replies.start(due(*part), Footprint::Nothing);
         }
         for (sequence, (_, response)) in requests.into_iter().enumerate().rev() {
-            assert!(replies.answer(sequence as u64, response));
+            assert!(replies.answer(sequence as u64, response).is_some());
         }
         assert!(replies.is_idle() && !replies.skipping);
         assert_eq!(replies.output().escape_ascii().to_string(), expected.escape_default().to_string());
@@ -491,7 +514,7 @@ mod tests {
         replies.pass(Part::Whole, &Response::Stored);
         replies.hold_room(0, large.receive(60).expect("there is room"));
         assert!(!replies.holds_room() && large.received_bytes() == 0);
-        replies.start(Part::Whole, Footprint::Nothing);
+        replies.start(due(Part::Whole), Footprint::Nothing);
         replies.hold_room(1, large.receive(60).expect("there is room"));
         assert!(replies.holds_room() && large.received_bytes() == 60);
         replies.answer(1, Response::Stored);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use memring_engine::node::Effect;
+use memring_engine::now::Now;
 use memring_protocol::limits::READ_KEYS_MAX;
 use memring_protocol::text::TextLimits;
 
@@ -19,6 +20,7 @@ use crate::bell::Bell;
 use crate::event_loop::Surroundings;
 use crate::front_door::FrontDoor;
 use crate::gauges::Traffic;
+use crate::stopwatch::{Outcome, Stopwatch};
 
 /// The longest get line, as the design says: 18,000 keys are seen in the wild and take 187 KB.
 const GET_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -48,11 +50,17 @@ pub(crate) struct Clients {
     /// Output buffers.
     spare_output: Rc<SpareBuffer>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) stopwatch: Stopwatch,
     pub(super) door: Arc<FrontDoor>,
 }
 
 impl Clients {
-    pub(crate) fn new(item_bytes_max: usize, traffic: Arc<Traffic>, door: Arc<FrontDoor>) -> Self {
+    pub(crate) fn new(
+        item_bytes_max: usize,
+        traffic: Arc<Traffic>,
+        stopwatch: Stopwatch,
+        door: Arc<FrontDoor>,
+    ) -> Self {
         Self {
             shelves: RefCell::default(),
             limits: TextLimits { item_bytes_max, get_line_bytes_max: GET_LINE_BYTES_MAX },
@@ -60,6 +68,7 @@ impl Clients {
             spare: SpareBuffer::new(SPARE_INPUT_BYTES_MAX),
             spare_output: Rc::new(SpareBuffer::new(SPARE_OUTPUT_BYTES_MAX)),
             traffic,
+            stopwatch,
             door,
         }
     }
@@ -88,17 +97,23 @@ impl Clients {
     }
 
     pub(super) fn leave(&self, id: u64) {
-        self.shelves.borrow_mut().remove(&id);
+        if let Some(shelf) = self.shelves.borrow_mut().remove(&id) {
+            self.traffic.count_ended(shelf.replies.borrow().in_flight());
+        }
     }
 }
 
 impl Surroundings for Clients {
-    fn perform(&self, effect: Effect) {
+    fn perform(&self, now: Now, effect: Effect) {
         match effect {
             Effect::Respond(ticket, response) => {
                 let shelves = self.shelves.borrow();
                 let Some(shelf) = shelves.get(&ticket.connection) else { return };
-                if shelf.replies.borrow_mut().answer(ticket.sequence, response) {
+                let outcome = Outcome::of(&response);
+                let due = shelf.replies.borrow_mut().answer(ticket.sequence, response);
+                if let Some(due) = due {
+                    self.traffic.count_ended(1);
+                    self.stopwatch.answered(due.asked, outcome, due.begun, now.mono);
                     shelf.bell.ring();
                 } else {
                     tracing::warn!(?ticket, "an answer that nobody waits for");

@@ -36,6 +36,7 @@ use tokio::net::TcpStream;
 pub(crate) use self::incoming::serve;
 pub(crate) use self::outbox::Outbox;
 pub(crate) use self::outgoing::send;
+use self::room::PeerQueues;
 pub(crate) use self::room::Room;
 
 /// Set in a preamble's features by a control thread: the link is for the other side's control thread.
@@ -75,6 +76,9 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const KERNEL_UNSENT_BYTES_MAX: u32 = 512 * 1024;
 
+/// How often it is told how much waits to be sent.
+const QUEUES_TOLD_EVERY: Duration = Duration::from_millis(500);
+
 /// A thread's links.
 pub(crate) struct Links {
     preamble: Bytes,
@@ -83,6 +87,8 @@ pub(crate) struct Links {
     pauses: RefCell<BTreeMap<SocketAddr, Pause>>,
     incoming: RefCell<BTreeMap<LinkId, Rc<Outbox>>>,
     next_link: Cell<u64>,
+    queues: Arc<PeerQueues>,
+    queues_told: Cell<Option<Mono>>,
     /// Of chance: the state of a generator (SplitMix64: Steele, Lea and Flood, 2014).
     chance: Cell<u64>,
 }
@@ -99,6 +105,8 @@ impl Links {
     pub(crate) fn new(preamble: Bytes, room: Arc<Room>, seed: u64) -> Self {
         Self {
             preamble,
+            queues: room.add_queues(),
+            queues_told: Cell::new(None),
             room,
             outgoing: RefCell::default(),
             pauses: RefCell::default(),
@@ -120,6 +128,16 @@ impl Links {
         if let Some(outbox) = self.incoming.borrow().get(&link) {
             outbox.acknowledge(id, said);
         }
+    }
+
+    /// Tells how much waits to be sent to each peer, once in [`QUEUES_TOLD_EVERY`].
+    pub(crate) fn tell_queues(&self, now: Mono) {
+        if self.queues_told.get().is_some_and(|told| now.since(told) < QUEUES_TOLD_EVERY) {
+            return;
+        }
+        self.queues_told.set(Some(now));
+        let outgoing = self.outgoing.borrow();
+        *self.queues.lock() = outgoing.iter().map(|(peer, outbox)| (*peer, outbox.queued_bytes())).collect();
     }
 
     fn enter(&self, outbox: &Rc<Outbox>) -> LinkId {

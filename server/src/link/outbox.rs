@@ -157,6 +157,11 @@ impl Outbox {
         self.unsent.borrow().len() + self.acknowledgements.as_ref().map_or(0, |batch| batch.borrow().bytes())
     }
 
+    /// Bytes of all that waits to be sent.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.unsent_bytes() + self.long.borrow().bytes()
+    }
+
     /// Whether there is something that could be sent now.
     pub(super) fn has_sendable(&self) -> bool {
         self.unsent_bytes() > 0 || self.long.borrow().has_sendable(self.speech.get() == Speech::Fragments)

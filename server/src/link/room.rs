@@ -3,10 +3,13 @@
 //! What is half received, and what waits to be sent as a reply, counts against `-I` and `-m`; who finds no room waits.
 //! Must not know messages or links.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memring_protocol::limits::{ITEM_BYTES_MAX, MESSAGE_BYTES_MAX};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::gauges::SharedCounter;
@@ -29,7 +32,12 @@ pub(crate) struct Room {
     requests_bytes_max: usize,
     /// Links that were given up, and what waited on them refused, since their peers let too much pile up.
     pub(crate) links_given_up: SharedCounter,
+    /// One a thread.
+    queues: Mutex<Vec<Arc<PeerQueues>>>,
 }
+
+/// Bytes that one thread has to send to each peer, as its loop has told last.
+pub(super) type PeerQueues = Mutex<BTreeMap<SocketAddr, usize>>;
 
 impl Room {
     /// For a node with these `-I` and `-m`.
@@ -42,7 +50,26 @@ impl Room {
             replies_bytes: AtomicUsize::new(0),
             requests_bytes_max: largest.max(memory_limit_bytes / 4),
             links_given_up: SharedCounter::default(),
+            queues: Mutex::default(),
         }
+    }
+
+    /// Where a thread tells how much it has to send.
+    pub(super) fn add_queues(&self) -> Arc<PeerQueues> {
+        let queues = Arc::new(PeerQueues::default());
+        self.queues.lock().push(Arc::clone(&queues));
+        queues
+    }
+
+    /// Bytes that all threads have to send to each peer, a second old at most: as many peers as have links.
+    pub(crate) fn queued(&self) -> BTreeMap<SocketAddr, usize> {
+        let mut sums = BTreeMap::new();
+        for queues in self.queues.lock().iter() {
+            for (peer, bytes) in queues.lock().iter() {
+                *sums.entry(*peer).or_default() += bytes;
+            }
+        }
+        sums
     }
 
     /// Whether a message is too large for this node at any time.
@@ -100,6 +127,18 @@ mod tests {
             drop(taken);
             assert!(room.take_now(largest).is_some());
         }
+    }
+
+    #[test]
+    fn what_threads_have_to_send_is_summed_by_peer() {
+        let room = Room::new(MIB, 8 * MIB);
+        let [a, b] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let (one, other) = (room.add_queues(), room.add_queues());
+        *one.lock() = BTreeMap::from([(a, 5), (b, 7)]);
+        *other.lock() = BTreeMap::from([(b, 1)]);
+        assert_eq!(room.queued(), BTreeMap::from([(a, 5), (b, 8)]));
+        one.lock().clear();
+        assert_eq!(room.queued(), BTreeMap::from([(b, 1)]));
     }
 
     #[test]

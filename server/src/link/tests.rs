@@ -99,7 +99,7 @@ const ITEM_MAX: usize = 32 * 1024 * 1024;
 struct Nobody;
 
 impl Surroundings for Nobody {
-    fn perform(&self, _effect: Effect) {}
+    fn perform(&self, _now: Now, _effect: Effect) {}
 }
 
 fn preamble() -> BytesMut {
