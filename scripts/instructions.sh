@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Counts the instructions and allocations of reading one request, of one call of the store, and of gets and sets at quorum
-# on three nodes, under valgrind's callgrind; fails above the limits. Each case runs TIMES and twice TIMES times; the
+# Counts the instructions and allocations of reading one request, of one call of the store, of gets and sets at quorum on
+# three nodes, and what timing gets costs a real server, under valgrind's callgrind; fails above the limits. Each case runs TIMES and twice TIMES times; the
 # difference, by TIMES, is the cost of one, so start-up cancels out.
 #
 # Instructions inside memcpy and memmove are told beside the others and have no limit but in the cases of reading: how many
@@ -70,13 +70,20 @@ quorum_pipelined_allocations=6
 quorum_mget_allocations=4
 quorum_mget_replica_allocations=0
 
+# What a get may cost a real server more where it is timed, in hundredths of a percent: rounds of one get, and of 32 that come
+# together. One more reading of the clock a round, and a bucket; 32 alike are one addition.
+timing_max=200
+timing_rounds=4000
+timing_rounds_of_many=400
+
 counts=$(mktemp -d)
 trap 'rm -rf "$counts"' EXIT
 failed=0
 
 scripts/install-tools.sh counting
-cargo build --locked --release --quiet --package memring-instructions
+cargo build --locked --release --quiet --package memring-instructions --package memring-cli
 binary=${CARGO_TARGET_DIR:-target}/release/memring-instructions
+server=${MEMRING_BIN:-${CARGO_TARGET_DIR:-target}/release/memring}
 
 # run CASE TIMES: instructions, calls of malloc and its kin, and those of the instructions that copy, of the whole process.
 run() {
@@ -137,6 +144,77 @@ check_store() {
   hold "$2, $copying in copies and" "$4" "$5"
 }
 
+# serve METRICS ROUNDS GETS: instructions of the worker's thread of a real server with `--metrics METRICS`, whose one client
+# asks so many rounds of so many gets each. Threads take turns under valgrind, so nothing else is in the figure.
+serve() {
+  local out=$counts/serve-$1-$2-$3
+  python3 - "$server" "$out" "$@" >"$out.log" 2>&1 <<'PYTHON' ||
+import signal, socket, subprocess, sys, time, urllib.request
+
+binary, out, metrics, rounds, gets = sys.argv[1:4] + [int(word) for word in sys.argv[4:6]]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+ports = [one.getsockname()[1] for one in held]
+for one in held:
+    one.close()
+flags = ("--port", "--peer-port", "--admin-port")
+arguments = [word for flag, port in zip(flags, ports) for word in (flag, str(port))]
+valgrind = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
+command = [*valgrind, binary, "serve", "--name", "n1", "--threads", "1", "--metrics", metrics, *arguments]
+process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def is_ready():
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/startupz", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def ask(client, request, reply):
+    client.sendall(request)
+    missing = len(reply)
+    while missing > 0:
+        missing -= len(client.recv(missing)) or sys.exit("the server has closed")
+
+
+try:
+    give_up = time.monotonic() + 120
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > give_up:
+            sys.exit("the server is not ready")
+        time.sleep(0.1)
+    with socket.create_connection(("127.0.0.1", ports[0]), timeout=60) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        value = b"x" * 1000
+        ask(client, b"set key 0 0 1000\r\n" + value + b"\r\n", b"STORED\r\n")
+        hit = b"VALUE key 0 1000\r\n" + value + b"\r\nEND\r\n"
+        for _ in range(rounds):
+            ask(client, b"get key\r\n" * gets, hit * gets)
+finally:
+    process.send_signal(signal.SIGINT)
+    process.wait(120)
+PYTHON
+    { cat "$out.log" >&2; echo "instructions: the server cannot be counted" >&2; exit 1; }
+  # The main thread is the first; of a server with one worker that is the second.
+  awk '/^totals:/ { print $2 }' "$out-02"
+}
+
+# time_gets NAME ROUNDS GETS: what a get costs with and without timing, and how much more that is.
+time_gets() {
+  local metrics once twice cost=()
+  for metrics in off on; do
+    serve "$metrics" "$2" "$3" >"$counts/once" &
+    twice=$(serve "$metrics" $((2 * $2)) "$3")
+    wait $!
+    read -r once <"$counts/once"
+    cost+=("$(per_time "$once" "$twice" $(($2 * $3)))")
+  done
+  local more=$(((cost[1] - cost[0]) * 10000 / cost[0]))
+  echo "instructions: $1 ${cost[0]}, timed ${cost[1]}: $((more / 100)).$(printf '%02d' $((more < 0 ? -more % 100 : more % 100))) %" \
+    "more (limit $((timing_max / 100)) %)"
+  if [ "$more" -gt "$timing_max" ]; then failed=1; fi
+}
+
 check copy "a copy of 36 bytes, to see that allocations are counted:" - 1
 check digest "SHA-1 of a 30-byte key, without the processor's instructions for it:" - 0
 check get "get 30-byte key" 130 0
@@ -167,6 +245,8 @@ check_store cluster-mget-quorum "three nodes: get of 100 keys at quorum" \
   "$many_times" "$quorum_mget_max" "$quorum_mget_allocations"
 check_store cluster-mget-quorum-replica "three nodes: the peers' part of it" \
   "$many_times" "$quorum_mget_replica_max" "$quorum_mget_replica_allocations"
+time_gets "a real server: get of 1 KB" "$timing_rounds" 1
+time_gets "a real server: one of 32 such gets that come together" "$timing_rounds_of_many" 32
 if [ "$failed" != 0 ]; then
   echo "instructions: above a limit" >&2
   exit 1
