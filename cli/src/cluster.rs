@@ -67,7 +67,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => {
             eprintln!("memring: {error}");
-            return ExitCode::from(crate::USAGE);
+            return ExitCode::from(crate::outcome::USAGE);
         }
     };
     let outcome = tokio::runtime::Builder::new_current_thread()

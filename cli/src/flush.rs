@@ -8,13 +8,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use memring_client::{Connection, Limits};
+use memring_client::Connection;
 use memring_server::config;
 
-use crate::{say, servers};
-
-/// How long a server may take: a flush waits for nodes that are silent.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::outcome::{self, Failure, INTERRUPTED};
+use crate::{json, say, servers};
 
 /// How often it is asked how far it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -25,9 +23,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The longest `--over`, in seconds: the servers' own limit, a week.
 const OVER_MAX_S: u64 = 7 * 24 * 60 * 60;
 
-/// What a shell expects of a command that Ctrl-C has ended.
-const INTERRUPTED: u8 = 130;
-
 pub(crate) fn command() -> Command {
     Command::new("flush")
         .about("Empty a cluster, at once or over a time")
@@ -35,6 +30,7 @@ pub(crate) fn command() -> Command {
             "Go through the cluster evenly over this time, 1s to 168h, so that what is behind it is asked bit by bit",
         ))
         .arg(servers::argument())
+        .arg(json::argument("An object a line: with --over one for each per cent; the last says that all is flushed"))
         .after_help(
             "What is written after the command has begun stays. With --over the nodes go on by themselves, through\n\
              restarts too, also if this command is stopped; a flush without --over does at once what is left.\n\n\
@@ -43,22 +39,10 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
-    let over = match matches.get_one::<String>("over").map(|text| over(text)).transpose() {
-        Ok(over) => over,
-        Err(error) => {
-            eprintln!("memring: {error}");
-            return ExitCode::from(crate::USAGE);
-        }
-    };
-    let servers = matches.get_one::<String>("server").map_or("", String::as_str);
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(flush(servers, over)));
-    outcome.unwrap_or_else(|error| {
-        eprintln!("memring: {error}");
-        ExitCode::FAILURE
+    outcome::of(async {
+        let over = matches.get_one::<String>("over").map(|text| over(text)).transpose().map_err(Failure::Usage)?;
+        let servers = matches.get_one::<String>("server").map_or("", String::as_str);
+        flush(servers, over, json::is_wanted(matches)).await
     })
 }
 
@@ -71,15 +55,17 @@ fn over(text: &str) -> Result<u32, String> {
     }
 }
 
-async fn flush(servers: &str, over: Option<u32>) -> Result<ExitCode, String> {
+async fn flush(servers: &str, over: Option<u32>, as_json: bool) -> Result<ExitCode, Failure> {
+    let done = if as_json { "{\"flushed\":true}\n" } else { "flushed\n" };
     let Some(seconds) = over else {
-        servers::first(servers, async |server| connect(server).await?.flush_all(None).await.map_err(servers::told))
-            .await?;
-        say("flushed\n");
+        let flush = async |server: &str| servers::connect(server).await?.flush_all(None).await.map_err(servers::told);
+        servers::first(servers, flush).await?;
+        say(done);
         return Ok(ExitCode::SUCCESS);
     };
-    let begun =
-        servers::first(servers, async |server| connect(server).await?.flush_over(seconds).await.map_err(servers::told));
+    let begun = servers::first(servers, async |server| {
+        servers::connect(server).await?.flush_over(seconds).await.map_err(servers::told)
+    });
     tokio::select! {
         begun = begun => begun?,
         _ = tokio::signal::ctrl_c() => {
@@ -87,7 +73,7 @@ async fn flush(servers: &str, over: Option<u32>) -> Result<ExitCode, String> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
-    let mut progress = Progress::new(seconds);
+    let mut progress = Progress::new(seconds, as_json);
     tokio::select! {
         done = watch(servers, &mut progress) => done?,
         _ = tokio::signal::ctrl_c() => {
@@ -95,7 +81,7 @@ async fn flush(servers: &str, over: Option<u32>) -> Result<ExitCode, String> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
-    say(&format!("{}flushed\n", progress.line_end()));
+    say(&format!("{}{done}", progress.line_end()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,7 +90,7 @@ async fn watch(servers: &str, progress: &mut Progress) -> Result<(), String> {
     let mut silent = Duration::ZERO;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        match servers::first(servers, async |server| look(&mut connect(server).await?).await).await {
+        match servers::first(servers, async |server| look(&mut servers::connect(server).await?).await).await {
             Ok((_, 0)) => return Ok(()),
             Ok((done, left)) => {
                 silent = Duration::ZERO;
@@ -116,11 +102,6 @@ async fn watch(servers: &str, progress: &mut Progress) -> Result<(), String> {
             Err(_) => silent += LOOK_EVERY,
         }
     }
-}
-
-async fn connect(server: &str) -> Result<Connection, String> {
-    let limits = Limits { deadline: ANSWER_TIMEOUT, ..Limits::default() };
-    Connection::connect_with(server, limits).await.map_err(servers::told)
 }
 
 /// How many partitions are done and how many are left.
@@ -139,21 +120,27 @@ struct Progress {
     done: u32,
     left: u32,
     shown: Option<u32>,
+    as_json: bool,
     on_terminal: bool,
 }
 
 impl Progress {
-    fn new(seconds: u32) -> Self {
-        Self { seconds, done: 0, left: 1, shown: None, on_terminal: std::io::stdout().is_terminal() }
+    fn new(seconds: u32, as_json: bool) -> Self {
+        let on_terminal = std::io::stdout().is_terminal() && !as_json;
+        Self { seconds, done: 0, left: 1, shown: None, as_json, on_terminal }
     }
 
     fn percent(&self) -> u32 {
         self.done * 100 / (self.done + self.left).max(1)
     }
 
-    fn left_shown(&self) -> String {
+    fn seconds_left(&self) -> u64 {
         let all = u64::from(self.done + self.left).max(1);
-        let seconds = (u64::from(self.seconds) * u64::from(self.left)).div_ceil(all);
+        (u64::from(self.seconds) * u64::from(self.left)).div_ceil(all)
+    }
+
+    fn left_shown(&self) -> String {
+        let seconds = self.seconds_left();
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         match (hours, minutes) {
             (0, 0) => format!("{seconds} s"),
@@ -168,10 +155,22 @@ impl Progress {
         let (percent, left) = (self.percent(), self.left_shown());
         if self.on_terminal {
             say(&format!("\r{percent} % flushed, {left} left    "));
+        } else if self.as_json && self.shown != Some(percent) {
+            say(&format!("{}\n", self.object()));
         } else if self.shown != Some(percent) {
             say(&format!("{percent} % flushed, {left} left\n"));
         }
         self.shown = Some(percent);
+    }
+
+    fn object(&self) -> serde_json::Value {
+        serde_json::json!({
+            "flushed": false,
+            "percent": self.percent(),
+            "partitions_done": self.done,
+            "partitions_left": self.left,
+            "seconds_left": self.seconds_left(),
+        })
     }
 
     fn line_end(&self) -> &'static str {
@@ -209,13 +208,17 @@ mod tests {
 
     #[test]
     fn progress_says_what_is_done_and_what_is_not() {
-        let mut progress = Progress { on_terminal: false, ..Progress::new(600) };
+        let mut progress = Progress { on_terminal: false, ..Progress::new(600, false) };
         (progress.done, progress.left) = (6717, 9667);
         assert_eq!((progress.percent(), progress.left_shown()), (40, "5 min 55 s".to_owned()));
         assert_eq!(
             progress.farewell(),
             "40 % is flushed (6717 of 16384 partitions); the rest is not, and follows within 5 min 55 s without this \
              command (memring flush does it at once)"
+        );
+        assert_eq!(
+            progress.object().to_string(),
+            r#"{"flushed":false,"partitions_done":6717,"partitions_left":9667,"percent":40,"seconds_left":355}"#
         );
         (progress.done, progress.left) = (16_383, 1);
         assert_eq!((progress.percent(), progress.left_shown()), (99, "1 s".to_owned()));

@@ -1,16 +1,23 @@
-//! The one binary `memring`: runs a node, a local cluster, and asks a cluster how it is.
+//! The one binary `memring`: runs a node or a local cluster, and asks and changes one.
 //!
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
 mod cluster;
+mod delete;
 mod drain;
 mod flush;
+mod get;
 mod http;
+mod json;
+mod keys;
 mod kubernetes;
 mod members;
 mod memcached;
+mod outcome;
 mod prestop;
 mod servers;
+mod set;
+mod stats;
 mod status;
 
 use std::io::Write;
@@ -20,6 +27,8 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 use memring_server::config;
 
+use crate::outcome::USAGE;
+
 const EXAMPLES: &str = "\
 Examples:
   memring cluster --nodes 3                     a local cluster, ready to use
@@ -27,6 +36,8 @@ Examples:
   memring serve --name n2 --join host1          another one, which joins it
   memring memcached -m 1024 -I 2m               one node in memcached's place, with its options and defaults
   memring status                                how the cluster on this host is
+  memring set greeting hello                    store a value, and
+  memring get greeting                          show it
   memring flush --over 10m                      empty it bit by bit
   memring drain --server host2                  have a node leave, with all it holds
 
@@ -46,9 +57,6 @@ Examples:
   memring serve                                           alone, on 127.0.0.1
   memring serve -l 0.0.0.0 -m 4g --join memring-headless --expect 3
   memring serve --replicas 3 --read one --write one       fastest, for data that can be fetched again";
-
-/// Exit code of a wrong command line, as clap's own.
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -72,6 +80,10 @@ fn main() -> ExitCode {
         Some(("flush", matches)) => flush::run(matches),
         Some(("drain", matches)) => drain::run(matches),
         Some(("prestop", matches)) => prestop::run(matches),
+        Some(("get", matches)) => get::run(matches),
+        Some(("set", matches)) => set::run(matches),
+        Some(("delete", matches)) => delete::run(matches),
+        Some(("stats", matches)) => stats::run(matches),
         _ => ExitCode::from(USAGE),
     }
 }
@@ -90,6 +102,10 @@ fn command() -> Command {
         .subcommand(flush::command())
         .subcommand(drain::command())
         .subcommand(prestop::command())
+        .subcommand(get::command())
+        .subcommand(set::command())
+        .subcommand(delete::command())
+        .subcommand(stats::command())
 }
 
 fn serve(matches: &ArgMatches) -> ExitCode {
@@ -104,8 +120,13 @@ fn serve(matches: &ArgMatches) -> ExitCode {
 
 /// To standard output. Whoever reads it may stop at any time (`memring status | head -1`): that is no failure of ours.
 pub(crate) fn say(text: &str) {
+    say_bytes(text.as_bytes());
+}
+
+/// The same with bytes that may be no text.
+pub(crate) fn say_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// One line, whatever clap would say.
@@ -114,4 +135,21 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let line = shown.lines().find(|line| !line.trim().is_empty()).unwrap_or("wrong arguments");
     eprintln!("memring: {} (see --help)", line.trim().trim_start_matches("error: "));
     ExitCode::from(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_s_help_has_examples() {
+        let mut command = command();
+        command.build();
+        command.clone().debug_assert();
+        assert!(command.get_subcommands().count() >= 10);
+        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let help = command.render_help().to_string();
+            assert!(help.contains("Examples:\n"), "{}:\n{help}", command.get_name());
+        }
+    }
 }

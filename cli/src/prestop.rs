@@ -70,7 +70,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
         Ok(hook) => hook,
         Err(error) => {
             eprintln!("memring: {error}");
-            return ExitCode::from(crate::USAGE);
+            return ExitCode::from(crate::outcome::USAGE);
         }
     };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

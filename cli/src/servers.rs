@@ -4,8 +4,16 @@
 
 use std::time::Duration;
 
-use clap::Arg;
-use memring_client::Connection;
+use clap::{Arg, ArgMatches};
+use memring_client::{Connection, Error, Limits};
+
+use crate::outcome::Failure;
+
+/// How long one server may take for one request: as long as it may wait for nodes that are silent.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request, and of an answer: the largest value that a server can be told to take, and its line.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024 + 4096;
 
 /// How long one server may take to answer on its client port.
 const STATS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +43,29 @@ pub(crate) async fn first<T>(servers: &str, ask: impl AsyncFn(&str) -> Result<T,
     Err(failures.join("; "))
 }
 
+/// What the first of the servers that answers says to `ask`. A request that is refused, or that failed, is answered.
+pub(crate) async fn first_of<T>(
+    matches: &ArgMatches,
+    ask: impl AsyncFn(&mut Connection) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let servers = matches.get_one::<String>("server").map_or("", String::as_str);
+    let answer = first(servers, async |server| match ask(&mut connect(server).await?).await {
+        Err(error @ (Error::Refused(_) | Error::Failed(_) | Error::InvalidRequest(_))) => {
+            Ok(Err(format!("{server}: {}", told(error))))
+        }
+        Err(error) => Err(told(error)),
+        Ok(answer) => Ok(Ok(answer)),
+    });
+    answer.await.flatten().map_err(Failure::Failed)
+}
+
+/// A connection for people's requests: patient, and with room for the largest value.
+pub(crate) async fn connect(server: &str) -> Result<Connection, String> {
+    let limits =
+        Limits { deadline: ANSWER_TIMEOUT, request_bytes_max: MESSAGE_BYTES_MAX, answer_bytes_max: MESSAGE_BYTES_MAX };
+    Connection::connect_with(server, limits).await.map_err(told)
+}
+
 /// Where a server's admin HTTP is. Nodes tell the port to anyone on the client port, so that people need to know one port
 /// only.
 pub(crate) async fn admin_address(server: &str) -> Result<String, String> {
@@ -60,7 +91,8 @@ pub(crate) fn told(error: impl std::error::Error) -> String {
     }
 }
 
-fn with_port(server: &str) -> String {
+/// A server with its client port, which may be left out.
+pub(crate) fn with_port(server: &str) -> String {
     let has_port =
         server.rsplit_once(':').is_some_and(|(host, port)| !host.ends_with(':') && port.parse::<u16>().is_ok());
     if has_port { server.to_owned() } else { format!("{server}:11211") }

@@ -1,47 +1,15 @@
 //! `memring flush` against a real node: at once, over a time, and stopped half way. Must not know how a flush spreads.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-const MEMRING: &str = env!("CARGO_BIN_EXE_memring");
+mod real;
+
+use real::{Node, memring};
 
 const KEYS: usize = 300;
-
-/// A node that ends with the test, however that ends.
-struct Node {
-    child: Child,
-    address: String,
-    /// Open for as long as the node runs: it says a few lines more.
-    _log: Lines<BufReader<ChildStderr>>,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn memring(arguments: &[&str]) -> Command {
-    let mut command = Command::new(MEMRING);
-    command.args(arguments);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MEMRING_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn start_node() -> Node {
-    let mut serve = memring(&["serve", "--port", "0", "--peer-port", "0", "--admin-port", "0", "--replicas", "1"]);
-    let mut child = serve.stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut lines = log.by_ref().map(|line| line.expect("text"));
-    let hello = lines.find_map(|line| Some(line.split_once("clients on tcp:")?.1.to_owned())).expect("it listens");
-    let address = hello.split(',').next().expect("one address").to_owned();
-    Node { child, address, _log: log }
-}
 
 /// Sends a command and reads until the answer ends so.
 fn ask(node: &Node, command: &str, end: &str) -> String {
@@ -73,7 +41,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn a_flush_empties_a_node_at_once_or_over_a_time() {
-    let node = start_node();
+    let node = Node::alone();
     fill(&node);
     assert_eq!(found(&node), KEYS);
     let Output { status, stdout, stderr } = memring(&["flush", "--server", &node.address]).output().expect("it runs");
@@ -101,7 +69,7 @@ fn a_flush_empties_a_node_at_once_or_over_a_time() {
 
 #[test]
 fn a_paced_flush_that_is_stopped_says_what_was_flushed_and_goes_on() {
-    let node = start_node();
+    let node = Node::alone();
     fill(&node);
     let arguments = ["flush", "--over", "600s", "--server", &node.address];
     let mut paced = memring(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
@@ -124,6 +92,22 @@ fn a_paced_flush_that_is_stopped_says_what_was_flushed_and_goes_on() {
     let at_once = memring(&["flush", "--server", &node.address]).output().expect("it runs");
     assert_eq!((at_once.status.code(), found(&node)), (Some(0), 0));
     assert!(ask(&node, "stats\r\n", "END\r\n").contains("STAT flush_over_left 0"));
+}
+
+#[test]
+fn a_flush_told_to_programs_is_an_object_a_line() {
+    let node = Node::alone();
+    let object = |line: &str| -> serde_json::Value { serde_json::from_str(line).expect("JSON") };
+    let (code, stdout, _) = real::ended(&mut memring(&["flush", "--json", "--server", &node.address]));
+    assert_eq!((code, object(&stdout)), (Some(0), serde_json::json!({ "flushed": true })));
+    let (code, stdout, _) = real::ended(&mut memring(&["flush", "--over", "2s", "--json", "--server", &node.address]));
+    let objects: Vec<_> = stdout.lines().map(object).collect();
+    let (last, earlier) = objects.split_last().expect("a line");
+    assert_eq!((code, &last["flushed"]), (Some(0), &true.into()));
+    for earlier in earlier {
+        let count = |name: &str| earlier[name].as_u64().expect("a number");
+        assert_eq!((count("partitions_done") + count("partitions_left"), &earlier["flushed"]), (16_384, &false.into()));
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+pub mod raw;
+
 mod answer;
 mod calls;
 mod client;
