@@ -1,4 +1,4 @@
-//! The one binary `memring`: runs a node or a local cluster, and asks and changes one.
+//! The one binary `memring`: runs a node or a local cluster, and asks, changes and measures one.
 //!
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
@@ -15,6 +15,7 @@ mod members;
 mod memcached;
 mod outcome;
 mod prestop;
+mod serve;
 mod servers;
 mod set;
 mod stats;
@@ -24,8 +25,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
-use memring_server::config;
+use clap::Command;
 
 use crate::outcome::USAGE;
 
@@ -44,20 +44,6 @@ Examples:
 Any memcached client works:
   printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
 
-const SERVE_EXAMPLES: &str = "\
-Every flag can also be set in the environment (MEMRING_MEMORY_LIMIT=1g) or in the file (memory-limit = \"1g\");
-the file can also give levels by key prefix:
-
-  [[namespace]]
-  prefix = \"lock:\"
-  read = \"all\"
-  write = \"quorum\"
-
-Examples:
-  memring serve                                           alone, on 127.0.0.1
-  memring serve -l 0.0.0.0 -m 4g --join memring-headless --expect 3
-  memring serve --replicas 3 --read one --write one       fastest, for data that can be fetched again";
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
@@ -74,7 +60,7 @@ fn main() -> ExitCode {
         Err(shown) => shown.exit(),
     };
     match matches.subcommand() {
-        Some(("serve", matches)) => serve(matches),
+        Some(("serve", matches)) => serve::run(matches),
         Some(("cluster", matches)) => cluster::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("flush", matches)) => flush::run(matches),
@@ -89,13 +75,12 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let serve = config::command(Command::new("serve").about("Run a node").after_help(SERVE_EXAMPLES));
     Command::new("memring")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A distributed cache for any memcached client")
         .after_help(EXAMPLES)
         .subcommand_required(true)
-        .subcommand(serve)
+        .subcommand(serve::command())
         .subcommand(memcached::command())
         .subcommand(cluster::command())
         .subcommand(status::command())
@@ -106,16 +91,6 @@ fn command() -> Command {
         .subcommand(set::command())
         .subcommand(delete::command())
         .subcommand(stats::command())
-}
-
-fn serve(matches: &ArgMatches) -> ExitCode {
-    match config::from_arguments(matches) {
-        Ok(config) => memring_server::serve(&config),
-        Err(error) => {
-            eprintln!("memring: {error}");
-            ExitCode::from(USAGE)
-        }
-    }
 }
 
 /// To standard output. Whoever reads it may stop at any time (`memring status | head -1`): that is no failure of ours.

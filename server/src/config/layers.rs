@@ -51,6 +51,11 @@ fn argument(choice: &Choice) -> Arg {
 
 /// The config that arguments, this process's environment and the file say.
 pub fn from_arguments(matches: &ArgMatches) -> Result<Config, ConfigError> {
+    given_by(matches).map(|(config, _)| config)
+}
+
+/// The same, with what was given where.
+pub(super) fn given_by(matches: &ArgMatches) -> Result<(Config, Givens), ConfigError> {
     let flags = |choice: &Choice| {
         let text = flag_text(choice, matches)?;
         Some(Given { source: Source::Flag, name: choice.name, text })
@@ -162,7 +167,7 @@ pub(super) fn merge(
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&File>,
     defaults: &[(&str, &str)],
-) -> Result<Config, ConfigError> {
+) -> Result<(Config, Givens), ConfigError> {
     let mut config = Config::default();
     let mut table = match file {
         Some(file) => parse_file(file)?,
@@ -190,7 +195,7 @@ pub(super) fn merge(
     let tcp_is_wanted = config.port != 0 && (givens.contains_key("port") || givens.contains_key("listen"));
     config.tcp_for_clients = config.socket.is_none() || tcp_is_wanted;
     check::check(&config, &givens)?;
-    Ok(config)
+    Ok((config, givens))
 }
 
 fn given(

@@ -57,7 +57,7 @@ fn over_defaults(
     if !joins(environment, file)? {
         defaults.extend(DEFAULTS_ALONE);
     }
-    merge(&flags, environment, file, &defaults)
+    merge(&flags, environment, file, &defaults).map(|(config, _)| config)
 }
 
 fn is_option(name: &str) -> bool {

@@ -6,11 +6,13 @@
 //! ```text
 //! options  the table: one line an option       units, join, listen, accounts  how values are written
 //! layers   which source a value comes from     check                          what values mean together
+//! effective  what holds, option by option
 //! memcached   the same for a node that is started like memcached
 //! ```
 
 mod accounts;
 mod check;
+mod effective;
 mod join;
 mod layers;
 mod listen;
@@ -27,6 +29,7 @@ use memring_protocol::level::Level;
 use memring_protocol::ring::NodeName;
 
 pub use self::accounts::Accounts;
+pub use self::effective::{Effective, EffectiveOption, Origin, effective};
 pub use self::join::JoinTarget;
 pub use self::layers::{command, config_file_argument, from_arguments, given_flags};
 pub use self::listen::ListenAddress;

@@ -10,7 +10,8 @@ fn check(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Resu
     let file = File { path: "memring.toml".to_owned(), text: file.to_owned() };
     let flag =
         |choice: &Choice| Some(Given { source: Source::Flag, name: choice.name, text: find(flags, choice.name)? });
-    merge(&flag, &|variable| find(variables, variable), Some(&file), &[]).map_err(|error| error.to_string())
+    let merged = merge(&flag, &|variable| find(variables, variable), Some(&file), &[]);
+    merged.map(|(config, _)| config).map_err(|error| error.to_string())
 }
 
 #[test]
