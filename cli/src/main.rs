@@ -3,6 +3,7 @@
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
 mod cluster;
+mod completions;
 mod delete;
 mod drain;
 mod flush;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Some(("set", matches)) => set::run(matches),
         Some(("delete", matches)) => delete::run(matches),
         Some(("stats", matches)) => stats::run(matches),
+        Some(("completions", matches)) => completions::run(matches),
         _ => ExitCode::from(USAGE),
     }
 }
@@ -91,6 +93,7 @@ fn command() -> Command {
         .subcommand(set::command())
         .subcommand(delete::command())
         .subcommand(stats::command())
+        .subcommand(completions::command())
 }
 
 /// To standard output. Whoever reads it may stop at any time (`memring status | head -1`): that is no failure of ours.
@@ -121,7 +124,7 @@ mod tests {
         let mut command = command();
         command.build();
         command.clone().debug_assert();
-        assert!(command.get_subcommands().count() >= 10);
+        assert!(command.get_subcommands().count() >= 11);
         for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
             let help = command.render_help().to_string();
             assert!(help.contains("Examples:\n"), "{}:\n{help}", command.get_name());
