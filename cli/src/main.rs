@@ -2,6 +2,7 @@
 //!
 //! Only reads arguments and hands over; must not know how a node works (`memring_server`).
 
+mod bench;
 mod cluster;
 mod completions;
 mod delete;
@@ -41,6 +42,7 @@ Examples:
   memring get greeting                          show it
   memring flush --over 10m                      empty it bit by bit
   memring drain --server host2                  have a node leave, with all it holds
+  memring bench --rate 20k --duration 1m        how fast it answers
 
 Any memcached client works:
   printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Some(("set", matches)) => set::run(matches),
         Some(("delete", matches)) => delete::run(matches),
         Some(("stats", matches)) => stats::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
         Some(("completions", matches)) => completions::run(matches),
         _ => ExitCode::from(USAGE),
     }
@@ -93,6 +96,7 @@ fn command() -> Command {
         .subcommand(set::command())
         .subcommand(delete::command())
         .subcommand(stats::command())
+        .subcommand(bench::command())
         .subcommand(completions::command())
 }
 
@@ -124,7 +128,7 @@ mod tests {
         let mut command = command();
         command.build();
         command.clone().debug_assert();
-        assert!(command.get_subcommands().count() >= 11);
+        assert!(command.get_subcommands().count() >= 12);
         for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
             let help = command.render_help().to_string();
             assert!(help.contains("Examples:\n"), "{}:\n{help}", command.get_name());

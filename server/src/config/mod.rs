@@ -35,7 +35,7 @@ pub use self::layers::{command, config_file_argument, from_arguments, given_flag
 pub use self::listen::ListenAddress;
 pub use self::memcached::{Meant, from_memcached};
 pub use self::options::THREADS_MAX;
-pub use self::units::duration;
+pub use self::units::{bytes, duration};
 
 /// Everything that `memring serve` can be told, checked.
 #[derive(Clone, PartialEq, Debug)]

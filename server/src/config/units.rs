@@ -7,7 +7,7 @@ use std::time::Duration;
 const KIB: u64 = 1024;
 
 /// A size in bytes; a bare number counts `bare_unit` bytes each. Suffixes k, m and g, in either case, as in memcached.
-pub(super) fn bytes(text: &str, bare_unit: u64) -> Result<u64, String> {
+pub fn bytes(text: &str, bare_unit: u64) -> Result<u64, String> {
     let expected = || "expected a size such as 512k, 64m or 2g".to_owned();
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], KIB),
