@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-check bench-rooms bench-memory bench-hits bench-store e2e chart survive dskit clean
+.PHONY: help run install deb test test-all lint fmt sim sim-events repair mutants faults upgrade shuttle fuzz bench bench-check bench-rooms bench-memory bench-hits bench-store e2e chart survive kubelet dskit clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,7 @@ test-all: ## what is too long for `make test`: the store's schedules, more simul
 	SIM_EVENTS=60 $(CARGO) test --locked --package memring-tests --test events thirty
 	COMMANDS=1000000 scripts/e2e.sh random
 	scripts/faults.sh
+	scripts/kubelet.sh
 
 lint: ## format check, clippy, documentation, tidy
 	$(CARGO) fmt --all --check
@@ -97,6 +98,9 @@ chart: ## the Helm chart, without a cluster: lint, schemas of ten Kubernetes ver
 
 survive: ## what clients see while nodes come and go, beside memcached, written into docs/survive.md (RUNS=3: medians)
 	scripts/survive.sh --write
+
+kubelet: ## the chart's pods as real processes: a rollout, a scale-out and a scale-in with clients at work (root)
+	scripts/kubelet.sh
 
 dskit: ## the cache client of Grafana's products while a node is killed, with memring and with memcached
 	scripts/dskit.sh
