@@ -30,6 +30,7 @@ pub mod raw;
 
 mod answer;
 mod calls;
+mod chance;
 mod client;
 mod connection;
 mod error;

@@ -19,7 +19,8 @@ use crate::routing::Purpose;
 /// Calls. An exptime is in seconds: 0 for ever, negative at once, up to 30 days from now, above that a unix time. `flags` are
 /// the client's own 32 bits, kept with the value.
 impl Client {
-    /// The value of a key, if there is one. Gets of many tasks that wait together are sent as one multi-get.
+    /// The value of a key, if there is one. Gets of many tasks that wait together are sent as one multi-get; where a server
+    /// answers that with an error (memring does so with `--unmet error` only), all of them have it.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>, Error> {
         self.read(key.as_ref(), false).await
     }

@@ -3,7 +3,6 @@
 //!
 //! Must not know calls. It ends when the last clone of the client is gone.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Shared;
 use super::options::Options;
 use super::view::View;
+use crate::chance::chance;
 use crate::error::Error;
 use crate::link::{Asking, Fits, Link};
 use crate::pipeline::Pipeline;
@@ -88,8 +88,7 @@ pub(super) async fn tend(client: Weak<Shared>, alarm: Arc<Notify>) {
 
 /// Three quarters of a time to five quarters of it, so that clients that began together do not stay together.
 fn jittered(time: Duration) -> Duration {
-    let chance = (RandomState::new().hash_one(1) >> 11) as f64 / (1u64 << 53) as f64;
-    time.mul_f64(0.75 + chance / 2.0)
+    time.mul_f64(0.75 + chance() / 2.0)
 }
 
 /// Asks servers that callers may not ask, where that is due, whether they are back.

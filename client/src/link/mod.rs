@@ -13,7 +13,6 @@ mod flight;
 mod queue;
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,6 +26,7 @@ use self::driver::Terms;
 pub(crate) use self::queue::{Asking, Fits};
 use self::queue::{Job, Queue, QueueLimits};
 use crate::answer::Answer;
+use crate::chance::chance;
 use crate::error::Error;
 
 pub(crate) use self::coalesce::LINE_KEYS_MAX;
@@ -79,9 +79,7 @@ impl Health {
     }
 
     fn on_failure(&self, failure: Failure) {
-        // Half random, half not: enough to spread clients, who each start at another point.
-        let chance = (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64;
-        self.change(|breaker, now| breaker.on_failure(failure, now, chance));
+        self.change(|breaker, now| breaker.on_failure(failure, now, chance()));
         self.alarm.notify_one();
     }
 
