@@ -17,6 +17,7 @@ mod members;
 mod memcached;
 mod outcome;
 mod prestop;
+mod ring;
 mod serve;
 mod servers;
 mod set;
@@ -38,6 +39,7 @@ Examples:
   memring serve --name n2 --join host1          another one, which joins it
   memring memcached -m 1024 -I 2m               one node in memcached's place, with its options and defaults
   memring status                                how the cluster on this host is
+  memring ring greeting                         who has a key, and why
   memring set greeting hello                    store a value, and
   memring get greeting                          show it
   memring flush --over 10m                      empty it bit by bit
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Some(("delete", matches)) => delete::run(matches),
         Some(("stats", matches)) => stats::run(matches),
         Some(("bench", matches)) => bench::run(matches),
+        Some(("ring", matches)) => ring::run(matches),
         Some(("completions", matches)) => completions::run(matches),
         _ => ExitCode::from(USAGE),
     }
@@ -97,6 +100,7 @@ fn command() -> Command {
         .subcommand(delete::command())
         .subcommand(stats::command())
         .subcommand(bench::command())
+        .subcommand(ring::command())
         .subcommand(completions::command())
 }
 

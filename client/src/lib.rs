@@ -55,5 +55,7 @@ pub use error::Error;
 pub use pipeline::Pipeline;
 pub use topology::{Hash, Ring, Server, Topology};
 
+pub use memring_protocol::key::{Partition, Token};
 pub use memring_protocol::level::Level;
-pub use memring_protocol::text::{Direction, MemberState, StoreVerb, ToldMember, ToldRing};
+pub use memring_protocol::ring::{RingMember, Standing};
+pub use memring_protocol::text::{Direction, MemberState, StoreVerb, ToldMember, ToldRing, read_ring_text};
