@@ -5,15 +5,17 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+use memring_client::Answer;
 use serde_json::{Map, Value, json};
 
 use crate::outcome::{self, FAILED, Failure};
-use crate::{json, keys, say, servers};
+use crate::{json, keys, level, say, servers};
 
 pub(crate) fn command() -> Command {
     Command::new("delete")
         .about("Remove keys")
         .arg(keys::several())
+        .arg(level::argument())
         .arg(servers::argument())
         .arg(json::argument("One object: keys in the order given, and whether each was there"))
         .after_help(
@@ -28,14 +30,11 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 
 async fn delete(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let keys = keys::of(matches)?;
-    let deleted = servers::first_of(matches, async |connection| {
-        let mut deleted = Vec::with_capacity(keys.len());
-        for key in &keys {
-            deleted.push(connection.delete(key).await?);
-        }
-        Ok(deleted)
-    })
-    .await?;
+    let level = level::of(matches)?;
+    let answers = servers::first_of(matches, async |connection| {
+        level::ask(connection, level, |requests| keys.iter().try_for_each(|key| requests.delete(key))).await
+    });
+    let deleted: Vec<bool> = answers.await?.iter().map(|answer| *answer == Answer::Deleted).collect();
     if json::is_wanted(matches) {
         let shown: Vec<Value> = keys
             .iter()

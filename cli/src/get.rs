@@ -6,22 +6,23 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use memring_client::Value;
+use memring_client::{Answer, Value};
 use serde_json::{Map, json};
 
 use crate::outcome::{self, FAILED, Failure};
-use crate::{json, keys, say, say_bytes, servers};
+use crate::{json, keys, level, say, say_bytes, servers};
 
 pub(crate) fn command() -> Command {
     Command::new("get")
         .about("Show the values of keys")
         .arg(keys::several())
+        .arg(level::argument())
         .arg(servers::argument())
         .arg(json::argument("One object: keys in the order asked for, what is not UTF-8 in value_base64"))
         .after_help(
             "One key's value is written as it is, byte for byte; on a terminal its line is ended. Several are written as\n\
              KEY VALUE, a line each, with unprintable bytes escaped. Exit code 1 if a key has no value.\n\n\
-             Examples:\n  memring get greeting\n  memring get page-1 > page-1.bin\n  memring get user:1 user:2 --json \
+             Examples:\n  memring get greeting\n  memring get page-1 > page-1.bin\n  memring get lock:1 --level all\n  memring get user:1 user:2 --json \
              --server memring-0:11211,memring-1:11211",
         )
 }
@@ -32,7 +33,18 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
 
 async fn get(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let keys = keys::of(matches)?;
-    let values = servers::first_of(matches, async |connection| connection.get_many(&keys).await).await?;
+    let level = level::of(matches)?;
+    let values = servers::first_of(matches, async |connection| {
+        // One key a request: with a level they are meta commands.
+        let answers =
+            level::ask(connection, level, |requests| keys.iter().try_for_each(|key| requests.get(&[key], false)));
+        let values = answers.await?.into_iter().filter_map(|answer| match answer {
+            Answer::Values(values) => Some(values),
+            _ => None,
+        });
+        Ok(values.flatten().collect::<Vec<Value>>())
+    });
+    let values = values.await?;
     let found: Vec<(&[u8], Option<&Value>)> =
         keys.iter().map(|key| (*key, values.iter().find(|value| value.key == *key))).collect();
     if json::is_wanted(matches) {

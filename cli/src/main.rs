@@ -13,6 +13,7 @@ mod http;
 mod json;
 mod keys;
 mod kubernetes;
+mod level;
 mod members;
 mod memcached;
 mod outcome;

@@ -7,11 +7,12 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use memring_client::{Answer, StoreVerb};
 use memring_server::config;
 use serde_json::{Map, Value};
 
 use crate::outcome::{self, Failure};
-use crate::{json, keys, say, servers};
+use crate::{json, keys, level, say, servers};
 
 /// The longest `--ttl`: memcached takes what is above 30 days for a date.
 const TTL_MAX_S: u64 = 30 * 24 * 60 * 60;
@@ -40,6 +41,7 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(u32))
                 .help("Client flags: what a client library notes beside the value"),
         )
+        .arg(level::argument())
         .arg(servers::argument())
         .arg(json::argument("One object: the key, the bytes stored"))
         .after_help(
@@ -57,11 +59,18 @@ async fn set(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let key = keys.first().copied().unwrap_or_default();
     let ttl = matches.get_one::<String>("ttl").map_or(Ok(0), |text| ttl(text))?;
     let flags = matches.get_one("flags").copied().unwrap_or_default();
+    let level = level::of(matches)?;
     let value = match matches.get_one::<OsString>("value") {
         Some(word) if word != "-" => word.as_encoded_bytes().to_vec(),
         _ => standard_input()?,
     };
-    servers::first_of(matches, async |connection| connection.set(key, &value, flags, ttl).await).await?;
+    let stored = servers::first_of(matches, async |connection| {
+        level::ask(connection, level, |requests| requests.store(StoreVerb::Set, key, &value, flags, ttl)).await
+    });
+    match stored.await?.as_slice() {
+        [Answer::Stored] => {}
+        other => return Err(Failure::Failed(format!("the server answered {other:?} to a set"))),
+    }
     if json::is_wanted(matches) {
         let mut object = Map::new();
         json::put_bytes(&mut object, "key", key);

@@ -35,6 +35,22 @@ fn what_is_set_is_got_and_deleted() {
 }
 
 #[test]
+fn a_request_may_have_a_level_of_its_own() {
+    let node = Node::alone();
+    let run = |words: &[&str]| ended(memring(words).args(["--server", &node.address]));
+    let done = |text: &str| (Some(0), text.to_owned(), String::new());
+    assert_eq!(run(&["set", "a", "1", "--level", "quorum", "--flags", "7"]), done("stored\n"));
+    assert_eq!(run(&["get", "a", "a", "--level", "all"]), done("a 1\na 1\n"));
+    let (code, stdout, _) = run(&["get", "missing", "a", "--level", "one", "--json"]);
+    let keys = &object(&stdout)["keys"];
+    assert_eq!((code, &keys[0]["found"], &keys[1]["flags"]), (Some(1), &false.into(), &7.into()));
+    assert_eq!(run(&["delete", "a", "--level", "all"]), done("a deleted\n"));
+    let (code, _, stderr) = run(&["set", "a", "1", "--level", "most"]);
+    let line = "memring: --level most: a level is one, quorum, all or a number from 1 to 255\n";
+    assert_eq!((code, stderr.as_str()), (Some(2), line));
+}
+
+#[test]
 fn bytes_go_through_as_they_are() {
     let node = Node::alone();
     let bytes = [0xff, 0, b'\r', b'\n', 0xfe];
