@@ -23,8 +23,17 @@ fn story(ops_max: usize) -> impl Strategy<Value = Story> {
     })
 }
 
+/// So many cases, or `STORIES` of the environment. Making a failed one smaller ends in a time that a test may take.
+#[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+fn config(cases: u32) -> ProptestConfig {
+    let told = std::env::var("STORIES").ok().and_then(|told| told.parse().ok());
+    let (max_shrink_iters, max_shrink_time) = (20_000, 60_000);
+    let cases = told.unwrap_or(cases);
+    ProptestConfig { cases, max_shrink_iters, max_shrink_time, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(256))]
     #[test]
     fn a_tiny_store_answers_as_a_map_that_is_told_what_went(story in story(OPS_MAX)) {
         let mut world = World::new(story.setting);
@@ -102,7 +111,7 @@ fn write_over(store: &Store, key: &Key, overwrite: &Overwrite) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(64))]
     #[test]
     fn what_reads_have_earned_outlives_an_overwrite_shorter_or_longer(overwrites in vec(overwrite(), 1..4)) {
         let config = StoreConfig { memory_limit_bytes: 1 << 20, item_bytes_max: 1 << 20, threads: 1, evict: true, hash_seed: 1 };

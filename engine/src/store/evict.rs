@@ -161,7 +161,9 @@ impl Shard {
     /// Goes towards another budget, dropping up to `records_max` records. True once the shard keeps to it, or when there
     /// is nothing left to drop.
     pub(super) fn fit(&mut self, moment: Moment, budget: usize, records_max: usize) -> bool {
-        let mut work = Work { quota: usize::MAX, for_tombstone: true, ..Work::default() };
+        // A tail that goes round for less than a segment gives nothing back, and would for ever.
+        let wanted = self.segments.size();
+        let mut work = Work { quota: usize::MAX, wanted, for_tombstone: true, ..Work::default() };
         let mut may_go_on = true;
         for _ in 0..records_max {
             if self.used() <= budget {
@@ -235,12 +237,13 @@ impl Shard {
         !work.is_ahead && (self.evicts || work.for_tombstone) && self.give_up_tombstone()
     }
 
-    /// Does one piece of work at the tail of the queue that wastes most. False when that is of no use.
+    /// Does one piece of work at the tail of the queue that wastes most, or else of the other. False when that is of no use.
     fn clean(&mut self, moment: Moment, work: &mut Work) -> bool {
         let [small, main, _] = &self.logs;
         let share = |log: &Log, other: &Log| log.dead() as u64 * (other.live() + other.dead() + 1) as u64;
-        let queue = if share(main, small) > share(small, main) { Queue::Main } else { Queue::Small };
-        self.step(moment, work, queue, Aim::Clean) == Step::Done
+        let is_main_first = share(main, small) > share(small, main);
+        let queues = if is_main_first { [Queue::Main, Queue::Small] } else { [Queue::Small, Queue::Main] };
+        queues.into_iter().any(|queue| self.step(moment, work, queue, Aim::Clean) == Step::Done)
     }
 
     /// Which queue has to give something live: the small one above its share.

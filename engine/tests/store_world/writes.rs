@@ -220,6 +220,10 @@ impl World {
         let least = most - own - dead;
         let most = if is_exact { most - 1 } else { most };
         assert!((least..=most).contains(&flow.tombstones), "key {key}: tombstones, {before:?}, {end:?}: {flow:?}");
+        let may_be_dropped = before == Before::Tombstone && end == End::Kept && flow.tombstones_dropped > 0;
+        if may_be_dropped && self.store.version(self.now, name(key), false).is_none() {
+            self.model.records.remove(&key);
+        }
         self.record(key, entry, end, amends);
     }
 

@@ -49,6 +49,22 @@ fn a_limit_below_what_cannot_go_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_store_that_may_drop_nothing_and_is_fuller_than_its_new_limit_says_that_it_is_done() {
+    let store = Store::new(StoreConfig { evict: false, ..config_of(16 << 20) });
+    fill(&store, 0, 9000);
+    Partition::all().for_each(|partition| store.clear_partition(partition));
+    assert!(store.set_limit(4 << 20), "nothing is held");
+    // Until the limit is carried out, writes keep to what is used.
+    fill(&store, 10_000, 8000);
+    assert!(store.fit(at(20_000), usize::MAX), "nothing is left to drop");
+    let stats = store.stats();
+    assert_eq!((stats.curr_items, stats.evictions), (8000, 0));
+    assert!(stats.dead_bytes < 64 << 10, "{stats:?}");
+    store.apply(at(20_001), &key("one more"), None, &item(at(20_001), &[b'v'; 1000]));
+    assert_eq!((store.stats().curr_items, store.stats().out_of_memory), (8000, 1));
+}
+
+#[test]
 fn every_item_is_counted_in_the_class_of_its_size() {
     let store = store_of(16 << 20);
     let now = at(1);
