@@ -1,34 +1,13 @@
 //! `memring drain` of a real node in a ring of two, told to programs and people. Must not know how a share moves.
 
-use std::net::TcpListener;
-
 mod real;
 
 use real::{Node, ended, memring};
 use serde_json::Value;
 
-/// Two nodes that see each other.
-fn pair() -> [Node; 2] {
-    // Free when looked at; nobody else here asks for one of just this number.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let port = port.to_string();
-    let seed = format!("127.0.0.1:{port}");
-    let first = Node::start(&["--name", "n1", "--peer-port", &port, "--join", &seed, "--expect", "2"]);
-    let second = Node::start(&["--name", "n2", "--peer-port", "0", "--join", &seed, "--expect", "2"]);
-    loop {
-        let (_, json, _) = ended(&mut memring(&["status", "--json", "--server", &first.address]));
-        let alive = |member: &&Value| member["state"] == "alive" && member["synced"] == 1.0;
-        let state: Value = serde_json::from_str(&json).unwrap_or_default();
-        if state["members"].as_array().is_some_and(|members| members.iter().filter(alive).count() == 2) {
-            return [first, second];
-        }
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn a_drain_is_told_in_lines_and_again_when_it_is_over() {
-    let [first, second] = pair();
+    let [first, second] = Node::pair(["n1", "n2"]);
     let set = ended(&mut memring(&["set", "k", "v", "--server", &second.address]));
     assert_eq!(set, (Some(0), "stored\n".to_owned(), String::new()));
     let (code, lines, stderr) = ended(&mut memring(&["drain", "--json", "--server", &second.address]));

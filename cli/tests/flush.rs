@@ -7,7 +7,7 @@ use std::time::Duration;
 
 mod real;
 
-use real::{Node, memring};
+use real::{Node, Process, memring};
 
 const KEYS: usize = 300;
 
@@ -51,9 +51,8 @@ fn a_flush_empties_a_node_at_once_or_over_a_time() {
     fill(&node);
     // A server that is not there is passed over.
     let servers = format!("127.0.0.1:1,{}", node.address);
-    let paced = memring(&["flush", "--over", "4s", "--server", &servers]).stdout(Stdio::piped()).spawn();
-    let mut paced = paced.expect("it runs");
-    let lines = BufReader::new(paced.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let mut paced = Process::start(memring(&["flush", "--over", "4s", "--server", &servers]).stdout(Stdio::piped()));
+    let lines = BufReader::new(paced.0.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
     let (mut left, mut seen) = (KEYS, Vec::new());
     for line in lines {
         let now = found(&node);
@@ -61,7 +60,7 @@ fn a_flush_empties_a_node_at_once_or_over_a_time() {
         left = now;
         seen.push(line);
     }
-    assert_eq!(paced.wait().expect("it ends").code(), Some(0));
+    assert_eq!(paced.0.wait().expect("it ends").code(), Some(0));
     assert_eq!((left, seen.last().map(String::as_str)), (0, Some("flushed")));
     let percents: Vec<u32> = seen.iter().filter_map(|line| line.split_once(" % flushed, ")?.0.parse().ok()).collect();
     assert!(percents.len() >= 3 && percents.is_sorted() && percents.len() == seen.len() - 1, "{seen:?}");
@@ -72,14 +71,14 @@ fn a_paced_flush_that_is_stopped_says_what_was_flushed_and_goes_on() {
     let node = Node::alone();
     fill(&node);
     let arguments = ["flush", "--over", "600s", "--server", &node.address];
-    let mut paced = memring(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-    let mut lines = BufReader::new(paced.stdout.take().expect("piped")).lines();
+    let mut paced = Process::start(memring(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut lines = BufReader::new(paced.0.stdout.take().expect("piped")).lines();
     assert!(lines.next().expect("a line").expect("text").starts_with("0 % flushed, "));
-    let interrupt = Command::new("kill").args(["-INT", &paced.id().to_string()]).status().expect("it runs");
+    let interrupt = Command::new("kill").args(["-INT", &paced.0.id().to_string()]).status().expect("it runs");
     assert!(interrupt.success());
     let mut told = String::new();
-    paced.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
-    assert_eq!(paced.wait().expect("it ends").code(), Some(130));
+    paced.0.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
+    assert_eq!(paced.0.wait().expect("it ends").code(), Some(130));
     let (done, rest) = told.split_once(" of 16384 partitions); ").expect("how many");
     assert!(done.starts_with("memring: 0 % is flushed ("), "{told}");
     assert!(rest.starts_with("the rest is not, and follows within "), "{told}");

@@ -3,8 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+mod real;
+
+use real::Process;
 
 const MEMRING: &str = env!("CARGO_BIN_EXE_memring");
 
@@ -56,16 +60,6 @@ fn what_is_wrong_is_one_line() {
     }
 }
 
-/// Ends with the test, however that ends.
-struct Node(Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_chart_starts_a_node_that_takes_its_largest_chunks() {
     // Loki's list as its chart writes it; only where to listen is the test's own.
@@ -84,7 +78,7 @@ fn a_chart_starts_a_node_that_takes_its_largest_chunks() {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MEMRING_")) {
         command.env_remove(name);
     }
-    let mut node = Node(command.stderr(Stdio::piped()).spawn().expect("it starts"));
+    let mut node = Process::start(command.stderr(Stdio::piped()));
     let mut lines = BufReader::new(node.0.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     assert_eq!(
         lines.next().as_deref(),

@@ -1,34 +1,25 @@
 //! `memring prestop` against an API server with a made-up CA, and a node of a ring of two. Must not know how a node drains.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-const MEMRING: &str = env!("CARGO_BIN_EXE_memring");
+mod real;
+
+use real::{Node, eventually, memring};
 
 /// How a line begins that says why nobody was asked.
 const UNREACHABLE: &str = "the API server cannot be asked, taken for a restart: ";
 
 /// What an account's token looks like, as far as HTTP cares.
 const TOKEN: &str = "eyJ.made-up.token_";
-
-fn memring(arguments: &[&str]) -> Command {
-    let mut command = Command::new(MEMRING);
-    command.args(arguments);
-    let told = |name: &str| ["MEMRING_", "POD_", "KUBERNETES_"].iter().any(|prefix| name.starts_with(prefix));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| told(&name.to_string_lossy())) {
-        command.env_remove(name);
-    }
-    command
-}
 
 /// A CA and the certificate of a server at 127.0.0.1 that it has signed.
 struct Authority {
@@ -191,61 +182,10 @@ fn a_wrong_flag_is_one_line() {
     }
 }
 
-/// A node that ends with the test, however that ends.
-struct Node {
-    child: Child,
-    clients: String,
-    peers: String,
-    admin: String,
-    /// Open for as long as the node runs: it says a few lines more.
-    _log: Lines<BufReader<ChildStderr>>,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Node {
-    fn start(name: &str, join: &[&str]) -> Self {
-        let mut serve = memring(&["serve", "--name", name, "--port", "0", "--peer-port", "0", "--admin-port", "0"]);
-        let mut child = serve.args(["--replicas", "2"]).args(join).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut lines = log.by_ref().map(|line| line.expect("text"));
-        let hello = lines.find(|line| line.contains("clients on tcp:")).expect("it listens");
-        let after = |word: &str| {
-            let rest = hello.split_once(word).expect("it says so").1;
-            rest.split([',', ' ']).next().expect("an address").to_owned()
-        };
-        let (clients, peers, admin) = (after("clients on tcp:"), after("peers on "), after("admin on http://"));
-        Self { child, clients, peers, admin, _log: log }
-    }
-
-    /// What its admin port says.
-    fn ask(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.admin).expect("it answers");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        answer
-    }
-
-    fn members(&self) -> usize {
-        self.ask("/api/cluster").matches(r#""name":"#).count()
-    }
-}
-
 #[test]
 fn a_pod_that_scaling_in_removes_has_left_the_ring_when_the_hook_ends() {
-    let first = Node::start("memring-0", &[]);
-    let second = Node::start("memring-2", &["--join", &first.peers]);
-    while !(second.ask("/startupz").starts_with("HTTP/1.0 200") && first.members() == 2) {
-        std::thread::yield_now();
-    }
-    let mut client = TcpStream::connect(&second.clients).expect("it answers");
+    let [first, second] = Node::pair(["memring-0", "memring-2"]);
+    let mut client = TcpStream::connect(&second.address).expect("it answers");
     client.write_all(b"set key 0 0 1\r\nv\r\n").expect("sent");
     let mut stored = [0; 8];
     client.read_exact(&mut stored).expect("answered");
@@ -256,10 +196,7 @@ fn a_pod_that_scaling_in_removes_has_left_the_ring_when_the_hook_ends() {
     let (said, _) = prestop(&["--admin", &second.admin], &authority, &authority, Some(two.clone()));
     let told = "prestop: statefulset memring is to have 2 pods, and not this one\n";
     assert!(said.starts_with(told) && said.contains("prestop: drained: "), "{said}");
-    // The other hears of it in a moment.
-    while first.members() != 1 {
-        std::thread::yield_now();
-    }
+    eventually("the other hears of it", || (first.members() == 1).then_some(()));
     assert!(second.ask("/api/drain").contains(r#""state":"drained""#));
     client.write_all(b"get key\r\n").expect("sent");
     let mut found = [0; 23];

@@ -2,19 +2,17 @@
 
 mod real;
 
-use real::{Node, ended, memring};
+use real::{Node, ended, eventually, memring};
 use serde_json::Value;
 
 #[test]
 fn a_ring_and_a_key_are_shown() {
-    let node = Node::start(&["--peer-port", "0", "--replicas", "1", "--name", "n1", "--zone", "a"]);
+    let node = Node::start(&["--replicas", "1", "--name", "n1", "--zone", "a"]);
     // The ring of one is founded some moments after the node listens.
-    let json = loop {
+    let json = eventually("the node has a ring", || {
         let (code, json, _) = ended(&mut memring(&["ring", "--json", "--server", &node.address]));
-        if code == Some(0) {
-            break json;
-        }
-    };
+        (code == Some(0)).then_some(json)
+    });
     let ring: Value = serde_json::from_str(&json).expect("JSON");
     let member = &ring["members"][0];
     assert_eq!((&member["name"], &member["zone"], &member["copies"]), (&"n1".into(), &"a".into(), &16_384.into()));
