@@ -10,11 +10,20 @@ cases=${MEMRING_CASES:-1000000}
 fuzz_seconds=${FUZZ_SECONDS:-15}
 seeds=${SEEDS:-120}
 
+# A step that hangs is ended, and its log shown, long before whoever runs this gives up on all.
+step_seconds_max=${STEP_SECONDS_MAX:-1500}
+running=
+trap '[ -z "$running" ] || kill "$running"; exit 130' INT TERM
+
 # step NAME COMMAND…: runs, times, counts; lines that start with a part's name are figures for people and shown; the rest only on failure.
 step() {
-  local name=$1 log="$logs/$((passed + failed)).log" start=$SECONDS
+  local name=$1 log="$logs/$((passed + failed)).log" start=$SECONDS status=0
   shift
-  if "$@" >"$log" 2>&1; then
+  timeout --kill-after=30 "$step_seconds_max" "$@" >"$log" 2>&1 &
+  running=$!
+  wait "$running" || status=$?
+  running=
+  if [ "$status" = 0 ]; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
     grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|metrics|instructions|container|packages): ' "$log" |
@@ -22,6 +31,7 @@ step() {
   else
     failed=$((failed + 1))
     printf '%-34s FAILED %4d s\n' "$name" $((SECONDS - start))
+    [ "$status" != 124 ] || echo "it had not ended after $step_seconds_max s"
     tail -n 200 "$log"
   fi
 }
