@@ -30,10 +30,10 @@ deb: ## build, then make a Debian package in target/debian
 test: ## every gate a change must pass (installs what the foreign clients need)
 	scripts/test.sh
 
-test-all: ## what is too long for `make test`: the store's schedules, more simulated seeds, random commands, real faults
+test-all: ## what is too long for `make test`: the store's schedules, fuzzing, more simulated seeds, random commands, real faults
 	scripts/shuttle.sh
 	scripts/fuzz.sh 60
-	SIM_SEEDS=600 $(CARGO) test --locked --package memring-tests
+	SIM_SEEDS=300 $(CARGO) test --locked --package memring-tests
 	SIM_EVENTS=60 $(CARGO) test --locked --package memring-tests --test events thirty
 	COMMANDS=1000000 scripts/e2e.sh random
 	scripts/faults.sh

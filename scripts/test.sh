@@ -7,8 +7,6 @@ passed=0 failed=0 began=$SECONDS
 
 # Hostile bytes that each decoder is given.
 cases=${MEMRING_CASES:-1000000}
-fuzz_seconds=${FUZZ_SECONDS:-15}
-seeds=${SEEDS:-120}
 
 # A step that hangs is ended, and its log shown, long before whoever runs this gives up on all.
 step_seconds_max=${STEP_SECONDS_MAX:-1500}
@@ -42,22 +40,19 @@ figures() {
        END { if (tests) printf "%d tests passed", tests; else if (own) printf "%s", own }' "$1"
 }
 
-step "tools" scripts/install-tools.sh clients fuzzing counting memcached charts prometheus container packages
+step "tools" scripts/install-tools.sh clients counting memcached charts prometheus container packages
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 # One build, with our assertions and overflow checks on, for all: the optimised one is a third faster, and takes longer than
-# that to build. The benches have no tests of their own; clippy has seen that they compile.
+# that to build. The benches have no tests of their own; clippy has seen that they compile. What is told in few seeds here is
+# told in many by `make test-all`.
 step "tests, $cases cases a decoder" env MEMRING_CASES="$cases" \
   cargo test --locked --workspace --exclude memring-benches --no-fail-fast -- --show-output
-# What the tests above tell in few seeds is told in many by `make test-all`.
-step "simulator, $seeds seeds" env SIM_SEEDS="$seeds" \
-  cargo test --locked --package memring-tests --test sim --test events --no-fail-fast -- --show-output
 step "release build" cargo build --locked --release --package memring-cli
 step "client library on real nodes" scripts/client.sh
 step "instruction counts" scripts/instructions.sh
 step "helm chart" scripts/chart.sh
-step "fuzzing, $fuzz_seconds s a target" scripts/fuzz.sh "$fuzz_seconds"
 step "end to end, and against memcached" scripts/e2e.sh
 step "container image" scripts/container.sh
 step "installed, and as a package" scripts/packages.sh
