@@ -180,7 +180,8 @@ class Told:
         if part[0] == NOW:
             return b"%d" % (self.now + part[1])
         assert part[0] == CAS
-        return b"%d" % tokens.get(part[1], 0)
+        # As long as the longest: a data block that swallows what follows ends at the same byte on every server.
+        return b"%020d" % tokens.get(part[1], 0)
 
     def masked(self, side, copies):
         masked = Masked(copies)
