@@ -82,8 +82,7 @@ fn ctrl_c_ends_a_load_and_tells_what_was_measured() {
     let node = Node::alone();
     let mut load = Process::start(bench(&node, "--duration 60s").stdout(Stdio::piped()));
     until_asked(&node, 100);
-    let interrupt = Command::new("kill").args(["-INT", &load.0.id().to_string()]).status().expect("it runs");
-    assert!(interrupt.success());
+    load.interrupt();
     let (code, json) = outcome(&mut load);
     let report = object(&json);
     assert_eq!((code, &report["interrupted"]), (Some(130), &true.into()));

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 mod real;
@@ -74,8 +74,7 @@ fn a_paced_flush_that_is_stopped_says_what_was_flushed_and_goes_on() {
     let mut paced = Process::start(memring(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut lines = BufReader::new(paced.0.stdout.take().expect("piped")).lines();
     assert!(lines.next().expect("a line").expect("text").starts_with("0 % flushed, "));
-    let interrupt = Command::new("kill").args(["-INT", &paced.0.id().to_string()]).status().expect("it runs");
-    assert!(interrupt.success());
+    paced.interrupt();
     let mut told = String::new();
     paced.0.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
     assert_eq!(paced.0.wait().expect("it ends").code(), Some(130));

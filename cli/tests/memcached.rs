@@ -8,13 +8,13 @@ use std::time::Duration;
 
 mod real;
 
-use real::Process;
+use real::{Process, memring};
 
 const MEMRING: &str = env!("CARGO_BIN_EXE_memring");
 
 fn memcached(arguments: &[&str]) -> Command {
-    let mut command = Command::new(MEMRING);
-    command.arg("memcached").args(arguments);
+    let mut command = memring(&["memcached"]);
+    command.args(arguments);
     command
 }
 
@@ -36,8 +36,8 @@ fn a_link_called_memcached_is_memcached() {
         assert!(text(&stdout).starts_with("memcached "), "{}", text(&stdout));
     }
     // By its own name it is memring.
-    let memring = Command::new(MEMRING).arg("--version").output().expect("it runs");
-    assert!(text(&memring.stdout).starts_with("memring "), "{}", text(&memring.stdout));
+    let own = memring(&["--version"]).output().expect("it runs");
+    assert!(text(&own.stdout).starts_with("memring "), "{}", text(&own.stdout));
 }
 
 #[test]
@@ -74,11 +74,7 @@ fn a_chart_starts_a_node_that_takes_its_largest_chunks() {
         "-l 127.0.0.1",
         "-p -1",
     ];
-    let mut command = memcached(&arguments);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MEMRING_")) {
-        command.env_remove(name);
-    }
-    let mut node = Process::start(command.stderr(Stdio::piped()));
+    let mut node = Process::start(memcached(&arguments).stderr(Stdio::piped()));
     let mut lines = BufReader::new(node.0.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     assert_eq!(
         lines.next().as_deref(),

@@ -47,6 +47,12 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.spawn().expect("it starts"))
     }
+
+    /// What Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().expect("it runs");
+        assert!(sent.success());
+    }
 }
 
 impl Drop for Process {
