@@ -24,7 +24,7 @@ step() {
   if [ "$status" = 0 ]; then
     passed=$((passed + 1))
     printf '%-34s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(figures "$log")"
-    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|fuzz|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|metrics|instructions|container|packages): ' "$log" |
+    grep -E '^(ring|sim|sim met|sim order|sim leases|sim events|sim events met|sim thirty|sim thirty met|files|kill|large|semantics|text|random|client|clients|charts|chart|leases|metrics|instructions|container|packages): ' "$log" |
       grep -vE '^[a-z]+: ok ' | sed 's/^/    /'
   else
     failed=$((failed + 1))
